@@ -1,0 +1,199 @@
+"""Classes of nuclei: names, ids and colours, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from stnuclei.errors import UserError
+from stnuclei.resources import resource
+
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}$")
+
+
+@dataclass(frozen=True)
+class NucleusClass:
+    """One class of nuclei.
+
+    Parameters
+    ----------
+    id
+        Channel of the type map: 1 and up; 0 is background, -1 the unlabelled nucleus.
+    name
+        The name in every table.
+    color
+        ``#rrggbb``, the same in every figure and export.
+    expression
+        Whether gene expression can give this label (PanNuke's Dead cannot).
+    """
+
+    id: int
+    name: str
+    color: str
+    expression: bool = True
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """The classes a model tells apart.
+
+    Parameters
+    ----------
+    name
+        Name of the taxonomy.
+    classes
+        The classes in the order of their ids 1..n.
+    unknown
+        The label of nuclei without a class (id -1): kept as nuclei, left out of the class loss.
+    roles
+        Which class plays which part in labelling: ``epithelial`` is refined into ``neoplastic``.
+    rules
+        Optional (regular expression, class) pairs that map cell-type names to classes ahead of the shipped rules.
+    categories
+        Optional map from the shipped rules' categories (Epithelial, Inflammatory, ...) to this taxonomy's classes.
+    """
+
+    name: str
+    classes: tuple[NucleusClass, ...]
+    unknown: NucleusClass
+    roles: Mapping[str, str]
+    rules: tuple[tuple[str, str], ...] = ()
+    category_map: Mapping[str, str] | None = None
+
+    @classmethod
+    def load(cls, source: str | Path | Taxonomy) -> Taxonomy:
+        """Read a shipped taxonomy by name or a user's own YAML file by path.
+
+        Raises
+        ------
+        UserError
+            If the file is absent or does not describe a taxonomy.
+        """
+        if isinstance(source, Taxonomy):
+            return source
+        path = Path(source) if str(source).endswith((".yaml", ".yml")) else _shipped(str(source))
+        if not path.is_file():
+            raise UserError(f"taxonomy {path}: no such file; name a shipped one or a YAML file")
+        with open(path) as file:
+            return cls.from_dict(yaml.safe_load(file), where=str(path))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], where: str = "taxonomy") -> Taxonomy:
+        """Build from the content of a taxonomy file (or of a checkpoint).
+
+        Raises
+        ------
+        UserError
+            If a key is missing, an id is doubled or out of order, or a colour is not ``#rrggbb``.
+        """
+        try:
+            classes = tuple(NucleusClass(**entry) for entry in content["classes"])
+            unknown = NucleusClass(id=-1, **{k: v for k, v in content["unknown"].items() if k != "id"})
+            name, roles = content["name"], dict(content.get("roles") or {})
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"{where}: a taxonomy needs name, classes (id, name, color) and unknown (name, color): {error}"
+            ) from None
+        rules = tuple((str(pattern), str(target)) for pattern, target in content.get("rules") or ())
+        taxonomy = cls(name, classes, unknown, roles, rules, content.get("category_map"))
+        taxonomy._check(where)
+        return taxonomy
+
+    def _check(self, where: str) -> None:
+        if [c.id for c in self.classes] != list(range(1, len(self.classes) + 1)):
+            raise UserError(f"{where}: class ids must be 1, 2, ... in order; found {[c.id for c in self.classes]}")
+        names = [c.name for c in self.classes] + [self.unknown.name]
+        if len(set(names)) != len(names):
+            raise UserError(f"{where}: class names must differ; found {names}")
+        for entry in (*self.classes, self.unknown):
+            if not _COLOR.match(entry.color):
+                raise UserError(f"{where}: colour of {entry.name} must be #rrggbb, not {entry.color!r}")
+        targets = [*self.roles.values(), *(t for _, t in self.rules), *(self.category_map or {}).values()]
+        for target in targets:
+            if target not in names:
+                raise UserError(f"{where}: {target!r} is named in roles, rules or category_map but is no class")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in the order of ids, without background and Unknown."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names that labelling can give: the classes expression can tell, then Unknown."""
+        return (*(c.name for c in self.classes if c.expression), self.unknown.name)
+
+    @property
+    def n_outputs(self) -> int:
+        """Channels of the type map: the classes and the background."""
+        return len(self.classes) + 1
+
+    def role(self, role: str) -> str | None:
+        """Name of the class that plays `role`, None where none does."""
+        return self.roles.get(role)
+
+    def category(self, name: str) -> str:
+        """Class of one of the shipped rules' categories (identity without a `category_map`), else Unknown's name."""
+        target = (self.category_map or {}).get(name, name)
+        return target if target in self.names else self.unknown.name
+
+    def id_of(self, name: str) -> int:
+        """Id of a class name; -1 for Unknown.
+
+        Raises
+        ------
+        UserError
+            If the taxonomy has no such class.
+        """
+        for entry in (*self.classes, self.unknown):
+            if entry.name == name:
+                return entry.id
+        raise UserError(f"label {name!r} is not in taxonomy {self.name} ({', '.join(self.labels)})")
+
+    def name_of(self, class_id: int) -> str:
+        """Name of a class id; ``Background`` for 0."""
+        if class_id == 0:
+            return "Background"
+        return self.unknown.name if class_id < 0 else self.classes[class_id - 1].name
+
+    def color_of(self, name: str) -> str:
+        """Colour ``#rrggbb`` of a class name."""
+        class_id = self.id_of(name)
+        return self.unknown.color if class_id < 0 else self.classes[class_id - 1].color
+
+    def encode(self, labels: Iterable[str]) -> np.ndarray:
+        """Class ids, int8 shape (n,), of class names; -1 for Unknown.
+
+        Raises
+        ------
+        UserError
+            If a name is not in the taxonomy.
+        """
+        values = np.asarray(list(labels), dtype=object)
+        names, inverse = np.unique(values.astype(str), return_inverse=True)
+        return np.array([self.id_of(name) for name in names], dtype=np.int8)[inverse]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content, as a checkpoint carries it."""
+        return {
+            "name": self.name,
+            "classes": [asdict(c) for c in self.classes],
+            "unknown": {"name": self.unknown.name, "color": self.unknown.color},
+            "roles": dict(self.roles),
+            "rules": [list(rule) for rule in self.rules],
+            "category_map": dict(self.category_map) if self.category_map else None,
+        }
+
+
+def _shipped(name: str) -> Path:
+    folder = resource("taxonomies")
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UserError(f"taxonomy {name!r} is not shipped ({', '.join(known)}); give a path to a YAML file instead")
+    return folder / f"{name}.yaml"
