@@ -1,0 +1,40 @@
+# make demo    simulate slides, label, cut, train, score; then the report
+# make test    every check CI runs
+# make lint    formatting and style only
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+
+.PHONY: demo test test-fast lint environment rulegraph clean-demo
+
+# Installed anew when the lock changes; a half-made environment is never taken for whole.
+.venv/ready: requirements.lock
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "stnuclei needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11 ..." % v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+environment: .venv/ready
+
+demo: environment
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
+	$(BIN)/snakemake --cores 1 --configfile config/demo/config.yaml --report demo/results/report.html
+	@$(BIN)/python workflow/scripts/show_results.py demo/results
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-fast: environment
+	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES)
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+rulegraph: environment
+	$(BIN)/snakemake --configfile config/demo/config.yaml --rulegraph mermaid-js
+
+clean-demo:
+	rm -rf demo

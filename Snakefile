@@ -1,0 +1,86 @@
+# stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
+#   snakemake --cores 8                      the samples of config/samples.tsv
+#   snakemake --cores 2 --configfile config/demo/config.yaml
+#   snakemake labels | patches | train | tables      one stage and what it needs
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+container: "docker://stnuclei/stnuclei:0.1.0"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+    demo=DEMO,
+
+
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/slides.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/patches.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+
+
+localrules:
+    all,
+    slides,
+    labels,
+    patches,
+    train,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        slide_targets(),
+        label_targets(),
+        training_targets(),
+        table_targets(),
+
+
+rule slides:
+    input:
+        slide_targets(),
+
+
+rule labels:
+    input:
+        label_targets(),
+
+
+rule patches:
+    input:
+        patch_targets(),
+
+
+rule train:
+    input:
+        training_targets(),
+
+
+rule tables:
+    input:
+        table_targets(),
+
+
+onstart:
+    stop_if_files_are_missing()
+
+
+onsuccess:
+    say_where_results_are()
+
+
+onerror:
+    say_which_jobs_failed(log)

@@ -1,0 +1,243 @@
+# What the rules share: settings, the samples table, paths, resources. No rule stands here.
+import json
+import os
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+PACKAGE = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(PACKAGE))
+
+from stnuclei import config as settings
+from stnuclei.errors import UserError
+
+
+def load_settings():
+    """Lay the given configuration over config/config.yaml and check the whole."""
+    own = Path("config/config.yaml")
+    shipped = Path(workflow.basedir) / "config" / "config.yaml"
+    with open(own if own.is_file() else shipped) as file:
+        merged = settings.with_defaults(config, yaml.safe_load(file))
+    settings.check_config(merged, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+    return merged
+
+
+def known_tissues():
+    """Names in the marker tables' tissue map; an unknown one could not be labelled."""
+    table = Path(workflow.basedir) / "resources" / "markers" / "tissue_map.tsv"
+    if not table.is_file():
+        return ()
+    lines = [line for line in table.read_text().splitlines() if line and not line.startswith("#")]
+    return tuple(line.split("\t")[0] for line in lines[1:])
+
+
+try:
+    merged = load_settings()
+    config.clear()
+    config.update(merged)
+    SAMPLES = settings.read_samples(config["samples"], known_tissues())
+    SOURCES = {
+        model: {
+            part: settings.expand_sources(entry.get(part, []), config, SAMPLES, f"models.{model}.{part}")
+            for part in ("train", "validation")
+        }
+        for model, entry in config["models"].items()
+    }
+    METHODS = settings.label_methods(config)
+    SETS = settings.patch_sets(config, SAMPLES)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = config["results"].rstrip("/")
+DEMO = config.get("simulate", {}).get("folder", "demo").rstrip("/")
+MODELS = list(config["models"])
+PANNUKE_SETS = [name for name in SETS if name.startswith("pannuke_")]
+SEG_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "seg_eval", "sample"])
+CLS_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "cls_eval", "sample"])
+ANNOTATED = list(SAMPLES.loc[SAMPLES["annotation"] != "", "sample"])
+
+
+wildcard_constraints:
+    sample="|".join(map(re.escape, SAMPLES["sample"])),
+    set="|".join(map(re.escape, SETS)),
+    fold=r"\d+",
+    model="|".join(map(re.escape, MODELS)),
+    method="|".join([*map(re.escape, METHODS), "manual"]),
+
+
+# --- the samples' own files ---------------------------------------------------------------------------------------
+
+
+def sample_files(sample):
+    """Path of every file or folder that the samples table names for `sample`, by column."""
+    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
+    row = SAMPLES.loc[sample]
+    return {column: row[column] for column in columns if row[column] and row[column] != "identity"}
+
+
+def simulated(path):
+    """Whether the demo's simulator makes this path."""
+    return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])
+
+
+def bundle_input(wildcards):
+    """Files a sample is read from, as far as they can be looked at: a dry run works where the data are not."""
+    files = sample_files(wildcards.sample)
+    if simulated(files["path"]):
+        return [files["path"]]
+    marks = [Path(files["path"]) / "experiment.xenium", *(files[c] for c in ("he_image", "he_alignment") if c in files)]
+    return [str(mark) for mark in marks if Path(mark).exists()]
+
+
+def annotation_input(wildcards):
+    """A sample's manual annotation and its mapping; the bundle where the simulator makes them."""
+    files = sample_files(wildcards.sample)
+    if simulated(files["path"]):
+        return [files["path"]]
+    return [files[column] for column in ("annotation", "annotation_map") if column in files]
+
+
+def pannuke_input(wildcards):
+    folder = config["pannuke"]["path"]
+    return [folder] if simulated(folder) or Path(folder).exists() else []
+
+
+def stop_if_files_are_missing():
+    """Say at once, before the first job, which files of which samples are not there."""
+    missing = [
+        f"  - sample {sample}, column {column}: {path} is not there"
+        for sample in SAMPLES["sample"]
+        for column, path in sample_files(sample).items()
+        if not simulated(path)
+        and not Path(path).exists()
+        and not Path(f"{RESULTS}/samples/{sample}/sample.zarr").exists()
+    ]
+    folder = config["pannuke"]["path"]
+    if folder and not simulated(folder) and not Path(folder).exists():
+        missing.append(f"  - pannuke.path: {folder} is not there")
+    if missing:
+        raise WorkflowError("files are missing:\n" + "\n".join(missing))
+
+
+# --- resources ----------------------------------------------------------------------------------------------------
+
+
+def size_mb(paths):
+    """Size of files and folders in MB; what is not there yet counts nothing."""
+    total = 0
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        path = Path(path)
+        files = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+        total += sum(file.stat().st_size for file in files if file.is_file())
+    return total / 1e6
+
+
+def memory(base_mb, per_mb=0.0):
+    """mem_mb of a job: `base_mb`, more with the size of its input, times the attempt, up to the configured limit."""
+
+    def mem_mb(wildcards, input, attempt):
+        wanted = (base_mb + per_mb * size_mb(input)) * attempt
+        return int(min(wanted, config["resources"]["max_mem_mb"]))
+
+    return mem_mb
+
+
+def runtime(base_min):
+    """Minutes of a job, times the attempt, up to the configured limit."""
+
+    def minutes(wildcards, attempt):
+        return int(min(base_min * attempt, config["resources"]["max_runtime_min"]))
+
+    return minutes
+
+
+# --- what can be asked for ----------------------------------------------------------------------------------------
+
+
+def slide_targets():
+    return expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=["alignment.png", "tissue.png"])
+
+
+def label_targets():
+    targets = expand("<results>/samples/{sample}/labels.png", sample=SAMPLES["sample"])
+    targets += expand(
+        "<results>/samples/{sample}/labels/{method}.xenium_explorer.csv", sample=SAMPLES["sample"], method=METHODS
+    )
+    return targets + expand("<results>/samples/{sample}/label_scores.tsv", sample=ANNOTATED)
+
+
+def patch_targets():
+    return expand("<results>/samples/{set}/patches.png", set=SETS)
+
+
+def training_targets():
+    return patch_targets() + expand(
+        "<results>/models/{model}/{file}", model=MODELS, file=["checkpoint.pt", "curves.png"]
+    )
+
+
+def table_targets():
+    tables = ["table1"] + ["table2"] * bool(SEG_EVAL) + ["table3"] * bool(CLS_EVAL)
+    figures = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(SEG_EVAL)
+    targets = expand("<results>/tables/{table}.{ending}", table=tables, ending=["tsv", "md"])
+    return targets + expand("<results>/figures/{figure}.png", figure=figures)
+
+
+# --- what a model is made from ------------------------------------------------------------------------------------
+
+
+def source_patches(part):
+    """Input function: the patch stores of a model's `part`, train or validation."""
+    return lambda wildcards: [f"{RESULTS}/samples/{one.name}/patches.zarr" for one in SOURCES[wildcards.model][part]]
+
+
+def source_labels(part):
+    """Input function: the label tables of a model's `part`, train or validation."""
+    return lambda wildcards: [
+        f"{RESULTS}/samples/{one.name}/labels/{one.labels}.parquet" for one in SOURCES[wildcards.model][part]
+    ]
+
+
+def training_settings(wildcards):
+    """Settings of one model: the common ones, its own over them, its seed."""
+    entry = config["models"][wildcards.model]
+    return {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
+
+
+# --- what the report shows ----------------------------------------------------------------------------------------
+
+
+def reported_table(name):
+    """A table of the paper, as an output that the report shows."""
+    return report(
+        f"<results>/tables/{name}.tsv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name}
+    )
+
+
+def reported_figure(name):
+    """A figure of the paper, as an output that the report shows."""
+    return report(
+        f"<results>/figures/{name}.png", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
+    )
+
+
+# --- words at the end ---------------------------------------------------------------------------------------------
+
+
+def say_where_results_are():
+    print("\nDone. What there is now:")
+    for label, path in {
+        "tables": f"{RESULTS}/tables",
+        "models": f"{RESULTS}/models",
+        "slides, labels, patches": f"{RESULTS}/samples",
+    }.items():
+        if Path(path).exists():
+            print(f"  {label:24} {path}")
+    print(f"  {'report':24} snakemake --report {RESULTS}/report.html  (with the same --configfile)")
+
+
+def say_which_jobs_failed(main_log):
+    print(f"\nSome jobs failed: each one's log is named above, and the whole run's is {main_log}.")
+    print("What is finished is kept; the same command goes on from there.")

@@ -1,0 +1,214 @@
+# Predictions on slides no model has seen, their scores, and the paper's tables and figures.
+rule predict_patches:
+    input:
+        checkpoint="<results>/models/{model}/checkpoint.pt",
+        patches="<results>/samples/{set}/patches.zarr",
+    output:
+        predictions=directory("<results>/models/{model}/predictions/{set}.zarr"),
+    log:
+        "<logs>/predict_patches/{model}.{set}.log",
+    benchmark:
+        "<benchmarks>/predict_patches/{model}.{set}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(6000),
+        runtime=runtime(240),
+        gpu=config["resources"]["gpu"],
+    params:
+        settings=config["prediction"],
+    message:
+        "predicting the nuclei of {wildcards.set} by model {wildcards.model}"
+    script:
+        "../scripts/predict_patches.py"
+
+
+rule score_segmentation:
+    input:
+        patches="<results>/samples/{set}/patches.zarr",
+        predictions=rules.predict_patches.output.predictions,
+    output:
+        scores="<results>/models/{model}/scores/{set}.segmentation.parquet",
+    log:
+        "<logs>/score_segmentation/{model}.{set}.log",
+    benchmark:
+        "<benchmarks>/score_segmentation/{model}.{set}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(60),
+    params:
+        radius_um=config["evaluation"]["radius_um"],
+    message:
+        "scoring the segmentation of {wildcards.set} by model {wildcards.model}"
+    script:
+        "../scripts/score_segmentation.py"
+
+
+rule score_classification:
+    input:
+        store="<results>/samples/{sample}/sample.zarr",
+        patches="<results>/samples/{sample}/patches.zarr",
+        predictions="<results>/models/{model}/predictions/{sample}.zarr",
+        annotation=annotation_input,
+    output:
+        scores="<results>/models/{model}/scores/{sample}.classification.parquet",
+        figure=report(
+            "<results>/models/{model}/scores/{sample}.confusion.png",
+            caption="../report/confusion.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"model": "{model}", "what": "confusion on {sample}"},
+        ),
+    log:
+        "<logs>/score_classification/{model}.{sample}.log",
+    benchmark:
+        "<benchmarks>/score_classification/{model}.{sample}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(60),
+    params:
+        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        taxonomy=config["taxonomy"],
+        radius_um=config["evaluation"]["radius_um"],
+    message:
+        "scoring the classes of {wildcards.sample} by model {wildcards.model}"
+    script:
+        "../scripts/score_classification.py"
+
+
+rule write_table1:
+    input:
+        patches=expand("<results>/samples/{set}/patches.zarr", set=SETS),
+    output:
+        tsv=reported_table("table1"),
+        md="<results>/tables/table1.md",
+    log:
+        "<logs>/write_table1.log",
+    benchmark:
+        "<benchmarks>/write_table1.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=runtime(10),
+    params:
+        sets=SETS,
+        splits=dict(zip(SAMPLES["sample"], SAMPLES["split"])),
+    message:
+        "writing table 1: the data"
+    script:
+        "../scripts/write_table1.py"
+
+
+rule write_table2:
+    input:
+        scores=expand("<results>/models/{model}/scores/{sample}.segmentation.parquet", model=MODELS, sample=SEG_EVAL),
+    output:
+        tsv=reported_table("table2"),
+        md="<results>/tables/table2.md",
+    log:
+        "<logs>/write_table2.log",
+    benchmark:
+        "<benchmarks>/write_table2.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(30),
+    params:
+        pairs=[[model, sample] for model in MODELS for sample in SEG_EVAL],
+        settings=config["evaluation"],
+        seed=config["seed"],
+    message:
+        "writing table 2: segmentation"
+    script:
+        "../scripts/write_table2.py"
+
+
+rule write_table3:
+    input:
+        scores=expand("<results>/models/{model}/scores/{sample}.classification.parquet", model=MODELS, sample=CLS_EVAL),
+    output:
+        tsv=reported_table("table3"),
+        md="<results>/tables/table3.md",
+    log:
+        "<logs>/write_table3.log",
+    benchmark:
+        "<benchmarks>/write_table3.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(30),
+    params:
+        pairs=[[model, sample] for model in MODELS for sample in CLS_EVAL],
+        settings=config["evaluation"],
+        taxonomy=config["taxonomy"],
+        seed=config["seed"],
+    message:
+        "writing table 3: classification"
+    script:
+        "../scripts/write_table3.py"
+
+
+rule draw_figure2:
+    input:
+        patches=expand("<results>/samples/{sample}/patches.zarr", sample=CLS_EVAL[:1]),
+        labels=expand("<results>/samples/{sample}/labels/{method}.parquet", sample=CLS_EVAL[:1], method=METHODS),
+    output:
+        figure=reported_figure("figure2"),
+    log:
+        "<logs>/draw_figure2.log",
+    benchmark:
+        "<benchmarks>/draw_figure2.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(15),
+    params:
+        methods=METHODS,
+        taxonomy=config["taxonomy"],
+        seed=config["seed"],
+    message:
+        "drawing figure 2: labels by method on the same patches"
+    script:
+        "../scripts/draw_figure2.py"
+
+
+rule draw_figure3:
+    input:
+        patches=expand("<results>/samples/{sample}/patches.zarr", sample=SEG_EVAL[:1]),
+        labels=expand("<results>/samples/{sample}/labels/{method}.parquet", sample=SEG_EVAL[:1], method=METHODS[:1]),
+        predictions=expand("<results>/models/{model}/predictions/{sample}.zarr", model=MODELS, sample=SEG_EVAL[:1]),
+    output:
+        figure=reported_figure("figure3"),
+    log:
+        "<logs>/draw_figure3.log",
+    benchmark:
+        "<benchmarks>/draw_figure3.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(15),
+    params:
+        models=MODELS,
+        taxonomy=config["taxonomy"],
+        seed=config["seed"],
+    message:
+        "drawing figure 3: predictions beside the truth"
+    script:
+        "../scripts/draw_figure3.py"

@@ -1,0 +1,138 @@
+# From counts to a class for every nucleus.
+rule cluster_cells:
+    input:
+        store=rules.read_sample.output.store,
+    output:
+        clusters="<results>/samples/{sample}/clusters.parquet",
+        ranked_genes="<results>/samples/{sample}/ranked_genes.parquet",
+    log:
+        "<logs>/cluster_cells/{sample}.log",
+    benchmark:
+        "<benchmarks>/cluster_cells/{sample}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(3000, 2),
+        runtime=runtime(120),
+    params:
+        settings=config["clustering"],
+        seed=config["seed"],
+    message:
+        "clustering the cells of {wildcards.sample}"
+    script:
+        "../scripts/cluster_cells.py"
+
+
+rule label_cells:
+    input:
+        store=rules.read_sample.output.store,
+        clusters=rules.cluster_cells.output.clusters,
+        ranked_genes=rules.cluster_cells.output.ranked_genes,
+    output:
+        labels="<results>/samples/{sample}/labels/{method}.parquet",
+        evidence=report(
+            "<results>/samples/{sample}/labels/{method}.evidence.tsv",
+            caption="../report/evidence.rst",
+            category="Labels",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "method": "{method}", "what": "evidence by cluster"},
+        ),
+        explorer="<results>/samples/{sample}/labels/{method}.xenium_explorer.csv",
+        figure=report(
+            "<results>/samples/{sample}/labels/{method}.png",
+            caption="../report/labels.rst",
+            category="Labels",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "method": "{method}", "what": "map and markers"},
+        ),
+    log:
+        "<logs>/label_cells/{sample}.{method}.log",
+    benchmark:
+        "<benchmarks>/label_cells/{sample}.{method}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(4000, 2),
+        runtime=runtime(120),
+    params:
+        sample=lambda wildcards: SAMPLES.loc[wildcards.sample, ["sample", "tissue", "disease"]].to_dict(),
+        taxonomy=config["taxonomy"],
+        settings=lambda wildcards: config["labels"].get(wildcards.method.removesuffix("_no_refinement"), {}),
+        seed=config["seed"],
+    message:
+        "labelling the cells of {wildcards.sample} by {wildcards.method}"
+    script:
+        "../scripts/label_cells.py"
+
+
+rule compare_labels:
+    input:
+        store=rules.read_sample.output.store,
+        labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS),
+    output:
+        figure=report(
+            "<results>/samples/{sample}/labels.png",
+            caption="../report/compare_labels.rst",
+            category="Labels",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "method": "all", "what": "side by side"},
+        ),
+        agreement="<results>/samples/{sample}/label_agreement.tsv",
+    log:
+        "<logs>/compare_labels/{sample}.log",
+    benchmark:
+        "<benchmarks>/compare_labels/{sample}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000, 1),
+        runtime=runtime(30),
+    params:
+        methods=METHODS,
+        taxonomy=config["taxonomy"],
+    message:
+        "comparing the labels of {wildcards.sample}"
+    script:
+        "../scripts/compare_labels.py"
+
+
+rule score_labels:
+    input:
+        labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS),
+        annotation=annotation_input,
+    output:
+        table=report(
+            "<results>/samples/{sample}/label_scores.tsv",
+            caption="../report/label_scores.rst",
+            category="Labels",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "method": "all", "what": "scores against the annotation"},
+        ),
+        figure=report(
+            "<results>/samples/{sample}/label_scores.png",
+            caption="../report/label_scores.rst",
+            category="Labels",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "method": "all", "what": "confusion matrices"},
+        ),
+    log:
+        "<logs>/score_labels/{sample}.log",
+    benchmark:
+        "<benchmarks>/score_labels/{sample}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 2),
+        runtime=runtime(20),
+    params:
+        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        methods=METHODS,
+        taxonomy=config["taxonomy"],
+    message:
+        "scoring the labels of {wildcards.sample} against its annotation"
+    script:
+        "../scripts/score_labels.py"

@@ -1,0 +1,85 @@
+# From a Xenium run or a HEST-1k sample to one store, with proof that the nuclei lie on nuclei.
+rule read_sample:
+    input:
+        bundle_input,
+    output:
+        store=directory("<results>/samples/{sample}/sample.zarr"),
+    log:
+        "<logs>/read_sample/{sample}.log",
+    benchmark:
+        "<benchmarks>/read_sample/{sample}.tsv"
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(3000, 0.5),
+        runtime=runtime(120),
+    params:
+        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        settings=config["slides"],
+    message:
+        "reading sample {wildcards.sample}"
+    script:
+        "../scripts/read_sample.py"
+
+
+rule find_tissue:
+    input:
+        store=rules.read_sample.output.store,
+    output:
+        tissue="<results>/samples/{sample}/tissue.tif",
+        figure=report(
+            "<results>/samples/{sample}/tissue.png",
+            caption="../report/tissue.rst",
+            category="Slides",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "figure": "tissue"},
+        ),
+    log:
+        "<logs>/find_tissue/{sample}.log",
+    benchmark:
+        "<benchmarks>/find_tissue/{sample}.tsv"
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(30),
+    params:
+        um_per_px=config["tissue"]["um_per_px"],
+    message:
+        "finding tissue on {wildcards.sample}"
+    script:
+        "../scripts/find_tissue.py"
+
+
+rule check_alignment:
+    input:
+        store=rules.read_sample.output.store,
+        tissue=rules.find_tissue.output.tissue,
+    output:
+        checked="<results>/samples/{sample}/alignment.json",
+        figure=report(
+            "<results>/samples/{sample}/alignment.png",
+            caption="../report/alignment.rst",
+            category="Slides",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "figure": "alignment"},
+        ),
+    log:
+        "<logs>/check_alignment/{sample}.log",
+    benchmark:
+        "<benchmarks>/check_alignment/{sample}.tsv"
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(60),
+    params:
+        settings=config["alignment"],
+        seed=config["seed"],
+    message:
+        "checking the alignment of {wildcards.sample}"
+    script:
+        "../scripts/check_alignment.py"

@@ -1,0 +1,48 @@
+# CellViT, trained on patches and labels of many slides.
+rule train_model:
+    input:
+        patches=source_patches("train"),
+        labels=source_labels("train"),
+        validation_patches=source_patches("validation"),
+        validation_labels=source_labels("validation"),
+    output:
+        checkpoint="<results>/models/{model}/checkpoint.pt",
+        history=report(
+            "<results>/models/{model}/history.csv",
+            caption="../report/history.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"model": "{model}", "what": "history"},
+        ),
+        curves=report(
+            "<results>/models/{model}/curves.png",
+            caption="../report/curves.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"model": "{model}", "what": "training curves"},
+        ),
+    log:
+        "<logs>/train_model/{model}.log",
+    benchmark:
+        "<benchmarks>/train_model/{model}.tsv"
+    retries: 2
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(8000),
+        runtime=runtime(1440),
+        gpu=config["resources"]["gpu"],
+    params:
+        sources=lambda wildcards: {
+            part: [[one.name, one.labels] for one in SOURCES[wildcards.model][part]]
+            for part in ("train", "validation")
+        },
+        settings=training_settings,
+        taxonomy=config["taxonomy"],
+        # Outside the outputs, so that a retry finds what the killed try had saved.
+        state=lambda wildcards: f"{RESULTS}/models/{wildcards.model}/training",
+    message:
+        "training model {wildcards.model}"
+    script:
+        "../scripts/train_model.py"

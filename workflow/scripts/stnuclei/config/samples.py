@@ -1,0 +1,153 @@
+"""Read samples.tsv and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from stnuclei.errors import UserError
+
+#: Column -> what an empty cell means (None: must be filled).
+COLUMNS: dict[str, str | None] = {
+    "sample": None,
+    "platform": None,
+    "path": None,
+    "he_image": "",
+    "he_alignment": "",
+    "tissue": None,
+    "split": "train",
+    "patient": "",
+    "disease": "",
+    "annotation": "",
+    "annotation_map": "",
+    "he_um_per_px": "",
+}
+PLATFORMS = ("xenium", "hest")
+SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+def read_samples(path: str | Path, tissues: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read the samples table; whether the files it names exist is not looked at.
+
+    Parameters
+    ----------
+    path
+        Tab-separated text with the columns of `COLUMNS`; lines that begin with ``#`` are comments.
+    tissues
+        Tissue names that the marker tables know; empty: any name.
+
+    Returns
+    -------
+    All columns as text, index = sample.
+
+    Raises
+    ------
+    UserError
+        With one line a problem, naming sample and column; nothing is read half.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"samples table {path}: no such file; set `samples` in the configuration")
+    table = pd.read_csv(path, sep="\t", dtype=str, comment="#", keep_default_na=False, skip_blank_lines=True)
+    problems = _column_problems(table)
+    if not problems:
+        table = _filled(table)
+        problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
+        problems += _table_problems(table)
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise UserError(f"samples table {path} has {len(problems)} problem(s):\n{listing}")
+    return table.set_index("sample", drop=False)
+
+
+def _column_problems(table: pd.DataFrame) -> list[str]:
+    problems = []
+    for column in table.columns:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COLUMNS)}"
+            problems.append(f"column {column!r} is not known; {hint}")
+    for column, default in COLUMNS.items():
+        if default is None and column not in table.columns:
+            problems.append(f"column {column!r} is missing (columns are separated by tabs)")
+    return problems
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.apply(lambda column: column.str.strip())
+    for column, default in COLUMNS.items():
+        if column not in table.columns:
+            table[column] = default
+        elif default:
+            table[column] = table[column].replace("", default)
+    return table[list(COLUMNS)]
+
+
+def _row_problems(row: dict[str, str], tissues: tuple[str, ...]) -> list[str]:
+    name = row["sample"] or f"row {row['Index'] + 1}"
+    problems = [
+        f"sample {name}, column {column}: is empty"
+        for column, default in COLUMNS.items()
+        if default is None and not row[column]
+    ]
+    for column, known in (("platform", PLATFORMS), ("split", SPLITS)):
+        if row[column] and row[column] not in known:
+            problems.append(f"sample {name}, column {column}: {row[column]!r} is none of {', '.join(known)}")
+    if row["sample"] and not _NAME.match(row["sample"]):
+        problems.append(f"sample {name}, column sample: use letters, digits, '_', '-' and '.' only")
+    if row["sample"].startswith("pannuke_"):
+        problems.append(f"sample {name}, column sample: names beginning with pannuke_ are kept for PanNuke's folds")
+    if tissues and row["tissue"] and row["tissue"] not in tissues:
+        near = difflib.get_close_matches(row["tissue"], tissues, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(tissues)}"
+        problems.append(f"sample {name}, column tissue: {row['tissue']!r} is not in the tissue map; {hint}")
+    return problems + _optional_problems(name, row)
+
+
+def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
+    problems = []
+    if row["he_um_per_px"]:
+        try:
+            positive = float(row["he_um_per_px"]) > 0
+        except ValueError:
+            positive = False
+        if not positive:
+            problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
+    if row["split"] == "cls_eval" and not row["annotation"]:
+        problems.append(f"sample {name}, column annotation: a slide of split cls_eval needs its manual annotation")
+    if row["annotation_map"] and not row["annotation"]:
+        problems.append(f"sample {name}, column annotation_map: there is a mapping but no annotation to map")
+    return problems
+
+
+def _table_problems(table: pd.DataFrame) -> list[str]:
+    names = table["sample"]
+    problems = [f"sample {name}, column sample: named twice" for name in sorted(set(names[names.duplicated()]))]
+    trained = table[table["split"].isin(["train", "val"])]
+    held_out = table[table["split"] == "seg_eval"]
+    for row in held_out.itertuples():
+        if row.tissue in set(trained["tissue"]):
+            problems.append(
+                f"sample {row.sample}, column tissue: seg_eval takes organs never trained on, but {row.tissue} is in "
+                "train or val"
+            )
+    problems += _patient_problems(table)
+    if table.empty:
+        problems.append("there is no sample in it")
+    return problems
+
+
+def _patient_problems(table: pd.DataFrame) -> list[str]:
+    """Find donors on two sides; train and val share them only at the user's risk, so that is refused too."""
+    problems = []
+    known = table[(table["patient"] != "") & (table["split"] != "none")]
+    for patient, group in known.groupby("patient", sort=True):
+        splits = sorted(set(group["split"]))
+        if len(splits) > 1:
+            names = ", ".join(group["sample"])
+            problems.append(f"samples {names}, column patient: {patient} is in {' and '.join(splits)}; keep one")
+    return problems

@@ -1,0 +1,50 @@
+"""What every job does with its log: write everything there, and tell a user's mistake in one sentence."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stnuclei.errors import UserError
+
+
+@contextmanager
+def job(log: str | Path, name: str = "") -> Iterator[None]:
+    """Send what the block prints to `log`; end the program with one sentence on a `UserError`.
+
+    Parameters
+    ----------
+    log
+        The job's log file, truncated.
+    name
+        Said before the sentence: the rule and its sample.
+
+    Raises
+    ------
+    SystemExit
+        Status 1, after a `UserError` (its sentence) or any other exception (its traceback) was written to the log;
+        the sentence, or the last line of the traceback, also goes to the terminal.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    terminal_out, terminal_err = sys.stdout, sys.stderr
+    with open(log, "w", buffering=1) as file:
+        sys.stdout = sys.stderr = file
+        try:
+            yield
+        except UserError as error:
+            _tell(file, terminal_err, name, str(error))
+            raise SystemExit(1) from None
+        except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
+            traceback.print_exc(file=file)
+            _tell(file, terminal_err, name, f"{type(error).__name__}: {error} (traceback in {log})")
+            raise SystemExit(1) from None
+        finally:
+            sys.stdout, sys.stderr = terminal_out, terminal_err
+
+
+def _tell(log, terminal, name: str, sentence: str) -> None:  # noqa: ANN001 text streams
+    for stream in (log, terminal):
+        print(f"{name}: {sentence}" if name else sentence, file=stream, flush=True)
