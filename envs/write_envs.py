@@ -1,7 +1,7 @@
-"""Write envs/*.yaml and the header of requirements.lock from the packages installed in this interpreter.
+"""Write envs/*.yaml and requirements.lock.
 
-python envs/write_envs.py --lock     after a change of versions: freeze this environment into requirements.lock
-python envs/write_envs.py            write the three environment files from requirements.lock
+``python envs/write_envs.py --lock`` freezes this interpreter's packages into requirements.lock (after a change of
+versions); ``python envs/write_envs.py`` writes the three environment files from requirements.lock.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ COMMON = ["numpy", "pandas", "pyarrow", "pyyaml", "jsonschema", "matplotlib", "t
 FAMILIES = {
     "spatial": [
         *COMMON, "anndata", "geopandas", "huggingface_hub", "imagecodecs", "opencv-python-headless", "openslide-bin",
-        "openslide-python", "scikit-image", "shapely", "spatialdata", "spatialdata-io", "tensorstore", "tifffile", "zarr",
+        "openslide-python", "scikit-image", "shapely", "spatialdata", "spatialdata-io", "tensorstore", "tifffile",
+        "zarr",
     ],
     "labels": [
         *COMMON, "decoupler", "faiss-cpu", "igraph", "illico", "leidenalg", "openpyxl", "pynndescent", "pyucell",

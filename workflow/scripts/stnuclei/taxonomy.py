@@ -177,7 +177,7 @@ class Taxonomy:
         """
         values = np.asarray(list(labels), dtype=object)
         names, inverse = np.unique(values.astype(str), return_inverse=True)
-        return np.array([self.id_of(name) for name in names], dtype=np.int8)[inverse]
+        return np.array([self.id_of(str(name)) for name in names], dtype=np.int8)[inverse]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, as a checkpoint carries it."""

@@ -1,0 +1,39 @@
+"""Which patch sets a model's entries name."""
+
+import pandas as pd
+import pytest
+
+from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets
+from stnuclei.errors import UserError
+
+SAMPLES = pd.DataFrame({"sample": ["a", "b", "c"], "split": ["train", "train", "val"]}).set_index("sample", drop=False)
+CONFIG = {
+    "pannuke": {"path": "p", "folds": [1, 2]},
+    "labels": {"methods": ["paper"]},
+    "models": {"m": {"train": [{"samples": "train", "labels": "ucell"}, {"pannuke": [1]}]}},
+}
+
+
+def test_splits_names_and_folds():
+    entries = [{"samples": "train", "labels": "paper"}, {"samples": ["c"], "labels": "ucell"}, {"pannuke": [2]}]
+    assert expand_sources(entries, CONFIG, SAMPLES, "here") == [
+        PatchSet("a", "paper"),
+        PatchSet("b", "paper"),
+        PatchSet("c", "ucell"),
+        PatchSet("pannuke_2", "manual"),
+    ]
+    assert patch_sets(CONFIG, SAMPLES) == ["a", "b", "c", "pannuke_1", "pannuke_2"]
+    assert label_methods(CONFIG) == ["paper", "ucell"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "config", "message"),
+    [
+        ({"samples": ["x"], "labels": "paper"}, CONFIG, r"here\[0\].samples: x not in the samples table"),
+        ({"pannuke": [3]}, CONFIG, "fold 3 is not in pannuke.folds"),
+        ({"pannuke": [1]}, {"pannuke": {"path": "", "folds": [1]}}, "pannuke.path is empty"),
+    ],
+)
+def test_what_is_not_there_is_named(entry, config, message):
+    with pytest.raises(UserError, match=message):
+        expand_sources([entry], config, SAMPLES, "here")

@@ -1,0 +1,68 @@
+"""The samples table: read whole or refused with every problem at once."""
+
+import pytest
+
+from stnuclei.config import read_samples
+from stnuclei.errors import UserError
+
+HEADER = "sample\tplatform\tpath\ttissue\tsplit\tpatient\tannotation"
+
+
+def write(tmp_path, *rows, header=HEADER):
+    path = tmp_path / "samples.tsv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_good_table_gets_defaults_for_absent_columns(tmp_path):
+    table = read_samples(
+        write(tmp_path, "a\txenium\tdata/a\tBreast\t\t\t", "# a comment", "b\thest\tdata\tColon\tval\t\t")
+    )
+    assert list(table.index) == ["a", "b"]
+    assert table.loc["a", "split"] == "train"
+    assert table.loc["a", "he_image"] == ""
+
+
+def test_every_problem_is_told_at_once_with_sample_and_column(tmp_path):
+    path = write(
+        tmp_path,
+        "a\txennium\tdata/a\tBreast\ttrain\tp1\t",
+        "a\txenium\t\tBreastt\tval\tp1\t",
+        "c d\txenium\tdata/c\tBreast\tseg_eval\tp2\t",
+        "e\txenium\tdata/e\tBreast\tcls_eval\tp3\t",
+    )
+    with pytest.raises(UserError) as caught:
+        read_samples(path, tissues=("Breast", "Colon"))
+    text = str(caught.value)
+    for part in (
+        "sample a, column platform: 'xennium' is none of xenium, hest",
+        "sample a, column path: is empty",
+        "sample a, column tissue: 'Breastt' is not in the tissue map; did you mean 'Breast'?",
+        "sample c d, column sample: use letters",
+        "sample a, column sample: named twice",
+        "sample c d, column tissue: seg_eval takes organs never trained on",
+        "sample e, column annotation: a slide of split cls_eval needs its manual annotation",
+        "column patient: p1 is in train and val",
+    ):
+        assert part in text
+    assert str(path) in text
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("sample\tplatform\tpath\ttisue", "column 'tisue' is not known; did you mean 'tissue'?"),
+        ("sample\tplatform\tpath", "column 'tissue' is missing"),
+        ("sample,platform,path,tissue", "columns are separated by tabs"),
+    ],
+)
+def test_wrong_columns(tmp_path, header, message):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        read_samples(write(tmp_path, header=header))
+
+
+def test_absent_and_empty_tables(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_samples(tmp_path / "none.tsv")
+    with pytest.raises(UserError, match="there is no sample"):
+        read_samples(write(tmp_path))
