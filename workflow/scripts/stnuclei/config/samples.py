@@ -24,6 +24,7 @@ COLUMNS: dict[str, str | None] = {
     "annotation": "",
     "annotation_map": "",
     "he_um_per_px": "",
+    "hest_id": "",
 }
 PLATFORMS = ("xenium", "hest")
 SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")

@@ -1,0 +1,146 @@
+"""The whole DAG on real H&E pixels, nucleus masks and count profiles (../shared/data/composite_*), with a short training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from stnuclei.io import open_sample
+from stnuclei.patches import PatchStore
+
+from .conftest import Workflow
+
+pytestmark = pytest.mark.dag
+
+
+@pytest.fixture(scope="module")
+def composite(shared, tmp_path_factory):
+    """Run the workflow once; every test below looks at what it left."""
+    folder = tmp_path_factory.mktemp("composite")
+    table = (ROOT / "tests" / "configs" / "composite.tsv").read_text()
+    table = table.replace("../shared", str(shared)).replace("tests/configs", str(ROOT / "tests" / "configs"))
+    (folder / "composite.tsv").write_text(table)
+    config = yaml.safe_load((ROOT / "tests" / "configs" / "composite.yaml").read_text())
+    config |= {"samples": "composite.tsv", "results": "results"}
+    config["pannuke"]["path"] = config["pannuke"]["path"].replace("../shared", str(shared))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    workflow = Workflow(folder)
+    workflow.run("--cores", "2", "--configfile", "config.yaml")
+    return workflow
+
+
+def dry(workflow: Workflow) -> str:
+    return workflow.run("-n", "--cores", "2", "--configfile", "config.yaml").text
+
+
+def test_every_stage_left_its_outputs(composite):
+    results = composite.folder / "results"
+    for sample in ("composite_a", "composite_hest", "composite_annotated"):
+        for name in ("alignment.png", "tissue.png", "labels.png", "labels/paper.evidence.tsv", "patches.png"):
+            assert (results / "samples" / sample / name).stat().st_size > 0, (sample, name)
+        assert json.loads((results / "samples" / sample / "alignment.json").read_text())["passed"]
+    for model in ("st", "pannuke"):
+        for name in ("checkpoint.pt", "history.csv", "curves.png"):
+            assert (results / "models" / model / name).stat().st_size > 0
+    for number in (1, 2, 3):
+        table = pd.read_csv(results / "tables" / f"table{number}.tsv", sep="\t")
+        assert len(table) > 0
+    assert not list(results.rglob("*.partial-*"))
+
+
+def test_nuclei_in_are_nuclei_in_patches(composite):
+    for name in ("composite_a", "composite_hest"):
+        folder = composite.folder / "results" / "samples" / name
+        nuclei = open_sample(folder / "sample.zarr").nuclei
+        store = PatchStore(folder / "patches.zarr")
+        placed = np.unique(store.nucleus_index)
+        lost = store.attrs["counts"]
+        print(name, "nuclei in", len(nuclei), "in patches", len(placed), lost)
+        assert len(placed) >= 0.99 * len(nuclei)
+
+
+def test_labels_agree_with_the_shipped_truth(composite, shared):
+    truth = pd.read_parquet(shared / "data" / "truth" / "truth_composite_a.parquet").set_index("cell_id")["class"]
+    known = truth[truth != "Unknown"]
+    floor = {"stnuclei": 0.7, "paper": 0.6}
+    for method, least in floor.items():
+        labels = pd.read_parquet(composite.folder / "results/samples/composite_a/labels" / f"{method}.parquet")
+        accuracy = (labels.set_index("cell_id")["label"].reindex(known.index) == known).mean()
+        print(method, "accuracy on composite_a", round(accuracy, 3))
+        assert accuracy > least
+
+
+def test_the_loss_falls(composite):
+    for model in ("st", "pannuke"):
+        history = pd.read_csv(composite.folder / "results" / "models" / model / "history.csv")
+        loss = history["loss"].to_numpy()
+        print(model, "loss by epoch", np.round(loss, 3))
+        assert loss[-1] < 0.97 * loss[0]
+
+
+def test_a_second_run_does_nothing(composite):
+    assert "Nothing to be done" in dry(composite)
+
+
+def test_deleting_one_output_reruns_only_what_depends_on_it(composite):
+    labels = composite.folder / "results/samples/composite_hest/labels/paper.parquet"
+    kept = labels.read_bytes()
+    labels.unlink()
+    try:
+        text = dry(composite)
+    finally:
+        labels.write_bytes(kept)
+    for rule in ("cluster_cells", "cut_patches", "read_sample", "train_model", "predict_patches"):
+        assert f"rule {rule}:" not in text, rule
+    assert "rule label_cells:" in text
+    assert "rule compare_labels:" in text
+
+
+def stage_contents(folder) -> dict[str, bytes | str]:
+    """Content of labels, patches and scores: parquet by value, arrays by value."""
+    contents: dict[str, bytes | str] = {}
+    for path in sorted((folder / "samples").glob("*/labels/*.parquet")):
+        contents[str(path.relative_to(folder))] = pd.read_parquet(path).to_csv(index=False)
+    for path in sorted((folder / "samples").glob("*/patches.zarr")):
+        store = PatchStore(path)
+        arrays = (store.image[0], store.instances[len(store) - 1], store.offset, store.cell_index)
+        contents[str(path.relative_to(folder))] = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+    return contents
+
+
+def test_one_core_gives_the_same_labels_and_patches(composite, tmp_path):
+    other = {**yaml.safe_load((composite.folder / "config.yaml").read_text()), "results": str(tmp_path / "results")}
+    (composite.folder / "one.yaml").write_text(yaml.safe_dump(other))
+    composite.run("labels", "patches", "--cores", "1", "--configfile", "one.yaml")
+    again, first = stage_contents(tmp_path / "results"), stage_contents(composite.folder / "results")
+    assert again.keys() == first.keys()
+    assert [name for name in first if first[name] != again[name]] == []
+
+
+def test_a_killed_run_goes_on_and_completes(composite, tmp_path):
+    other = {**yaml.safe_load((composite.folder / "config.yaml").read_text()), "results": str(tmp_path / "results")}
+    (composite.folder / "killed.yaml").write_text(yaml.safe_dump(other))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["patches", "--cores", "2", "--configfile", "killed.yaml", "--nolock"]
+    running = subprocess.Popen(
+        command, cwd=composite.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    begun = tmp_path / "results" / "samples"
+    deadline = time.monotonic() + 120
+    while not list(begun.glob("*/.partial-*")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    composite.run("patches", "--cores", "2", "--configfile", "killed.yaml", "--nolock")
+    first = stage_contents(composite.folder / "results")
+    again = stage_contents(tmp_path / "results")
+    assert again
+    assert [name for name in again if again[name] != first[name]] == []

@@ -1,0 +1,64 @@
+"""What the workflow says before any job: with no data, with a wrong configuration, with files missing."""
+
+import re
+
+import yaml
+
+
+def count(text: str, rule: str) -> int:
+    found = re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+def test_dry_run_lists_the_jobs_of_each_sample_where_there_are_no_data(workflow):
+    text = workflow.run("-n", "--cores", "2").text
+    for rule in ("read_sample", "find_tissue", "check_alignment", "cluster_cells", "cut_patches"):
+        assert count(text, rule) == 2, rule
+    assert count(text, "label_cells") == 4
+    assert count(text, "train_model") == 1
+    assert "Traceback" not in text
+
+
+def test_unlock_works_where_there_are_no_data(workflow):
+    workflow.run("--unlock", "--cores", "1")
+
+
+def test_a_wrong_key_is_told_with_the_nearest_and_without_a_traceback(workflow):
+    path = workflow.folder / "wrong.yaml"
+    path.write_text(yaml.safe_dump({"clustering": {"resolutoin": 3}, "patchs": {}}))
+    run = workflow.run("-n", "--cores", "1", "--configfile", str(path), check=False)
+    assert run.code != 0
+    assert "clustering.resolutoin: unknown key; did you mean 'resolution'?" in run.text
+    assert "patchs: unknown key; did you mean 'patches'?" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_a_wrong_samples_table_is_told_whole_and_without_a_traceback(workflow):
+    table = workflow.folder / "config" / "samples.tsv"
+    table.write_text("sample\tplatform\tpath\ttissue\tsplit\na\txenum\td\tBreast\ttrain\nb\txenium\t\tBraest\tvalid\n")
+    run = workflow.run("-n", "--cores", "1", check=False)
+    assert run.code != 0
+    for part in (
+        "'xenum' is none of",
+        "sample b, column path: is empty",
+        "'valid' is none of",
+        "did you mean 'Breast'?",
+    ):
+        assert part in run.text
+    assert "Traceback" not in run.text
+
+
+def test_all_missing_files_are_told_before_the_first_job(workflow):
+    run = workflow.run("--cores", "1", check=False)
+    assert run.code != 0
+    for sample in ("my_breast", "my_colon"):
+        assert f"sample {sample}, column path: data/{sample} is not there" in run.text
+        assert f"sample {sample}, column he_image" in run.text
+    assert not (workflow.folder / "results" / "samples").exists()
+
+
+def test_a_held_out_organ_cannot_be_trained_on(workflow):
+    table = workflow.folder / "config" / "samples.tsv"
+    table.write_text("sample\tplatform\tpath\ttissue\tsplit\na\txenium\td\tSkin\ttrain\nb\txenium\td\tSkin\tseg_eval\n")
+    run = workflow.run("-n", "--cores", "1", check=False)
+    assert "seg_eval takes organs never trained on, but Skin is in train or val" in run.text
