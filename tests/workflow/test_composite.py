@@ -1,4 +1,4 @@
-"""The whole DAG on real H&E pixels, nucleus masks and count profiles (../shared/data/composite_*), with a short training."""
+"""The whole DAG on real H&E pixels, nucleus masks and count profiles (composite_*), with a short training."""
 
 import json
 import os
@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
-
 from stnuclei.io import open_sample
 from stnuclei.patches import PatchStore
 
-from .conftest import Workflow
+from conftest import ROOT
+from runner import Workflow
 
 pytestmark = pytest.mark.dag
 

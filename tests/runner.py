@@ -1,0 +1,34 @@
+"""Run snakemake as a user does: the program, from a folder of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT
+
+
+@dataclass
+class Run:
+    """What one call of snakemake gave back."""
+
+    code: int
+    text: str
+
+
+@dataclass
+class Workflow:
+    """The checkout's workflow in a working folder of its own."""
+
+    folder: Path
+
+    def run(self, *arguments: str, check: bool = True, timeout: float = 1500) -> Run:
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+        environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        text = done.stdout + done.stderr
+        assert not check or done.returncode == 0, text[-6000:]
+        return Run(done.returncode, text)
