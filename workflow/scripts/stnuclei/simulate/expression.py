@@ -1,0 +1,81 @@
+"""Counts of the simulated cells: negative binomial around programmes, with ambient and neighbours' transcripts."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
+
+from stnuclei.simulate.organs import Organ
+from stnuclei.simulate.panel import panel, programmes, weights
+
+#: Transcripts of a typical cell, relative to the tissue's median: big cells hold more.
+_DEPTH = {
+    "Tumour": 1.5, "Proliferating tumour": 1.8, "CD4 T cell": 0.6, "CD8 T cell": 0.6, "B cell": 0.6,
+    "Plasma cell": 1.0, "Macrophage": 1.0, "Mast cell": 0.8, "Endothelial": 0.9, "Pericyte": 0.8, "Dead": 0.3,
+}  # fmt: skip
+
+
+def profiles(organ: Organ) -> tuple[list[str], list[str], np.ndarray]:
+    """What each cell type expresses.
+
+    Returns
+    -------
+    Cell types, genes, and float64 (types, genes): shares of a cell's transcripts, each row summing to 1.
+    """
+    genes, types = panel(organ), sorted(organ.classes())
+    place = {gene: k for k, gene in enumerate(genes)}
+    members = programmes(organ)
+    # One fixed strength a gene, the same in every slide of the organ: some markers are loud, some faint.
+    strength = np.exp(0.45 * np.random.default_rng(2604).standard_normal(len(genes)))
+    matrix = np.full((len(types), len(genes)), 0.002)
+    for row, cell_type in enumerate(types):
+        for name, weight in weights(organ, cell_type).items():
+            columns = [place[gene] for gene in members[name]]
+            matrix[row, columns] += weight * strength[columns]
+    return types, genes, matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def draw_counts(
+    organ: Organ,
+    cell_types: list[str],
+    xy: np.ndarray,
+    rng: np.random.Generator,
+    depth: float = 170.0,
+    ambient: float = 0.03,
+    spill: float = 0.06,
+    empty: float = 0.02,
+) -> tuple[csr_matrix, list[str]]:
+    """Draw the count matrix of one slide.
+
+    Parameters
+    ----------
+    organ
+        Gives panel and profiles.
+    cell_types
+        Fine type of every cell.
+    xy
+        Centroids in um, (n, 2).
+    rng
+        Where the numbers come from.
+    depth
+        Median transcripts of a cell.
+    ambient, spill
+        Shares of a cell's transcripts that come from the whole slide and from its nearest neighbours.
+    empty
+        Share of cells without any transcript.
+
+    Returns
+    -------
+    Counts, int32 CSR (cells, genes), and the genes.
+    """
+    types, genes, profile = profiles(organ)
+    row = np.array([types.index(cell_type) for cell_type in cell_types])
+    own = profile[row] * rng.gamma(2.0, 0.5, (len(row), len(genes)))  # negative binomial: dispersion 0.5 a gene
+    near = cKDTree(xy).query(xy, k=min(4, len(xy)))[1][:, 1:]
+    mean = profile[row].mean(axis=0)
+    share = (1 - ambient - spill) * own + ambient * mean + spill * profile[row[near]].mean(axis=1)
+    size = np.array([_DEPTH.get(cell_type, 0.9) for cell_type in cell_types])
+    size = depth * size * np.exp(0.45 * rng.standard_normal(len(row))) * (rng.uniform(size=len(row)) >= empty)
+    counts = rng.poisson(share * size[:, None]).astype(np.int32)
+    return csr_matrix(counts), genes

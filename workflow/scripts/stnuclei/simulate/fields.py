@@ -1,0 +1,60 @@
+"""Smooth random fields: what makes simulated tissue uneven."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian field with correlation length of about `scale` px.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    scale
+        Length in px over which the field changes; 1 and less is white noise.
+    rng
+        Where the numbers come from.
+
+    Returns
+    -------
+    float32 `shape`, mean 0 and standard deviation 1.
+    """
+    coarse = tuple(max(4, int(np.ceil(n / max(scale, 1.0))) + 3) for n in shape)
+    field = rng.standard_normal(coarse, dtype=np.float32)
+    if scale > 1.0:
+        # A crop of the enlarged grid: enlarging exactly to `shape` would stretch one axis more than the other.
+        big = cv2.resize(field, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        field = big[: shape[0], : shape[1]]
+        if field.shape != shape:
+            field = cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    else:
+        field = field[: shape[0], : shape[1]]
+    return np.ascontiguousarray((field - field.mean()) / max(float(field.std()), 1e-6))
+
+
+def fractal(shape: tuple[int, int], scales: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """Sum of `noise` fields, every finer one half as strong; float32 `shape`, standard deviation 1."""
+    total = sum(noise(shape, scale, rng) * 0.5**octave for octave, scale in enumerate(scales))
+    return (total / total.std()).astype(np.float32)
+
+
+def enlarge(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resample a field (h, w) to `shape` by bicubic interpolation, float32."""
+    return cv2.resize(field.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def smoothstep(field: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, and a smooth ramp in between; float32."""
+    ramp = np.clip((field - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return ramp * ramp * (3.0 - 2.0 * ramp)
+
+
+def orientation(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth field of undirected orientations in radians, float32 `shape`.
+
+    Two noise fields are read as cosine and sine of the double angle, so the field has no seam at pi.
+    """
+    return 0.5 * np.arctan2(noise(shape, scale, rng), noise(shape, scale, rng)).astype(np.float32)

@@ -1,0 +1,96 @@
+"""Gene panels and what each cell type expresses: a few programmes of known marker genes."""
+
+from __future__ import annotations
+
+from stnuclei.simulate.organs import Organ
+
+#: Programmes that every tissue's panel holds. Symbols as on public Xenium panels or in textbooks of histology.
+COMMON: dict[str, str] = {
+    "epithelial": "EPCAM CDH1 KRT8 KRT18 KRT19",
+    "proliferation": "MKI67 TOP2A CENPF CDK1 UBE2C BIRC5 RRM2 TK1 PCNA CCNB1",
+    "leukocyte": "PTPRC CXCR4 CD69",
+    "t_cell": "CD3D CD3E CD3G CD2 TRAC TRBC1 CD247 CD5 LCK CD6 SKAP1 CD96",
+    "cd4": "CD4 IL7R CCR7 TCF7 LEF1 FOXP3 CTLA4 IL2RA ICOS CD28 CD40LG SELL",
+    "cd8": "CD8A CD8B GZMK GZMA GZMB PRF1 NKG7 CCL5 KLRD1 GNLY CST7 KLRB1",
+    "b_cell": "MS4A1 CD19 CD79A CD79B BANK1 PAX5 CD22 FCER2 CR2 BLK CXCR5 CD37 VPREB3 TNFRSF13C FCRLA TCL1A",
+    "plasma": "MZB1 JCHAIN TNFRSF17 DERL3 IGHG1 IGKC IGHA1 CD38 PRDM1 POU2AF1 CD27 SLAMF7 FKBP11 SDC1",
+    "macrophage": "CD68 CD163 CD14 LYZ C1QA C1QB C1QC MRC1 CSF1R AIF1 FCGR3A MS4A7 MS4A4A MS4A6A VSIG4 ITGAX CD86 "
+    "FCGR1A TYROBP LST1 CYBB TREM2 SIGLEC1 FOLR2",
+    "mast": "CPA3 TPSAB1 TPSB2 MS4A2 HDC CMA1 CTSG HPGDS IL1RL1 SLC18A2 FCER1A SIGLEC6",
+    "fibroblast": "COL1A1 COL1A2 COL3A1 DCN LUM PDGFRA FBLN1 DPT MMP2 POSTN FAP COL5A1 COL6A3 MFAP5 C7 FBN1 PI16 OGN "
+    "ASPN SCARA5 SFRP2 SFRP4 CCDC80 LRRC15 FGF7 THBS2",
+    "stroma": "THY1 SPARC BGN FN1",
+    "endothelial": "PECAM1 VWF CDH5 KDR CLDN5 ENG EMCN PLVAP ERG EGFL7 TEK FLT1 MMRN2 CLEC14A ECSCR SOX18 ACKR1 CD93 "
+    "CALCRL ADGRL4 NOSTRIN CD34",
+    "mural": "ACTA2 TAGLN MYH11",
+    "pericyte": "RGS5 PDGFRB MCAM CSPG4 NOTCH3 KCNJ8 ABCC9 HIGD1B COX4I2 CD248 NDUFA4L2 STEAP4 ANGPT1",
+    "muscle": "DES CNN1 LMOD1 SMTN PLN KCNMB1 HHIP ITGA8 CALD1 SYNPO2 CASQ2 MYOCD",
+    "housekeeping": "ADAM9 ANKRD28 CCDC6 CCPG1 DAPK3 DNTTIP1 ERN1 HOOK2 LGALSL PELI1 SMAP2 SVIL TOMM7 TRAPPC3 USP53 "
+    "VOPP1 ZNF562 SEC24A TMEM147 THAP2 RAB30 TIFA",
+}
+
+#: Programmes of one organ: its normal epithelium by cell type, and its tumour.
+LOCAL: dict[str, dict[str, str]] = {
+    "Breast": {
+        "Luminal epithelial": "KRT23 PIP KIT PIGR LTF SLPI BTN1A1 CSN3 CSN2 EHF SCGB2A2 SCGB2A1 SCGB1D2 MUCL1 AGR3 ELF5 "
+        "DNAJC12 OPRPN MYBPC1 SERHL2 CLIC6 LALBA CITED4 HPX",
+        "Myoepithelial": "KRT14 KRT5 TP63 KRT17 DST SFRP1 SYNM OXTR CALML5 RBP1 LGR6 IL17B COL17A1 SEMA5A NRG1 "
+        "CAPN13 WIF1 C5orf46 C6orf132 TSHZ2 SAA1 DKK3",
+        "tumour": "ERBB2 ESR1 KRT7 FOXA1 EGFR CCND1 MUC1 CLDN4 CLDN3 CD24 CEACAM6 AGR2 TFF3 TFF1 XBP1 PROM1 ALDH1A3 "
+        "HMGA1 MDM2 TACSTD2 ELF3 CLDN7 PGR AR CD9 SOX9",
+    },
+    "Colon": {
+        "colon": "PHGR1 LGALS4 LYPD8 TSPAN8 TSPAN1 HNF4A CES2 NXPE1 PRAP1 TMEM37",
+        "Enterocyte": "CA1 KRT20 GUCA2A FABP1 SLC26A3 SLC26A2 AQP8 GUCA2B BEST4 OTOP2 MS4A12 CEACAM7 FABP2 TMIGD1 CDHR5 "
+        "MUC12 SELENBP1 UGT2B17 UGT2A3 SULT1B1 ADH1C NXPE4 CA4 CA7",
+        "Goblet": "MUC2 SPINK4 ITLN1 FCGBP ZG16 CLCA1 REP15 RETNLB SPDEF BCAS1 GALNT5 HEPACAM2 GALNT8 BEST2 FOXA3 "
+        "CREB3L1 RAP1GAP FRZB",
+        "Crypt stem": "LGR5 OLFM4 SMOC2 EPHB3 CDCA7 IMPDH2 RNF43 MT1A LEFTY1 STXBP6 L1TD1 C1QBP",
+        "tumour": "CEACAM5 CEACAM6 CDX2 CDH17 ASCL2 SOX9 AXIN2 EGFR MYC CCND1 CLDN4 CLDN3 CD44 MUC1 MUC13 EPHB2 AGR2 "
+        "TFF3 LCN2 MMP7 HMGA1 CLDN7 ELF3 SLC12A2 PROM1 KRT7",
+    },
+    "Kidney": {
+        "Proximal tubule": "LRP2 CUBN SLC34A1 SLC22A6 SLC22A8 SLC5A2 SLC5A12 SLC13A3 GATM MIOX PDZK1 SLC3A1 SLC7A13 NAT8 "
+        "TMEM174 SLC22A12 GGT1 ALDOB",
+        "Distal tubule": "UMOD SLC12A1 SLC12A3 CALB1 TRPM6 CLDN16 CLDN8 KNG1 TMEM52B KCNJ1 KCNJ10 CLCNKB BSND WNK1 "
+        "PTGER3 ESRRB CDH16 EGF",
+        "Collecting duct": "AQP2 SCNN1A SCNN1B SCNN1G FXYD4 AVPR2 HSD11B2 AQP6 ATP6V0D2 AQP3 SLC4A1 STC1 KCNK3 HSPA2 TMEM213 "
+        "RHCG ATP6V1G3 CALCA",
+        "tumour": "CA9 NDRG1 EGLN3 ANGPTL4 SLC2A1 PAX8 CP MET MUC1 KRT7 CLDN4 CLDN3 ELF3 LCN2 PROM1 CCND1 EGFR TACSTD2 "
+        "S100P CEACAM1 TGFBI CLDN7 ANXA2 MMP7 DEFB1 WT1",
+    },
+}
+
+#: Cell type -> programmes with their weights. Types of normal epithelium use the programme of their own name.
+_TYPES: dict[str, dict[str, float]] = {
+    "Tumour": {"epithelial": 1.6, "tumour": 1.0},
+    "Proliferating tumour": {"epithelial": 1.6, "tumour": 1.0, "proliferation": 0.55},
+    "CD4 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd4": 0.8},
+    "CD8 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd8": 0.9},
+    "B cell": {"leukocyte": 0.8, "b_cell": 1.0},
+    "Plasma cell": {"leukocyte": 0.3, "plasma": 1.2},
+    "Macrophage": {"leukocyte": 0.6, "macrophage": 1.0},
+    "Mast cell": {"leukocyte": 0.5, "mast": 1.2},
+    "Fibroblast": {"fibroblast": 1.0, "stroma": 1.0},
+    "Endothelial": {"endothelial": 1.0, "stroma": 0.3},
+    "Pericyte": {"pericyte": 1.0, "mural": 0.8, "stroma": 0.4},
+    "Smooth muscle": {"muscle": 1.0, "mural": 1.8, "stroma": 0.2},
+    "Dead": {"housekeeping": 0.3},
+}
+_NORMAL = {"epithelial": 0.35, "colon": 0.8}
+
+
+def programmes(organ: Organ) -> dict[str, list[str]]:
+    """All programmes of an organ's panel, each as a list of symbols."""
+    return {name: genes.split() for name, genes in {**COMMON, **LOCAL[organ.name]}.items()}
+
+
+def panel(organ: Organ) -> list[str]:
+    """Genes of the organ's panel, sorted, each once."""
+    return sorted({gene for genes in programmes(organ).values() for gene in genes})
+
+
+def weights(organ: Organ, cell_type: str) -> dict[str, float]:
+    """Programme -> weight of one cell type."""
+    own = _TYPES.get(cell_type, {cell_type: 1.0, **_NORMAL})
+    return {name: weight for name, weight in {"housekeeping": 0.12, **own}.items() if name in programmes(organ)}
