@@ -1,0 +1,206 @@
+"""What the three branches learn: binary map, distance maps and type map from instance maps.
+
+The distance (HV) maps follow HoVer-Net (Graham 2019) as CellViT computes them: per instance and axis the pixel
+index plus one minus the rounded centre of mass; negative values divided by their largest size, positive ones by
+theirs. Zero therefore lies one pixel before the centre; this is kept, trained weights rely on it.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+
+from stnuclei.cellvit.components import split_components
+
+_BIG = 1 << 30
+
+
+def hv_maps(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Horizontal and vertical distance maps.
+
+    One compiled pass for maps in main memory, a few scatter operations for maps on a device. An id that occurs in
+    two places counts as one nucleus (see `split_components`).
+
+    Parameters
+    ----------
+    instances
+        (B, H, W) integers, 0 background; ids need not be contiguous.
+
+    Returns
+    -------
+    (B, 2, H, W) float32 in [-1, 1] on the same device; channel 0 = x, 1 = y; 0 in the background.
+
+    Raises
+    ------
+    ValueError
+        If the maps are not three-dimensional integers, or an id is negative.
+    """
+    instances = signed(instances)
+    if instances.ndim != 3 or instances.is_floating_point():
+        raise ValueError(f"instances must be integers (B, H, W), not {instances.dtype} {tuple(instances.shape)}")
+    if instances.numel() == 0:
+        return torch.zeros((instances.shape[0], 2, *instances.shape[1:]), device=instances.device)
+    if instances.device.type == "cpu":
+        return torch.from_numpy(_hv_compiled(_compact(instances.numpy())))
+    return _hv_scatter(instances)
+
+
+def signed(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """As a tensor of a signed type: torch can hardly compute with unsigned 16 bits."""
+    if isinstance(instances, np.ndarray):
+        widened = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}.get(instances.dtype.name)
+        return torch.from_numpy(np.ascontiguousarray(instances, dtype=widened))
+    return instances.int() if instances.dtype == torch.uint16 else instances
+
+
+def _compact(instances: np.ndarray) -> np.ndarray:
+    """Ids small enough for a table: left alone where they are, renumbered where not."""
+    lowest, highest = instances.min(), instances.max()
+    if lowest < 0:
+        raise ValueError(f"instance ids must be 0 or more; found {lowest}")
+    if highest <= 4 * instances[0].size:
+        return instances
+    values, inverse = np.unique(instances, return_inverse=True)
+    return inverse.reshape(instances.shape) + int(values[0] != 0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hv_compiled(instances: np.ndarray) -> np.ndarray:
+    batch, height, width = instances.shape
+    maps = np.zeros((batch, 2, height, width), np.float32)
+    ids = int(instances.max()) + 1
+    table = np.empty((ids, 7), np.int64)  # pixels, sum x, sum y, smallest and largest x, smallest and largest y
+    shift = np.empty((ids, 2), np.int64)
+    scale = np.ones((ids, 4), np.float32)  # negative x, positive x, negative y, positive y
+    for b in range(batch):
+        _measure(instances[b], table)
+        _scale(table, shift, scale)
+        for y in range(height):
+            for x in range(width):
+                k = instances[b, y, x]
+                if k:
+                    dx, dy = x + shift[k, 0], y + shift[k, 1]
+                    maps[b, 0, y, x] = np.float32(dx) / scale[k, 1 if dx > 0 else 0]
+                    maps[b, 1, y, x] = np.float32(dy) / scale[k, 3 if dy > 0 else 2]
+    return maps
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure(instances: np.ndarray, table: np.ndarray) -> None:
+    """Fill `table` with pixel count, coordinate sums and box of every id, in one pass."""
+    for k in range(table.shape[0]):
+        table[k, 0] = table[k, 1] = table[k, 2] = 0
+        table[k, 3] = table[k, 5] = _BIG
+        table[k, 4] = table[k, 6] = -1
+    height, width = instances.shape
+    for y in range(height):
+        for x in range(width):
+            k = instances[y, x]
+            if k:
+                table[k, 0] += 1
+                table[k, 1] += x
+                table[k, 2] += y
+                table[k, 3] = min(table[k, 3], x)
+                table[k, 4] = max(table[k, 4], x)
+                table[k, 5] = min(table[k, 5], y)
+                table[k, 6] = max(table[k, 6], y)
+
+
+@numba.njit(cache=True, nogil=True)
+def _scale(table: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:
+    """Per id and axis: what to add to the index, and the largest distance on either side."""
+    for k in range(1, table.shape[0]):
+        n = table[k, 0]
+        if n == 0:
+            continue
+        for axis in range(2):
+            # floor(mean + 1/2) in integers: exact, however the official code crops
+            centre = (2 * table[k, 1 + axis] + n) // (2 * n)
+            shift[k, axis] = 1 - centre
+            scale[k, 2 * axis] = max(1, centre - 1 - table[k, 3 + 2 * axis])
+            scale[k, 2 * axis + 1] = max(1, table[k, 4 + 2 * axis] + 1 - centre)
+
+
+def _hv_scatter(instances: torch.Tensor) -> torch.Tensor:
+    """The same by scatter operations over (map, id) for tensors on any device."""
+    batch, height, width = instances.shape
+    device = instances.device
+    ids = int(instances.max()) + 1
+    if ids > 4 * height * width:
+        values, inverse = torch.unique(instances, return_inverse=True)
+        instances = inverse + int(values[0] != 0)
+        ids = len(values) + 1
+    slot = (instances.long() + ids * torch.arange(batch, device=device).view(-1, 1, 1)).flatten()
+    n = torch.zeros(batch * ids, dtype=torch.long, device=device).scatter_add_(0, slot, torch.ones_like(slot))
+    y = torch.arange(height, device=device).view(-1, 1).expand(batch, height, width).flatten()
+    x = torch.arange(width, device=device).expand(batch, height, width).flatten()
+    maps = torch.stack([_axis(x, slot, n), _axis(y, slot, n)])
+    maps = torch.where(instances.flatten() > 0, maps, 0.0)
+    return maps.view(2, batch, height, width).transpose(0, 1).contiguous()
+
+
+def _axis(position: torch.Tensor, slot: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    """Scaled distance of every pixel along one axis; float32, flat."""
+    total = torch.zeros_like(n).scatter_add_(0, slot, position)
+    low = torch.full_like(n, _BIG).scatter_reduce_(0, slot, position, "amin")
+    high = torch.full_like(n, -1).scatter_reduce_(0, slot, position, "amax")
+    centre = torch.div(2 * total + n, (2 * n).clamp(min=1), rounding_mode="floor")
+    negative, positive = (centre - 1 - low).clamp(min=1), (high + 1 - centre).clamp(min=1)
+    distance = position + 1 - centre[slot]
+    return distance.float() / torch.where(distance > 0, positive[slot], negative[slot]).float()
+
+
+def type_map(instances: torch.Tensor | np.ndarray, class_table: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Class of every pixel by one table look-up.
+
+    Parameters
+    ----------
+    instances
+        (B, H, W) integers: k is the nucleus of row k - 1 of its map's table, 0 background.
+    class_table
+        (B, K) integers: class id of nucleus k in column k - 1, -1 Unknown (and padding).
+
+    Returns
+    -------
+    (B, H, W) int64: 0 background, class ids, -1 in nuclei of unknown class.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or an id has no row (the latter checked on the CPU only, where it costs no
+        synchronisation; a device raises an error of its own).
+    """
+    instances, class_table = signed(instances), torch.as_tensor(class_table)
+    if class_table.ndim != 2 or len(class_table) != len(instances):
+        raise ValueError(f"class_table must be (B, K) with B = {len(instances)}, not {tuple(class_table.shape)}")
+    if instances.device.type == "cpu" and instances.numel() and int(instances.max()) > class_table.shape[1]:
+        raise ValueError(f"instance {int(instances.max())} has no row in a class table of {class_table.shape[1]}")
+    table = torch.nn.functional.pad(class_table.long(), (1, 0))
+    return table.gather(1, instances.long().flatten(1)).view(instances.shape)
+
+
+def make_targets(
+    instances: torch.Tensor | np.ndarray, class_table: torch.Tensor | np.ndarray, split: bool = False
+) -> dict[str, torch.Tensor]:
+    """All targets of a batch, after augmentation.
+
+    Parameters
+    ----------
+    instances
+        (B, H, W) integers, see `type_map`.
+    class_table
+        (B, K) class ids, see `type_map`.
+    split
+        Count the pieces of an instance that augmentation cut apart as nuclei of their own; the official code
+        (and the default) takes them as one.
+
+    Returns
+    -------
+    ``instances`` (B, H, W) int64, ``binary`` (B, H, W) int64 0 or 1, ``hv`` (B, 2, H, W) float32,
+    ``types`` (B, H, W) int64 with -1 = Unknown.
+    """
+    instances = signed(instances)
+    types = type_map(instances, class_table)
+    instances = split_components(instances) if split else instances.long()
+    return {"instances": instances, "binary": (instances > 0).long(), "hv": hv_maps(instances), "types": types}
