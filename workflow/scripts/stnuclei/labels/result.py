@@ -1,0 +1,76 @@
+"""What a labelling method gives back: a label a cell, the evidence a cluster, and how to keep both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.files import write_aside
+
+CELL_COLUMNS = ("cell_id", "label", "confidence", "cluster")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one sample by one method.
+
+    Parameters
+    ----------
+    cells
+        One row a cell in the table's order: cell_id (str), label (str), confidence (float32, 0..1), cluster (int32,
+        -1 for a cell in none).
+    evidence
+        One row a cluster: cluster, n_cells, top_genes, one ``score_<Category>`` column a category, marker_set,
+        cancer_ratio, decision, why; methods may add columns.
+    info
+        Counts, settings and warnings.
+    """
+
+    cells: pd.DataFrame
+    evidence: pd.DataFrame
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, cells: str | Path, evidence: str | Path | None = None) -> None:
+        """Write the cells as parquet and the evidence as tsv (lists joined by commas)."""
+        with write_aside(cells) as path:
+            self.cells.to_parquet(path, index=False)
+        if evidence is not None:
+            with write_aside(evidence) as path:
+                self.evidence.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+
+    @classmethod
+    def load(cls, cells: str | Path, evidence: str | Path | None = None) -> Labels:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UserError
+            If the file is absent or no label table.
+        """
+        if not Path(cells).is_file():
+            raise UserError(f"labels {cells}: no such file")
+        table = pd.read_parquet(cells)
+        missing = [column for column in CELL_COLUMNS if column not in table]
+        if missing:
+            raise UserError(f"labels {cells}: column {missing[0]!r} is missing; a label table has {CELL_COLUMNS}")
+        rows = pd.read_csv(evidence, sep="\t", keep_default_na=False) if evidence else pd.DataFrame()
+        return cls(table, rows)
+
+
+def cell_table(
+    cell_ids: np.ndarray | pd.Index, labels: np.ndarray, confidence: np.ndarray, clusters: np.ndarray
+) -> pd.DataFrame:
+    """Put the cells' columns together with the contract's types; arrays of shape (n_cells,)."""
+    return pd.DataFrame(
+        {
+            "cell_id": np.asarray(cell_ids).astype(str),
+            "label": np.asarray(labels).astype(str),
+            "confidence": np.asarray(confidence, dtype=np.float32),
+            "cluster": np.asarray(clusters, dtype=np.int32),
+        }
+    )
