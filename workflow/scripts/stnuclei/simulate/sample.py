@@ -20,7 +20,7 @@ from stnuclei.simulate.xenium import (
     Layout,
     cell_names,
     count_features,
-    layout,
+    layout_of,
     write_cells,
     write_cells_zarr,
     write_experiment,
@@ -35,7 +35,7 @@ def simulate_sample(
     tissue: str,
     seed: int,
     *,
-    layout_name: str = "xoa3",
+    layout: str = "xoa3",
     size_um: tuple[float, float] = (640.0, 740.0),
     he_um_per_px: float = 0.2738,
     annotated: bool = False,
@@ -51,7 +51,7 @@ def simulate_sample(
         An organ the simulator knows.
     seed
         Equal seeds give equal files.
-    layout_name
+    layout
         ``xoa1`` (integer ids, 13 vertices a polygon, one nucleus a cell) or ``xoa3`` (string ids, label ids, cells
         with two nuclei or none).
     size_um
@@ -74,7 +74,7 @@ def simulate_sample(
         If tissue or layout is not known.
     """
     out = Path(out)
-    form = layout(layout_name)
+    form = layout_of(layout)
     model = grow_tissue(tissue, size_um, seed)
     rng = np.random.default_rng([seed, 13])
     cells = segment(model, rng, form.vertices, form.expansion_um, several=form.strings)

@@ -102,7 +102,7 @@ class _Filler:
                 return
 
     def line_gland(self, gland: Ring) -> None:
-        """One layer of nuclei around a gland, near the basal membrane; a flat layer outside it where the organ has one."""
+        """One layer of nuclei near the basal membrane of a gland, and a flat layer outside where the organ has it."""
         rng, anatomy = self.rng, self.anatomy
         names, styles, shares = zip(*anatomy.epithelium, strict=True)
         columnar = styles[0] == "columnar"

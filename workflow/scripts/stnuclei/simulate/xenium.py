@@ -54,7 +54,7 @@ LAYOUTS = {
 }
 
 
-def layout(name: str) -> Layout:
+def layout_of(name: str) -> Layout:
     """Look a layout up.
 
     Raises
@@ -120,7 +120,7 @@ def write_matrix(path: Path, counts: csc_matrix, panel: Features, ids: list[str]
 
 
 def count_features(transcripts: pd.DataFrame, cells: int, panel: Features) -> csc_matrix:
-    """Counts of every cell and feature, controls too: transcripts of quality 20 and more in cells; (cells, features)."""
+    """Counts (cells, features) of genes and controls: transcripts of quality 20 and more that lie in cells."""
     good = transcripts[(transcripts.qv >= 20) & (transcripts.cell >= 0)]
     shape = (cells, len(panel.names))
     return coo_matrix((np.ones(len(good), np.int32), (good.cell, good.feature)), shape).tocsc()
