@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # What may change between a run and its continuation: where and how fast it runs, not what it computes.
 FREE = frozenset(
     {"epochs", "workers", "device", "compile", "channels_last", "fused", "validate_every", "validation_patches"}
-    | {"threads", "tensorboard"}
+    | {"threads", "tensorboard", "accumulation", "precision"}
 )
 
 
@@ -55,7 +55,7 @@ class TrainSettings:
     drop_rate, attention_drop, drop_path
         Dropout of decoder, attention and residual paths (without effect in SAM encoders).
     augmentation
-        Settings of `stnuclei.training.augment.Augmenter`, or the name of a set of them.
+        ``official``, ``flips`` or ``none``, or single settings of `stnuclei.training.augment.Augmenter` by name.
     precision
         ``bf16``, ``fp16``, ``fp32``, or ``auto``: bf16 on a GPU that has it, fp16 on another one, fp32 on CPU.
     compile, channels_last, fused

@@ -1,0 +1,64 @@
+"""Train from a file: ``python -m stnuclei.training run.json``, or the same under ``torchrun`` (see `loop`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stnuclei.errors import UserError
+from stnuclei.training import Source, TrainSettings, train
+from stnuclei.training.failures import TrainingStopped
+
+KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """Read a run's description, JSON or YAML, into the arguments of `train`.
+
+    Raises
+    ------
+    UserError
+        If the file is absent, a key is missing or unknown, or a setting is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; it should describe the run (sources, out_dir, settings)")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: neither JSON nor YAML ({error})") from None
+    unknown, missing = set(content) - KEYS, {"sources", "out_dir"} - set(content)
+    if unknown or missing:
+        words = [f"unknown {', '.join(sorted(unknown))}"] * bool(unknown)
+        words += [f"missing {', '.join(sorted(missing))}"] * bool(missing)
+        raise UserError(f"{path}: {' and '.join(words)}; the keys are {', '.join(sorted(KEYS))}")
+    return {
+        "sources": [Source(**entry) for entry in content["sources"]],
+        "validation": [Source(**entry) for entry in content.get("validation") or []],
+        "out_dir": content["out_dir"],
+        "settings": TrainSettings.from_dict(content.get("settings") or {}),
+        "taxonomy": content.get("taxonomy") or "pannuke",
+        "provenance": content.get("provenance"),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 a mistake told in a sentence, 75 stopped and resumable."""
+    parser = argparse.ArgumentParser(prog="python -m stnuclei.training", description=__doc__)
+    parser.add_argument("run", help="JSON or YAML file: sources, validation, out_dir, settings, taxonomy, provenance")
+    try:
+        train(**read_run(parser.parse_args(arguments).run))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except TrainingStopped as stopped:
+        return int(stopped.code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

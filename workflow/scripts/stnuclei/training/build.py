@@ -1,0 +1,152 @@
+"""The parts of a run made from its settings: model, optimiser, scaler, augmentation, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stnuclei.cellvit import build_model, load_encoder, save_checkpoint
+from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS
+from stnuclei.errors import UserError
+from stnuclei.taxonomy import Taxonomy
+from stnuclei.training.augment import Augmenter
+from stnuclei.training.distributed import World
+from stnuclei.training.failures import disk_explained
+from stnuclei.training.sampler import Sampler
+from stnuclei.training.schedule import precision_of
+from stnuclei.training.settings import TrainSettings
+from stnuclei.training.sources import Collection
+
+
+def model(settings: TrainSettings, taxonomy: Taxonomy, tissues: tuple[str, ...], device: torch.device) -> nn.Module:
+    """The network on its device, with encoder weights where the settings name them.
+
+    The start is drawn from the seed alone, the same on every process and device.
+    """
+    torch.manual_seed(settings.seed)
+    network = build_model(
+        settings.architecture,
+        taxonomy.n_outputs,
+        list(tissues),
+        drop_rate=settings.drop_rate,
+        attn_drop_rate=settings.attention_drop,
+        drop_path_rate=settings.drop_path,
+    )
+    if settings.encoder_weights:
+        load_encoder(network, settings.encoder_weights)
+    if settings.sync_batchnorm and device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network = network.to(device)
+    if settings.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    torch.backends.cudnn.deterministic = settings.deterministic
+    if settings.compile:
+        network.compile()
+    return network
+
+
+def set_trainable(network: nn.Module, settings: TrainSettings, epoch: int) -> None:
+    """Hold the encoder still in the first epochs where its weights were loaded; its tissue head always learns."""
+    frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
+    for name, parameter in network.named_parameters():
+        in_encoder = name.startswith("encoder.") and not name.startswith("encoder.head.")
+        parameter.requires_grad_(not (frozen and in_encoder))
+
+
+def optimizer(network: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW over all parameters; frozen ones have no gradient and are passed over, without decay."""
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=settings.fused and device.type in ("cuda", "cpu"),
+    )
+
+
+def scaler(settings: TrainSettings, device: torch.device) -> torch.amp.GradScaler:
+    """Loss scaler, at work only in fp16."""
+    return torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16)
+
+
+def gradient_norm(network: nn.Module, largest: float | None) -> torch.Tensor:
+    """Norm of all gradients, which are scaled down to `largest` where it is given."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if largest is not None:
+        torch.nn.utils.clip_grads_with_norm_(network.parameters(), largest, norm)
+    return norm
+
+
+def loss_weights(settings: TrainSettings) -> dict[str, float]:
+    """Weight of every loss term.
+
+    Raises
+    ------
+    UserError
+        If the settings name a term there is none of.
+    """
+    unknown = set(settings.loss_weights) - set(OFFICIAL_WEIGHTS)
+    if unknown:
+        raise UserError(
+            f"training.loss_weights: there is no term {', '.join(sorted(unknown))}; known are "
+            f"{', '.join(OFFICIAL_WEIGHTS)}"
+        )
+    return {**OFFICIAL_WEIGHTS, **settings.loss_weights}
+
+
+def augmenter(settings: TrainSettings) -> Augmenter:
+    """The augmentation the settings name."""
+    return Augmenter(seed=settings.seed, settings=settings.augmentation)
+
+
+def describe(
+    data: Collection,
+    sampler: Sampler,
+    settings: TrainSettings,
+    network: nn.Module,
+    world: World,
+    precision: torch.dtype,
+    class_names: tuple[str, ...],
+) -> str:
+    """What is trained on what and how, for the head of the log."""
+    parameters = sum(p.numel() for p in network.parameters())
+    counts = ", ".join(f"{n:,} {name}" for n, name in zip(data.nuclei, [*class_names, "Unknown"], strict=True))
+    shares = f"{world.size} process(es) x {settings.accumulation} part(s) of {settings.micro_batch(world.size)}"
+    start = f"encoder from {settings.encoder_weights}" if settings.encoder_weights else "random start"
+    return (
+        f"training: {settings.architecture}, {parameters:,} parameters, {start}, {world.device} in "
+        f"{str(precision).removeprefix('torch.')}\n"
+        f"training: {len(data):,} patches of {len(data.sources)} source(s), {len(data.tissues)} tissue(s); nuclei: "
+        f"{counts}\n"
+        f"training: {settings.epochs} epochs of {sampler.steps} steps of {settings.batch_size} patches ({shares}), "
+        f"sampling {settings.sampling}"
+    )
+
+
+def write_checkpoint(
+    folder: Path,
+    network: nn.Module,
+    taxonomy: Taxonomy,
+    data: Collection,
+    settings: TrainSettings,
+    provenance: Mapping[str, Any],
+    scores: Mapping[str, float],
+) -> None:
+    """Write ``checkpoint.pt``, which prediction and everybody else reads."""
+    path = folder / "checkpoint.pt"
+    with disk_explained(path, "last.pt holds the finished run"):
+        save_checkpoint(
+            path,
+            network,
+            taxonomy=taxonomy,
+            tissues=list(data.tissues),
+            config=settings.to_dict(),
+            epoch=settings.epochs,
+            provenance={**provenance, "seed": settings.seed, "scores": dict(scores)},
+        )

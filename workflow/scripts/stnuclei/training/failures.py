@@ -1,0 +1,144 @@
+"""What ends a run early, told in a sentence: signals, memory, disk, numbers that are none."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from stnuclei.errors import UserError
+from stnuclei.training.settings import TrainSettings
+
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
+
+
+class TrainingStopped(SystemExit):
+    """The run was asked to stop and saved its state; the process ends with exit code 75.
+
+    A rule's retry, or the same command given again, continues where it stopped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(STOPPED)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class StopRequest:
+    """Whether somebody asked the run to stop, and by which signal."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; the loop looks at it between two steps."""
+        self.signal = signal.Signals(number).name
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Turn SIGTERM, SIGUSR1 (Slurm's warning) and the first Ctrl-C into a request that the loop honours."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, request.receive)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def memory_explained(settings: TrainSettings, processes: int) -> Iterator[None]:
+    """Say which batch and accumulation to set when the device's memory is short.
+
+    Raises
+    ------
+    UserError
+        In place of torch's out-of-memory error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(_memory_advice(settings, processes)) from error
+
+
+def _memory_advice(settings: TrainSettings, processes: int) -> str:
+    held = settings.micro_batch(processes)
+    said = (
+        f"training: the GPU's memory does not hold {held} patches at a time (batch_size {settings.batch_size}, "
+        f"{processes} process(es), accumulation {settings.accumulation})"
+    )
+    smaller = next((n for n in range(held // 2, 0, -1) if held % n == 0), None)
+    if smaller is None:
+        return f"{said}: take a smaller architecture or a GPU with more memory"
+    return (
+        f"{said}: set training.accumulation to {settings.accumulation * held // smaller}, which holds {smaller} at a "
+        "time and keeps the batch; the run continues from its last checkpoint"
+    )
+
+
+@contextmanager
+def disk_explained(path: Path, kept: str) -> Iterator[None]:
+    """Say what is safe when the disk is full.
+
+    Parameters
+    ----------
+    path
+        What is being written.
+    kept
+        What of the run stands on disk, in words.
+
+    Raises
+    ------
+    UserError
+        In place of the operating system's or torch's error.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        # torch's zip writer turns a short write into a RuntimeError without a number.
+        torn = isinstance(error, RuntimeError) and ("PytorchStreamWriter" in str(error) or "write" in str(error))
+        if not full and not torn:
+            raise
+        raise UserError(
+            f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
+        ) from error
+
+
+def not_finite(what: str, epoch: int, step: int, names: Sequence[str], rate: float) -> UserError:
+    """The error for a loss or gradient that is no number.
+
+    Parameters
+    ----------
+    what
+        ``loss`` or ``gradient``, with its value or the terms at fault.
+    epoch, step
+        Where, counted from 1.
+    names
+        The patches of the batch, ``store[row]``.
+    rate
+        Learning rate of the step.
+    """
+    shown = ", ".join(names)
+    return UserError(
+        f"training: the {what} is not finite in epoch {epoch}, step {step} (learning rate {rate:.3g}). Patches of the "
+        f"batch: {shown}. Look at these patches; if they are sound, lower training.learning_rate, set "
+        "training.gradient_clip, or use precision bf16 or fp32 in place of fp16. last.pt holds the state before"
+    )

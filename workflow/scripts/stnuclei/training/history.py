@@ -1,0 +1,120 @@
+"""What a run leaves for the eye: history.csv, TensorBoard files, curves.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+
+from stnuclei.files import write_aside
+from stnuclei.training.failures import disk_explained
+
+Row = dict[str, float]
+
+_KEPT = "last.pt holds the run's state"
+_PANELS = {
+    "Loss (weighted sum)": ("train_loss", "val_loss"),
+    "Nuclei against background": ("train_np_focaltversky", "train_np_dice"),
+    "Horizontal and vertical maps": ("train_hv_mse", "train_hv_msge"),
+    "Nucleus classes": ("train_nt_bce", "train_nt_dice", "train_nt_mcfocaltversky"),
+    "Validation: nuclei": ("val_bpq", "val_detection_f1", "val_dice"),
+    "Validation: classes (F1)": ("val_macro_f1", "val_f1_*"),
+}
+
+
+def write_csv(folder: Path, rows: list[Row]) -> None:
+    """Write ``history.csv``, one row an epoch; columns are those of any row, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    path = folder / "history.csv"
+    with disk_explained(path, _KEPT), write_aside(path) as aside:
+        pd.DataFrame(rows, columns=columns).to_csv(aside, index=False, float_format="%.6g")
+
+
+def draw(folder: Path, rows: list[Row], colors: dict[str, str], title: str) -> None:
+    """Draw ``curves.png``: loss terms and validation scores by epoch.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    rows
+        The history.
+    colors
+        Colour by column name, for the curves of single classes.
+    title
+        Above the figure.
+    """
+    matplotlib.use("Agg", force=False)
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    table = pd.DataFrame(rows)
+    figure, axes = plt.subplots(2, 3, figsize=(13, 6.6), sharex=True, constrained_layout=True)
+    for axis, (name, columns) in zip(axes.flat, _PANELS.items(), strict=True):
+        _panel(axis, table, columns, colors)
+        axis.set_title(name, fontsize=11, loc="left")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[1]:
+        axis.set_xlabel("epoch")
+    for axis in axes[1, 1:]:
+        axis.set_ylim(0, 1)
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    path = folder / "curves.png"
+    with disk_explained(path, _KEPT), write_aside(path) as aside:
+        figure.savefig(aside, dpi=110)
+    plt.close(figure)
+
+
+def _panel(axis: Any, table: pd.DataFrame, columns: tuple[str, ...], colors: dict[str, str]) -> None:
+    names = [c for pattern in columns for c in table if c == pattern or (pattern[-1] == "*" and c[:7] == pattern[:7])]
+    for name in names:
+        values = table[["epoch", name]].dropna()
+        label = name.removeprefix("train_").removeprefix("val_").replace("_", " ")
+        thick = 2.2 if name in ("val_macro_f1", "val_bpq", "train_loss") else 1.4
+        color = colors.get(name) or ("0.2" if name == "val_macro_f1" else None)
+        marker = "o" if len(values) < 30 else None
+        axis.plot(values["epoch"], values[name], label=label, color=color, linewidth=thick, marker=marker, markersize=3)
+    if axis.get_title("left").startswith("Loss"):
+        axis.set_yscale("log")
+    if names:
+        axis.legend(fontsize=8, frameon=False)
+
+
+class Board:
+    """TensorBoard files, where the package is there and the settings ask for them.
+
+    Parameters
+    ----------
+    folder
+        Of the run; files go to ``tensorboard/``.
+    wanted
+        Whether to write at all.
+    """
+
+    def __init__(self, folder: Path, wanted: bool) -> None:
+        self._writer: Any = None
+        if wanted:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # a convenience: history.csv holds the same numbers
+                return
+            self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def add(self, row: Row) -> None:
+        """Write one epoch; train_ and val_ columns become two groups."""
+        if self._writer is None:
+            return
+        for key, value in row.items():
+            group, _, name = key.partition("_")
+            tag = f"{group}/{name}" if group in ("train", "val") else f"run/{key}"
+            self._writer.add_scalar(tag, value, int(row["epoch"]))
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,237 @@
+"""Scores of a model in training on patches it does not learn from.
+
+bPQ, Dice: means over the patches that have nuclei. Detection: counts pooled over all patches, a predicted centroid
+within 3 um of a true one is a hit. Class F1: official CellViT formulas on the pooled pairs; the macro mean is over the
+classes that occur in the truth. Nuclei of unknown class count in all but the class scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+
+from stnuclei.cellvit.losses import cellvit_losses, total_loss
+from stnuclei.cellvit.postprocess import nuclei_table, separate_nuclei
+from stnuclei.cellvit.targets import make_targets
+from stnuclei.evaluation.detection import pair_centroids
+from stnuclei.evaluation.segmentation import panoptic_quality
+from stnuclei.taxonomy import Taxonomy
+from stnuclei.training import build
+from stnuclei.training.batches import Batch, on_device
+from stnuclei.training.distributed import World
+from stnuclei.training.loader import PatchLoader
+from stnuclei.training.schedule import precision_of
+from stnuclei.training.settings import TrainSettings
+from stnuclei.training.sources import Collection
+
+RADIUS_UM = 3.0
+UM_PER_PX = 0.25
+
+
+@dataclass
+class Tally:
+    """Sums from which all scores follow; those of several processes may be added.
+
+    Parameters
+    ----------
+    n_classes
+        Classes without the background.
+    """
+
+    n_classes: int
+
+    def __post_init__(self) -> None:
+        self.patches = 0.0
+        self.loss = 0.0
+        self.with_nuclei = 0.0
+        self.pq = 0.0
+        self.dice = 0.0
+        # Row: true class, column: predicted one. Row and column 0: no partner; last row: true class Unknown.
+        self.pairs = np.zeros((self.n_classes + 2, self.n_classes + 1))
+
+    def add(self, other: Tally) -> None:
+        """Add the sums of other patches."""
+        self.unpack(self.pack() + other.pack())
+
+    def pack(self) -> np.ndarray:
+        """All sums as one float64 vector."""
+        return np.concatenate(
+            [[self.patches, self.loss, self.with_nuclei, self.pq, self.dice], self.pairs.ravel()], dtype=np.float64
+        )
+
+    def unpack(self, vector: np.ndarray) -> None:
+        """Take the sums from a vector that `pack` made."""
+        self.patches, self.loss, self.with_nuclei, self.pq, self.dice = vector[:5].tolist()
+        self.pairs = vector[5:].reshape(self.pairs.shape).copy()
+
+    def scores(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Scores by name; those that have no ground (no nuclei at all) are left out."""
+        out: dict[str, float] = {"patches": self.patches}
+        if self.patches:
+            out["loss"] = self.loss / self.patches
+        if self.with_nuclei:
+            out |= {"bpq": self.pq / self.with_nuclei, "dice": self.dice / self.with_nuclei}
+        hits, missed, extra = self.pairs[1:, 1:].sum(), self.pairs[1:, 0].sum(), self.pairs[0, 1:].sum()
+        if hits + missed > 0:
+            out["detection_f1"] = 2 * hits / (2 * hits + missed + extra)
+            out["detection_precision"] = hits / max(hits + extra, 1)
+            out["detection_recall"] = hits / (hits + missed)
+        each = class_f1(self.pairs)
+        if each:
+            out["macro_f1"] = float(np.mean(list(each.values())))
+        return out | {f"f1_{names[c - 1]}": value for c, value in each.items()}
+
+
+def class_f1(pairs: np.ndarray) -> dict[int, float]:
+    """F1 of each class that occurs in the truth, by CellViT's formula (reference notes, section 5).
+
+    2 TP / (2 TP + 2 FP + 2 FN + FPd + FNd): paired nuclei of another class weigh twice as much as unpaired ones.
+
+    Parameters
+    ----------
+    pairs
+        (n + 2, n + 1) counts, see `Tally`.
+    """
+    known = pairs[1:-1]
+    result = {}
+    for c in range(1, pairs.shape[1]):
+        hits = known[c - 1, c]
+        wrong = known[:, c].sum() - hits + known[c - 1, 1:].sum() - hits
+        alone = pairs[0, c] + known[c - 1, 0]
+        if known[c - 1].sum() > 0:
+            result[c] = float(2 * hits / (2 * hits + 2 * wrong + alone))
+    return result
+
+
+def validate(
+    model: nn.Module,
+    held_out: Collection,
+    settings: TrainSettings,
+    taxonomy: Taxonomy,
+    world: World,
+    limit: int | None,
+    between: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Score a model on a sample of the held-out patches, the same in every epoch.
+
+    Parameters
+    ----------
+    model
+        The bare network; left in the mode it came in.
+    held_out
+        The patches.
+    settings
+        `seed`, loss variant and weights, batch, workers.
+    taxonomy, world
+        Classes; processes, which share the patches.
+    limit
+        Patches to look at; none: all.
+    between
+        Called between batches (to stop on a signal), the same number of times in every process.
+
+    Returns
+    -------
+    Scores by name: loss, bpq, dice, detection_f1, detection_precision, detection_recall, macro_f1, f1_{class}.
+    """
+    chosen = sample(len(held_out), limit, settings.seed)
+    size = min(settings.micro_batch(world.size), 64)
+    loader = PatchLoader(
+        held_out.sources,
+        taxonomy,
+        batch_size=size,
+        sampler=chosen[world.rank :: world.size],
+        tissues=held_out.tissues,
+        threads=settings.workers,
+    )
+    tally = Tally(len(taxonomy.classes))
+    was_training = model.training
+    model.eval()
+    calls = math.ceil(math.ceil(len(chosen) / world.size) / size)  # of the process with the most patches
+    with ThreadPoolExecutor(max_workers=max(1, min(settings.workers, 8))) as pool:
+        for done in _tallies(model, on_device(loader, world.device), settings, len(taxonomy.classes), pool):
+            tally.add(done)
+            calls -= 1
+            between()
+        for _ in range(calls):
+            between()
+    model.train(was_training)
+    tally.unpack(world.sum(torch.from_numpy(tally.pack())).numpy())
+    return tally.scores(taxonomy.names)
+
+
+def sample(n: int, limit: int | None, seed: int) -> np.ndarray:
+    """Sorted numbers of the patches looked at, int64."""
+    if limit is None or limit >= n:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
+
+
+def _tallies(
+    model: nn.Module, batches: Iterator[Batch], settings: TrainSettings, n_classes: int, pool: ThreadPoolExecutor
+) -> Iterator[Tally]:
+    """One tally a batch; post-processing of a batch runs in threads."""
+    for batch in batches:
+        precision = precision_of(settings, batch["image"].device)
+        with torch.inference_mode():
+            with torch.autocast(batch["image"].device.type, precision, enabled=precision != torch.float32):
+                outputs = model(normalised(batch["image"]))
+            outputs = {name: value.float() for name, value in outputs.items()}
+            targets = make_targets(batch["instances"], batch["classes"])
+            targets["tissue"] = batch["tissue"]
+            terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
+            loss = float(total_loss(terms, build.loss_weights(settings)))
+            foreground = outputs["nuclei_binary_map"].argmax(1).bool().cpu().numpy()
+            hv = outputs["hv_map"].cpu().numpy()
+            types = outputs["nuclei_type_map"].softmax(1).cpu().numpy()
+        true, classes = batch["instances"].cpu().numpy(), batch["classes"].cpu().numpy()
+        tally = Tally(n_classes)
+        tally.patches, tally.loss = float(len(true)), loss * len(true)
+        for one in pool.map(score_patch, true, classes, foreground, hv, types):
+            tally.add(one)
+        yield tally
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels as the network takes them: mean and standard deviation 0.5."""
+    return (images.float() / 255 - 0.5) / 0.5
+
+
+def score_patch(
+    true: np.ndarray, classes: np.ndarray, foreground: np.ndarray, hv: np.ndarray, types: np.ndarray
+) -> Tally:
+    """Compare one patch with the truth.
+
+    Parameters
+    ----------
+    true
+        True instances, integer (H, W), k is row k - 1 of `classes`.
+    classes
+        Class ids, -1 Unknown, (K,).
+    foreground, hv, types
+        Predictions: bool (H, W), float (2, H, W), probabilities (C, H, W).
+    """
+    tally = Tally(types.shape[0] - 1)
+    instances = separate_nuclei(foreground, hv)
+    table = nuclei_table(instances, types)
+    predicted_xy = np.asarray(table["centroid"], dtype=float).reshape(-1, 2)
+    predicted_class = np.asarray(table["class"], dtype=int)
+    ids = np.unique(true[true > 0])
+    if len(ids):
+        tally.with_nuclei = 1.0
+        tally.pq = panoptic_quality(true, instances)[2]
+        tally.dice = 2 * float(((true > 0) & foreground).sum()) / float((true > 0).sum() + foreground.sum())
+    true_xy = np.array(ndimage.center_of_mass(true > 0, true, ids)).reshape(-1, 2)[:, ::-1]
+    true_class = np.where(classes[ids - 1] > 0, classes[ids - 1], tally.n_classes + 1).astype(int)
+    pairs, lost, extra = pair_centroids(true_xy, predicted_xy, RADIUS_UM / UM_PER_PX, policy="corrected")
+    pairs = np.asarray(pairs, dtype=int).reshape(-1, 2)
+    np.add.at(tally.pairs, (true_class[pairs[:, 0]], predicted_class[pairs[:, 1]]), 1)
+    np.add.at(tally.pairs, (true_class[np.asarray(lost, dtype=int)], 0), 1)
+    np.add.at(tally.pairs, (0, predicted_class[np.asarray(extra, dtype=int)]), 1)
+    return tally
