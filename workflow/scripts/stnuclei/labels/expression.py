@@ -1,0 +1,34 @@
+"""Counts to expression, sparse throughout."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+from scipy import sparse
+
+
+def log_normalised(adata: anndata.AnnData) -> sparse.csr_matrix:
+    """Log of counts scaled to the median total.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, raw counts; left as it is.
+
+    Returns
+    -------
+    float32 CSR, cells x genes: log(1 + count * median total / total of the cell). Cells without a count stay zero.
+    """
+    counts = sparse.csr_matrix(adata.X, dtype=np.float32, copy=True)
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    filled = totals > 0
+    target = np.median(totals[filled]) if filled.any() else 1.0
+    scale = np.divide(target, totals, out=np.zeros_like(totals), where=filled)
+    counts.data *= np.repeat(scale, np.diff(counts.indptr)).astype(np.float32)
+    np.log1p(counts.data, out=counts.data)
+    return counts
+
+
+def detected_genes(adata: anndata.AnnData) -> np.ndarray:
+    """Genes with at least one count in each cell, int64 shape (cells,)."""
+    return np.asarray((sparse.csr_matrix(adata.X) > 0).sum(axis=1), dtype=np.int64).ravel()

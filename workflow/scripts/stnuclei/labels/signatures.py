@@ -1,0 +1,133 @@
+"""The rivals' common ground: a gene set a category from the marker tables, and scores turned into labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.labels.registry import LabelContext
+from stnuclei.labels.result import Labels, cell_table
+
+LONGEST_LIST = 100  # genes; lists of single papers beyond it are screens, not markers (LABELLING.md)
+
+
+def category_genes(
+    context: LabelContext, panel: Sequence[str], *, cancer_set: str = "REC2", min_share: float = 0.0
+) -> dict[str, list[str]]:
+    """Panel genes that mark each category in the context's tissue.
+
+    Parameters
+    ----------
+    context
+        Tissue, markers and taxonomy.
+    panel
+        Gene names of the table, in its order.
+    cancer_set
+        Set that stands for the neoplastic class. The literal ``A3`` covers most of a panel, which ruins every method
+        that scores cells by it; the cleaned ``REC2`` is the fair choice.
+    min_share
+        Least share of a gene's votes that must go to the category; 0 takes every gene listed for it.
+
+    Returns
+    -------
+    Category -> genes as the panel spells them. The taxonomy's neoplastic class, where it has one, comes last.
+
+    Raises
+    ------
+    UserError
+        If the cancer set is not known.
+    """
+    if cancer_set not in context.markers.cancer_sets:
+        known = ", ".join(sorted(context.markers.cancer_sets))
+        raise UserError(f"cancer set {cancer_set!r} is not known; choose one of {known}")
+    votes = category_votes(context, panel)
+    share = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
+    neoplastic = context.taxonomy.role("neoplastic")
+    names = [name for name in context.markers.categories if name != neoplastic]
+    panel = np.asarray(panel, dtype=object)
+    sets = {name: list(panel[((votes[name] > 0) & (share[name] >= min_share)).to_numpy()]) for name in names}
+    if neoplastic is not None:
+        symbols = context.markers.translate(panel)
+        sets[neoplastic] = list(panel[np.isin(symbols, list(context.markers.cancer_sets[cancer_set]))])
+    return sets
+
+
+def category_votes(context: LabelContext, panel: Sequence[str]) -> pd.DataFrame:
+    """Rows of the tissue's marker tables for each panel gene and category (Unknown too), int64, genes x categories."""
+    rows = context.markers.for_tissue(context.tissue)
+    rows = rows[rows["votes"] & (rows["min_list_size"] <= LONGEST_LIST)]
+    counts = rows.groupby(["symbol", "category"])["n_rows"].sum().unstack(fill_value=0)
+    columns = [*context.markers.categories, context.taxonomy.unknown.name]
+    table = counts.reindex(index=context.markers.translate(panel), columns=columns).fillna(0).astype(np.int64)
+    return table.set_axis(list(panel), axis=0)
+
+
+def labels_from_scores(
+    adata: anndata.AnnData,
+    context: LabelContext,
+    scores: pd.DataFrame,
+    *,
+    floor: float,
+    info: Mapping[str, Any],
+    probabilities: bool = False,
+) -> Labels:
+    """Each cell's best category, Unknown where none beats `floor` or the best is shared.
+
+    Parameters
+    ----------
+    scores
+        Cells x categories.
+    floor
+        Score a label must exceed.
+    info
+        What the method wants to say of its run.
+    probabilities
+        Whether scores are probabilities, which are then the confidence; otherwise the confidence is the softmax of the
+        scores scaled by their spread over cells: an order, not a calibrated probability.
+
+    Returns
+    -------
+    Labels; evidence holds the mean score of each cluster.
+    """
+    values = scores.to_numpy(np.float64)
+    order = np.sort(values, axis=1)
+    clear = (order[:, -1] > floor) & ((order[:, -1] > order[:, -2]) if values.shape[1] > 1 else True)
+    names = np.asarray(scores.columns, dtype=object)
+    label = np.where(clear, names[values.argmax(axis=1)], context.taxonomy.unknown.name)
+    confidence = np.where(clear, (values if probabilities else _softmax(values)).max(axis=1), 0.0)
+    clusters = _clusters(adata, context)
+    cells = cell_table(_cell_ids(adata), label, confidence, clusters)
+    return Labels(cells, _evidence(scores, label, clusters), dict(info))
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    finite = values[np.isfinite(values)]
+    spread = finite.std() if finite.size and finite.std() > 0 else 1.0
+    shifted = np.exp((values - values.max(axis=1, keepdims=True)) / spread)
+    return np.nan_to_num(shifted) / np.maximum(np.nan_to_num(shifted).sum(axis=1, keepdims=True), 1e-300)
+
+
+def _cell_ids(adata: anndata.AnnData) -> np.ndarray:
+    return (adata.obs["cell_id"] if "cell_id" in adata.obs else adata.obs_names).to_numpy().astype(str)
+
+
+def _clusters(adata: anndata.AnnData, context: LabelContext) -> np.ndarray:
+    """Cluster of every cell, int32, -1 where the clusters do not hold it."""
+    of_cell = context.clusters.set_index("cell_id")["cluster"] if len(context.clusters) else pd.Series(dtype=np.int32)
+    return of_cell.reindex(_cell_ids(adata)).fillna(-1).to_numpy(np.int32)
+
+
+def _evidence(scores: pd.DataFrame, label: np.ndarray, clusters: np.ndarray) -> pd.DataFrame:
+    """Mean score and most frequent label of each cluster."""
+    table = scores.replace([np.inf, -np.inf], np.nan).add_prefix("score_").assign(cluster=clusters, decision=label)
+    groups = table[table["cluster"] >= 0].groupby("cluster")
+    evidence = groups.mean(numeric_only=True).reset_index()
+    evidence.insert(1, "n_cells", groups.size().to_numpy())
+    evidence["decision"] = groups["decision"].agg(lambda names: names.value_counts().index[0]).to_numpy()
+    evidence["why"] = "most frequent label of its cells; the method decides cell by cell"
+    return evidence
