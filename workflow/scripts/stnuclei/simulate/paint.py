@@ -76,14 +76,17 @@ def _paint_stroma(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], 
     dense = smoothstep(fractal(shape, (canvas.px(90), canvas.px(30)), rng), -1.2, 1.4)
     muscle = smoothstep(edge["muscle"], -2, 2)
     fibres, clefts = _fibres(canvas, tissue, rng)
-    ground = 0.10 + 0.16 * dense + 0.03 * noise(shape, canvas.px(1.2), rng)
-    pink = ground + (0.16 + 0.22 * dense) * fibres
-    pink *= 1 - (0.75 - 0.35 * dense) * clefts
+    ground = (0.09 + 0.15 * dense) * np.exp(
+        0.16 * noise(shape, canvas.px(0.7), rng) + 0.12 * noise(shape, canvas.px(3), rng)
+    )
+    pink = ground + (0.22 + 0.24 * dense) * fibres
+    pink *= 1 - (0.92 - 0.42 * dense) * np.minimum(clefts * 1.3, 1)
     pink = pink * (1 - muscle) + muscle * (0.42 + 0.16 * fibres - 0.25 * clefts)
     canvas.pink += np.maximum(pink, 0.02)
     canvas.blue += 0.03 + 0.05 * smoothstep(noise(shape, canvas.px(40), rng), 0, 2) + 0.04 * fibres + 0.06 * muscle
     # Ground of a lymphoid follicle: a bluish haze of thin cytoplasm.
-    canvas.lay(0.8 * smoothstep(edge["follicle"], -6, 3), 0.22 + 0.05 * noise(shape, canvas.px(3), rng), 0.22)
+    haze = 0.20 * np.exp(0.35 * noise(shape, canvas.px(2.2), rng))
+    canvas.lay(0.75 * smoothstep(edge["follicle"], -6, 3), haze, 0.9 * haze)
 
 
 def _fibres(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +104,7 @@ def _fibres(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[
         drawn.append(layer.astype(np.float32) / 255)
     fine, middle, coarse, cleft = drawn
     blur = max(0.4, canvas.px(0.22))
-    bundles = 0.5 * fine + 0.5 * cv2.GaussianBlur(middle, None, blur) + 0.45 * cv2.GaussianBlur(coarse, None, 2 * blur)
+    bundles = 0.7 * fine + 0.5 * cv2.GaussianBlur(middle, None, blur) + 0.45 * cv2.GaussianBlur(coarse, None, 2 * blur)
     return bundles, cv2.GaussianBlur(cleft, None, blur)
 
 

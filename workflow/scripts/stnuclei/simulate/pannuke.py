@@ -96,7 +96,7 @@ def _draw_fold(entropy: list[int], patches: int, tissues: tuple[str, ...]) -> tu
             picture = paint_tissue(tissue, UM_PER_PX, int(piece.integers(2**31)))
             picture = expose(picture, draw_stain(piece, spread=1.6), piece)
             instances = _instances(tissue, picture.shape[:2])
-            for corner in _corners(instances)[: len(mine) - done]:
+            for corner in _corners(tissue, instances)[: len(mine) - done]:
                 box = np.s_[corner[0] : corner[0] + PATCH_PX, corner[1] : corner[1] + PATCH_PX]
                 images[mine[done]] = picture[box]
                 masks[mine[done]] = _masks(tissue, instances[box])
@@ -111,11 +111,17 @@ def _instances(tissue: Tissue, shape: tuple[int, int]) -> np.ndarray:
     return instances
 
 
-def _corners(instances: np.ndarray) -> list[tuple[int, int]]:
-    """Top left corners of disjoint patches, the one with most nuclei first."""
+def _corners(tissue: Tissue, instances: np.ndarray) -> list[tuple[int, int]]:
+    """Top left corners of disjoint patches, those first that show many nuclei of many classes."""
+    classes = np.array(tissue.classes())
+
+    def worth(corner: tuple[int, int]) -> int:
+        patch = instances[corner[0] : corner[0] + PATCH_PX, corner[1] : corner[1] + PATCH_PX]
+        found = classes[np.unique(patch[patch > 0]) - 1]
+        return sum(min(10, int((found == name).sum())) for name in CHANNELS)
+
     grid = range(0, instances.shape[0] - PATCH_PX + 1, PATCH_PX)
-    corners = [(i, j) for i in grid for j in grid]
-    return sorted(corners, key=lambda c: -len(np.unique(instances[c[0] : c[0] + PATCH_PX, c[1] : c[1] + PATCH_PX])))
+    return sorted(((i, j) for i in grid for j in grid), key=worth, reverse=True)
 
 
 def _masks(tissue: Tissue, instances: np.ndarray) -> np.ndarray:

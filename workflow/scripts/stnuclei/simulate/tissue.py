@@ -14,7 +14,7 @@ from stnuclei.simulate.nuclei import Nucleus, draw_nucleus
 from stnuclei.simulate.organs import COMMON_CELLS, Organ, organ
 
 #: Nuclei per square millimetre of each compartment.
-DENSITY = {"nest": 8200.0, "follicle": 15500.0, "muscle": 2300.0, "stroma": 2900.0, "fat": 900.0}
+DENSITY = {"nest": 8200.0, "follicle": 21000.0, "muscle": 2300.0, "stroma": 2900.0, "fat": 900.0}
 
 
 @dataclass
