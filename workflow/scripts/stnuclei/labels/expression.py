@@ -23,8 +23,9 @@ def log_normalised(adata: anndata.AnnData) -> sparse.csr_matrix:
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     filled = totals > 0
     target = np.median(totals[filled]) if filled.any() else 1.0
-    scale = np.divide(target, totals, out=np.zeros_like(totals), where=filled)
-    counts.data *= np.repeat(scale, np.diff(counts.indptr)).astype(np.float32)
+    # Divided as scanpy divides: two ways of rounding would break ties of the rank tests differently.
+    divisor = (np.where(filled, totals, target) / target).astype(np.float32)
+    counts.data /= np.repeat(divisor, np.diff(counts.indptr))
     np.log1p(counts.data, out=counts.data)
     return counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -53,6 +54,16 @@ class LabelContext:
 
 Method = Callable[..., "Labels"]
 _METHODS: dict[str, Method] = {}
+# Where each shipped method lives: imported when asked for, since some bring heavy libraries.
+_SHIPPED = {
+    "stnuclei": "stnuclei.labels.evidence_model",
+    "paper": "stnuclei.labels.paper",
+    "paper_no_refinement": "stnuclei.labels.paper",
+    "topdown": "stnuclei.labels.topdown",
+    "ucell": "stnuclei.labels.ucell",
+    "aucell": "stnuclei.labels.aucell",
+    "cellassign": "stnuclei.labels.cellassign",
+}
 
 
 def register(name: str, function: Method) -> Method:
@@ -61,7 +72,7 @@ def register(name: str, function: Method) -> Method:
     return function
 
 
-def method(name: str) -> Method:
+def find_method(name: str) -> Method:
     """Give the method of a name.
 
     Raises
@@ -69,14 +80,16 @@ def method(name: str) -> Method:
     UserError
         If no method is registered under it.
     """
+    if name not in methods():
+        raise UserError(f"label method {name!r} is not known; choose one of {', '.join(methods())}")
     if name not in _METHODS:
-        raise UserError(f"label method {name!r} is not known; choose one of {', '.join(sorted(_METHODS))}")
+        importlib.import_module(_SHIPPED[name])
     return _METHODS[name]
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the registered methods, sorted."""
-    return tuple(sorted(_METHODS))
+    """Names of the shipped methods, then those registered besides."""
+    return (*_SHIPPED, *sorted(set(_METHODS) - set(_SHIPPED)))
 
 
 def check_settings(name: str, function: Method, settings: Iterable[str]) -> None:

@@ -1,0 +1,45 @@
+"""Raw counts as the methods need them, checked."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+from scipy import sparse
+
+from stnuclei.errors import UserError
+
+# Values looked at to tell counts from normalised expression.
+_SAMPLE = 100_000
+
+
+def check_counts(adata: anndata.AnnData) -> None:
+    """Refuse a table that labels cannot be made from.
+
+    Raises
+    ------
+    UserError
+        If it has no cells or genes, doubled cell or gene names, or values that are no counts.
+    """
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise UserError(f"the table has {adata.n_obs} cells and {adata.n_vars} genes: nothing to label")
+    if not adata.obs_names.is_unique:
+        double = adata.obs_names[adata.obs_names.duplicated()][0]
+        raise UserError(f"the table names cell {double!r} more than once: cell ids must differ")
+    if not adata.var_names.is_unique:
+        double = adata.var_names[adata.var_names.duplicated()][0]
+        raise UserError(f"the table names gene {double!r} more than once: merge or rename it")
+    values = adata.X.data if sparse.issparse(adata.X) else np.asarray(adata.X).ravel()
+    values = values[:_SAMPLE]
+    if values.size and (not np.all(np.isfinite(values)) or values.min() < 0 or np.any(values != np.floor(values))):
+        raise UserError("the table's X holds values that are no counts: labels are made from raw counts (0, 1, 2, ...)")
+
+
+def cell_ids(adata: anndata.AnnData) -> np.ndarray:
+    """Cell ids as text, ``obs["cell_id"]`` where there is one, else the index; object array (n,)."""
+    source = adata.obs["cell_id"] if "cell_id" in adata.obs else adata.obs_names
+    return np.asarray(source).astype(str).astype(object)
+
+
+def totals(adata: anndata.AnnData) -> np.ndarray:
+    """Counts of each cell, float64 (n,)."""
+    return np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel()

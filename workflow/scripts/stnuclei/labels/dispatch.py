@@ -1,0 +1,122 @@
+"""One door to every labelling method."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.labels.clustering import cluster_cells
+from stnuclei.labels.counts import cell_ids, check_counts, totals
+from stnuclei.labels.markers import Markers, load_markers
+from stnuclei.labels.registry import LabelContext, check_settings, find_method
+from stnuclei.labels.result import Labels
+from stnuclei.taxonomy import Taxonomy
+
+log = logging.getLogger(__name__)
+
+
+def label_cells(
+    adata: anndata.AnnData,
+    method: str,
+    tissue: str,
+    *,
+    markers: Markers | str | Path | None = None,
+    clusters: pd.DataFrame | None = None,
+    ranked_genes: pd.DataFrame | None = None,
+    taxonomy: str | Path | Taxonomy = "pannuke",
+    disease: str | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    **settings: Any,
+) -> Labels:
+    """Label every cell of a sample by one method.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, raw counts; left as it is.
+    method
+        ``stnuclei``, ``paper``, ``paper_no_refinement``, ``topdown``, ``ucell``, ``aucell`` or ``cellassign``.
+    tissue
+        Tissue of the slide, a name or alias of the tissue map.
+    markers
+        Marker tables, a folder of them, or None for the shipped ones.
+    clusters
+        cell_id, cluster of `cluster_cells`; given together with `ranked_genes`, else computed.
+    ranked_genes
+        The genes of those clusters.
+    taxonomy
+        Classes of nuclei: a name, a file, or the object.
+    disease
+        What is known of the slide (``normal`` keeps a method from finding tumour where it heeds this).
+    seed
+        Seed of everything random.
+    threads
+        Threads a method may use.
+    **settings
+        The method's own settings.
+
+    Returns
+    -------
+    Labels, cells in the table's order. A cell without counts is Unknown with confidence 0.
+
+    Raises
+    ------
+    UserError
+        If method, tissue, taxonomy or a setting is unknown, or the counts or the clusters cannot be used.
+    """
+    function = find_method(method)
+    check_settings(method, function, settings)
+    check_counts(adata)
+    if not isinstance(markers, Markers):
+        markers = load_markers(markers, taxonomy)
+    if (clusters is None) != (ranked_genes is None):
+        raise UserError("clusters and ranked_genes belong together: give both or neither")
+    if clusters is None or ranked_genes is None:
+        found = cluster_cells(adata, seed=seed, threads=threads)
+        clusters, ranked_genes = found.cells, found.ranked_genes
+    context = LabelContext(
+        markers.tissue(tissue),
+        markers,
+        markers.taxonomy,
+        _in_order(clusters, cell_ids(adata)),
+        ranked_genes,
+        disease or None,
+        seed,
+        threads,
+    )
+    labels = function(adata, context, **settings)
+    for warning in labels.info.get("warnings", ()):
+        log.warning("%s: %s", method, warning)
+    return _without_empty(labels, totals(adata) == 0, context.taxonomy.unknown.name, method)
+
+
+def _in_order(clusters: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
+    """Clusters of the table's cells in the table's order."""
+    given = clusters["cell_id"].astype(str)
+    if len(given) == len(ids) and np.array_equal(given.to_numpy(), ids):
+        return clusters.reset_index(drop=True)
+    found = clusters.set_index(given)["cluster"].reindex(ids)
+    if found.isna().any():
+        missing = found.index[found.isna()][0]
+        raise UserError(f"clusters: cell {missing!r} of the table is not among them; they are of another sample")
+    return pd.DataFrame({"cell_id": ids, "cluster": found.to_numpy(np.int32)})
+
+
+def _without_empty(labels: Labels, empty: np.ndarray, unknown: str, name: str) -> Labels:
+    if len(labels.cells) != len(empty):
+        raise ValueError(f"method {name} labelled {len(labels.cells)} of {len(empty)} cells")
+    cells = labels.cells
+    if empty.any():
+        cells = cells.copy()
+        cells.loc[empty, "label"] = unknown
+        cells.loc[empty, "confidence"] = np.float32(0)
+        cells.loc[empty, "cluster"] = np.int32(-1)
+    info = labels.info | {"method": name, "cells_without_counts": int(empty.sum())}
+    return Labels(cells, labels.evidence, info)

@@ -1,0 +1,95 @@
+"""Leiden clusters of a neighbourhood graph, without specks."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from scipy import sparse
+
+
+def leiden(graph: sparse.csr_matrix, resolution: float = 4.0, *, n_iterations: int = 2, seed: int = 0) -> np.ndarray:
+    """Partition a graph by modularity (Traag, Waltman and van Eck 2019; igraph's implementation).
+
+    Parameters
+    ----------
+    graph
+        (n, n) symmetric weights.
+    resolution
+        r, gamma of the modularity: higher gives more clusters.
+    n_iterations
+        Rounds of the algorithm, negative: until nothing changes.
+    seed
+        Seed of igraph's random numbers.
+
+    Returns
+    -------
+    int32 (n,), cluster of each node, 0 the largest.
+    """
+    import igraph
+
+    upper = sparse.triu(graph, k=1, format="coo")
+    network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([upper.row, upper.col]), directed=False)
+    igraph.set_random_number_generator(random.Random(seed))
+    found = network.community_leiden(
+        objective_function="modularity",
+        weights=upper.data.astype(np.float64),
+        resolution=resolution,
+        n_iterations=n_iterations,
+    )
+    return by_size(np.asarray(found.membership, dtype=np.int32))
+
+
+def by_size(clusters: np.ndarray) -> np.ndarray:
+    """Number clusters 0, 1, ... by falling size (ties: the one met first); negative stays."""
+    kept = clusters[clusters >= 0]
+    names, first, counts = np.unique(kept, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    renamed = np.full(int(kept.max(initial=-1)) + 1, -1, np.int32)
+    renamed[names[order]] = np.arange(len(names), dtype=np.int32)
+    return np.where(clusters >= 0, renamed[np.maximum(clusters, 0)] if len(renamed) else -1, -1).astype(np.int32)
+
+
+def merge_small(clusters: np.ndarray, graph: sparse.csr_matrix, min_cells: int) -> tuple[np.ndarray, int, int]:
+    """Give clusters of fewer than `min_cells` cells to the cluster their cells are tied to most.
+
+    A rank test of a cluster of one cell says nothing (and scanpy refuses it). Small clusters go smallest first, so
+    that two specks that belong together may grow up together; one without a tie to another cluster is set aside.
+
+    Returns
+    -------
+    clusters int32 (n,) renumbered by size, -1 set aside; clusters merged; cells set aside.
+    """
+    clusters, merged = clusters.copy(), 0
+    n_clusters = int(clusters.max(initial=-1)) + 1
+    counts = np.bincount(clusters[clusters >= 0], minlength=n_clusters)
+    if n_clusters == 0 or counts.min() >= min_cells:
+        return clusters, 0, int((clusters < 0).sum())
+    ties = _cluster_ties(clusters, graph, n_clusters)
+    for _ in range(n_clusters):
+        alive = np.flatnonzero(counts > 0)
+        small = alive[np.argmin(counts[alive])]
+        if counts[small] >= min_cells:
+            break
+        ties[small, small] = 0
+        target = int(np.argmax(ties[small]))
+        members = clusters == small
+        if ties[small, target] <= 0:
+            clusters[members] = -1
+        else:
+            clusters[members] = target
+            ties[target] += ties[small]
+            ties[:, target] += ties[:, small]
+            counts[target] += counts[small]
+            merged += 1
+        ties[small], ties[:, small], counts[small] = 0, 0, 0
+    return by_size(clusters), merged, int((clusters < 0).sum())
+
+
+def _cluster_ties(clusters: np.ndarray, graph: sparse.csr_matrix, n_clusters: int) -> np.ndarray:
+    """Sum of edge weights between clusters, (n_clusters, n_clusters) float64."""
+    member = sparse.csr_matrix(
+        (np.ones(len(clusters)), (np.arange(len(clusters)), np.maximum(clusters, 0))),
+        shape=(len(clusters), n_clusters),
+    )
+    return np.asarray((member.T @ graph @ member).todense(), dtype=np.float64)
