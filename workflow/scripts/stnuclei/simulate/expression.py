@@ -27,12 +27,13 @@ def profiles(organ: Organ) -> tuple[list[str], list[str], np.ndarray]:
     place = {gene: k for k, gene in enumerate(genes)}
     members = programmes(organ)
     # One fixed strength a gene, the same in every slide of the organ: some markers are loud, some faint.
-    strength = np.exp(0.45 * np.random.default_rng(2604).standard_normal(len(genes)))
+    wobble = np.exp(0.30 * np.random.default_rng(2604).standard_normal(len(genes)))
     matrix = np.full((len(types), len(genes)), 0.002)
     for row, cell_type in enumerate(types):
         for name, weight in weights(organ, cell_type).items():
             columns = [place[gene] for gene in members[name]]
-            matrix[row, columns] += weight * strength[columns]
+            loudness = np.linspace(1.5, 0.5, len(columns))  # programmes name their loudest genes first
+            matrix[row, columns] += weight * loudness * wobble[columns]
     return types, genes, matrix / matrix.sum(axis=1, keepdims=True)
 
 
@@ -42,8 +43,8 @@ def draw_counts(
     xy: np.ndarray,
     rng: np.random.Generator,
     depth: float = 170.0,
-    ambient: float = 0.03,
-    spill: float = 0.06,
+    ambient: float = 0.05,
+    spill: float = 0.12,
     empty: float = 0.02,
 ) -> tuple[csr_matrix, list[str]]:
     """Draw the count matrix of one slide.
@@ -76,6 +77,7 @@ def draw_counts(
     mean = profile[row].mean(axis=0)
     share = (1 - ambient - spill) * own + ambient * mean + spill * profile[row[near]].mean(axis=1)
     size = np.array([_DEPTH.get(cell_type, 0.9) for cell_type in cell_types])
-    size = depth * size * np.exp(0.45 * rng.standard_normal(len(row))) * (rng.uniform(size=len(row)) >= empty)
+    size = depth * size * np.exp(0.45 * rng.standard_normal(len(row)))
+    size[rng.permutation(len(row))[: round(empty * len(row))]] = 0.0
     counts = rng.poisson(share * size[:, None]).astype(np.int32)
     return csr_matrix(counts), genes

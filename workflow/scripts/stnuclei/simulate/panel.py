@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from stnuclei.simulate.organs import Organ
 
-#: Programmes that every tissue's panel holds. Symbols as on public Xenium panels or in textbooks of histology.
+#: Programmes that every tissue's panel holds, the loudest genes first. Symbols as on public Xenium panels.
 COMMON: dict[str, str] = {
     "epithelial": "EPCAM CDH1 KRT8 KRT18 KRT19",
-    "proliferation": "MKI67 TOP2A CENPF CDK1 UBE2C BIRC5 RRM2 TK1 PCNA CCNB1",
+    "proliferation": "MKI67 CDK1 RRM2 TK1 TOP2A CENPF UBE2C PCNA",
     "leukocyte": "PTPRC CXCR4 CD69",
     "t_cell": "CD3D CD3E CD3G CD2 TRAC TRBC1 CD247 CD5 LCK CD6 SKAP1 CD96",
     "cd4": "CD4 IL7R CCR7 TCF7 LEF1 FOXP3 CTLA4 IL2RA ICOS CD28 CD40LG SELL",
@@ -34,8 +34,8 @@ LOCAL: dict[str, dict[str, str]] = {
     "Breast": {
         "Luminal epithelial": "KRT23 PIP KIT PIGR LTF SLPI BTN1A1 CSN3 CSN2 EHF SCGB2A2 SCGB2A1 SCGB1D2 MUCL1 AGR3 "
         "ELF5 DNAJC12 OPRPN MYBPC1 SERHL2 CLIC6 LALBA CITED4 HPX",
-        "Myoepithelial": "KRT14 KRT5 TP63 KRT17 DST SFRP1 SYNM OXTR CALML5 RBP1 LGR6 IL17B COL17A1 SEMA5A NRG1 "
-        "CAPN13 WIF1 C5orf46 C6orf132 TSHZ2 SAA1 DKK3",
+        "Myoepithelial": "KRT14 TP63 KRT5 KRT17 DST SFRP1 SYNM OXTR CALML5 RBP1 IL17B COL17A1 LAMB3 SERPINB5 CLDN1 "
+        "CAPN13 C5orf46 C6orf132 TSHZ2 LAMA3 TRIM29 FAT2 PKP1 SAA1",
         "tumour": "ERBB2 ESR1 KRT7 FOXA1 EGFR CCND1 MUC1 CLDN4 CLDN3 CD24 CEACAM6 AGR2 TFF3 TFF1 XBP1 PROM1 ALDH1A3 "
         "HMGA1 MDM2 TACSTD2 ELF3 CLDN7 PGR AR CD9 SOX9",
     },
@@ -43,19 +43,19 @@ LOCAL: dict[str, dict[str, str]] = {
         "colon": "PHGR1 LGALS4 LYPD8 TSPAN8 TSPAN1 HNF4A CES2 NXPE1 PRAP1 TMEM37",
         "Enterocyte": "CA1 KRT20 GUCA2A FABP1 SLC26A3 SLC26A2 AQP8 GUCA2B BEST4 OTOP2 MS4A12 CEACAM7 FABP2 TMIGD1 "
         "CDHR5 MUC12 SELENBP1 UGT2B17 UGT2A3 SULT1B1 ADH1C NXPE4 CA4 CA7",
-        "Goblet": "MUC2 SPINK4 ITLN1 FCGBP ZG16 CLCA1 REP15 RETNLB SPDEF BCAS1 GALNT5 HEPACAM2 GALNT8 BEST2 FOXA3 "
-        "CREB3L1 RAP1GAP FRZB",
-        "Crypt stem": "LGR5 OLFM4 SMOC2 EPHB3 CDCA7 IMPDH2 RNF43 MT1A LEFTY1 STXBP6 L1TD1 C1QBP",
-        "tumour": "CEACAM5 CEACAM6 CDX2 CDH17 ASCL2 SOX9 AXIN2 EGFR MYC CCND1 CLDN4 CLDN3 CD44 MUC1 MUC13 EPHB2 AGR2 "
-        "TFF3 LCN2 MMP7 HMGA1 CLDN7 ELF3 SLC12A2 PROM1 KRT7",
+        "Goblet": "MUC2 SPINK4 ITLN1 ZG16 FCGBP CLCA1 SPDEF REP15 RETNLB BCAS1 GALNT5 HEPACAM2 GALNT8 BEST2 "
+        "CREB3L1 DNAJC12 ANO7 FFAR4 FOXA3",
+        "Crypt stem": "LGR5 OLFM4 SMOC2 LEFTY1 EPHB3 IMPDH2 STXBP6 C1QBP CYP2W1 KCNE3 PPP1R1B NR2F6 SLC39A2",
+        "tumour": "CEACAM5 CEACAM6 CDX2 CDH17 ASCL2 SOX9 AXIN2 EGFR MYC CCND1 CLDN4 CLDN3 GPX2 MUC1 MUC13 EPHB2 AGR2 "
+        "TFF3 FERMT1 MMP7 HMGA1 CLDN7 ELF3 SLC12A2 PROM1 KRT7",
     },
     "Kidney": {
         "Proximal tubule": "LRP2 CUBN SLC34A1 SLC22A6 SLC22A8 SLC5A2 SLC5A12 SLC13A3 GATM MIOX PDZK1 SLC3A1 SLC7A13 "
         "NAT8 TMEM174 SLC22A12 GGT1 ALDOB",
         "Distal tubule": "UMOD SLC12A1 SLC12A3 CALB1 TRPM6 CLDN16 CLDN8 KNG1 TMEM52B KCNJ1 KCNJ10 CLCNKB BSND WNK1 "
         "PTGER3 ESRRB CDH16 EGF",
-        "Collecting duct": "AQP2 SCNN1A SCNN1B SCNN1G FXYD4 AVPR2 HSD11B2 AQP6 ATP6V0D2 AQP3 SLC4A1 STC1 KCNK3 HSPA2 "
-        "TMEM213 RHCG ATP6V1G3 CALCA",
+        "Collecting duct": "AQP2 SCNN1G SCNN1B FXYD4 ATP6V0D2 TMEM213 ATP6V1G3 SCNN1A AVPR2 HSD11B2 AQP6 AQP3 SLC4A1 "
+        "RHCG ATP6V1B1 KCNE1 DMRT2 CLCNKA TFCP2L1",
         "tumour": "CA9 NDRG1 EGLN3 ANGPTL4 SLC2A1 PAX8 CP MET MUC1 KRT7 CLDN4 CLDN3 ELF3 LCN2 PROM1 CCND1 EGFR TACSTD2 "
         "S100P CEACAM1 TGFBI CLDN7 ANXA2 MMP7 DEFB1 WT1",
     },
@@ -64,7 +64,7 @@ LOCAL: dict[str, dict[str, str]] = {
 #: Cell type -> programmes with their weights. Types of normal epithelium use the programme of their own name.
 _TYPES: dict[str, dict[str, float]] = {
     "Tumour": {"epithelial": 1.6, "tumour": 1.0},
-    "Proliferating tumour": {"epithelial": 1.6, "tumour": 1.0, "proliferation": 0.55},
+    "Proliferating tumour": {"epithelial": 1.6, "tumour": 1.0, "proliferation": 0.25},
     "CD4 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd4": 0.8},
     "CD8 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd8": 0.9},
     "B cell": {"leukocyte": 0.8, "b_cell": 1.0},
