@@ -239,5 +239,5 @@ def say_where_results_are():
 
 
 def say_which_jobs_failed(main_log):
-    print(f"\nSome jobs failed: each one's log is named above, and the whole run's is {main_log}.")
+    print("\nSome jobs failed: each one's log is named above, and the whole run's is", *main_log)
     print("What is finished is kept; the same command goes on from there.")

@@ -76,9 +76,10 @@ def _flood_ranks(
     after = np.empty(labels.size, np.int32)
     for pixel in where:
         # a marker pixel whose neighbours are all taken changes nothing
-        if labels[pixel] > 0 and min(
-            labels[pixel - 1], labels[pixel + 1], labels[pixel - stride], labels[pixel + stride]
-        ) < 0:
+        if (
+            labels[pixel] > 0
+            and min(labels[pixel - 1], labels[pixel + 1], labels[pixel - stride], labels[pixel + stride]) < 0
+        ):
             _append(pixel, rank[pixel], first, last, after)
     for level in range(current + 1):
         pixel = first[level]

@@ -48,6 +48,29 @@ class NucleiTable:
         return len(self.id)
 
 
+@dataclass(frozen=True)
+class Shapes:
+    """`id`, `area`, `bbox` and `centroid` of M nuclei, as in `NucleiTable`."""
+
+    id: np.ndarray
+    area: np.ndarray
+    bbox: np.ndarray
+    centroid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+def measure(instances: np.ndarray) -> Shapes:
+    """Ids, areas, boxes and centroids of the nuclei of a label map (H, W), in the order of ids."""
+    size = int(instances.max(initial=0)) + 1
+    box, sums = np.empty((size, 5), np.int32), np.zeros((size, 2), np.float64)
+    _measure_shapes(instances, box, sums)
+    ids = np.flatnonzero(box[:, 4])
+    area = box[ids, 4]
+    return Shapes(ids.astype(np.int32), area, box[ids, :4], (sums[ids] / area[:, None]).astype(np.float32))
+
+
 def nuclei_table(instances: np.ndarray, types: np.ndarray, n_classes: int | None = None) -> NucleiTable:
     """Measure every nucleus in one pass over the pixels.
 
@@ -116,6 +139,16 @@ def _reset(box: np.ndarray) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _measure_shapes(instances: np.ndarray, box: np.ndarray, sums: np.ndarray) -> None:
+    _reset(box)
+    for y in range(instances.shape[0]):
+        for x in range(instances.shape[1]):
+            k = instances[y, x]
+            if k:
+                _extend(k, x, y, box, sums)
+
+
+@numba.njit(cache=True, nogil=True)
 def _measure_map(
     instances: np.ndarray, types: np.ndarray, box: np.ndarray, sums: np.ndarray, votes: np.ndarray
 ) -> None:
@@ -151,7 +184,7 @@ def _measure_probabilities(
                 votes[k, best] += 1
 
 
-def contours(instances: np.ndarray, table: NucleiTable) -> Iterator[np.ndarray]:
+def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> Iterator[np.ndarray]:
     """Outlines of the nuclei of a table, in its order.
 
     Parameters
@@ -167,18 +200,20 @@ def contours(instances: np.ndarray, table: NucleiTable) -> Iterator[np.ndarray]:
     left out. Fewer than three points (a dot, a straight line) are no polygon; the official code leaves such nuclei
     out of its tables.
     """
-    for k, (x0, y0, x1, y1) in zip(table.id.tolist(), table.bbox.tolist(), strict=True):
-        crop = (instances[y0:y1, x0:x1] == k).view(np.uint8)
-        yield cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[0][0][:, 0]
+    for k, box in zip(table.id.tolist(), table.bbox.tolist(), strict=True):
+        yield _contour(instances, k, *box)
 
 
-def is_polygon(instances: np.ndarray, table: NucleiTable) -> np.ndarray:
+def _contour(instances: np.ndarray, k: int, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    crop = (instances[y0:y1, x0:x1] == k).view(np.uint8)
+    return cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[0][0][:, 0]
+
+
+def is_polygon(instances: np.ndarray, table: NucleiTable | Shapes) -> np.ndarray:
     """Which nuclei have an outline of at least three points: (M,) bool, without tracing the plain ones."""
     sides = table.bbox[:, 2:] - table.bbox[:, :2]
     polygon = np.ones(len(table), bool)
-    # only as many pixels as the longer side: a line, if no piece of one
-    thin = np.flatnonzero(table.area <= sides.max(1, initial=0))
-    for row in thin:
-        one = NucleiTable(*(getattr(table, name)[row : row + 1] for name in table.__dataclass_fields__))
-        polygon[row] = len(next(contours(instances, one))) >= 3
+    # no more pixels than the longer side: perhaps a line
+    for row in np.flatnonzero(table.area <= sides.max(1, initial=0)):
+        polygon[row] = len(_contour(instances, int(table.id[row]), *table.bbox[row].tolist())) >= 3
     return polygon

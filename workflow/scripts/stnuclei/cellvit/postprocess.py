@@ -117,14 +117,14 @@ def _inner(slope_x: np.ndarray, slope_y: np.ndarray, mask: np.ndarray) -> tuple[
     inner = np.zeros(mask.shape, np.float64)
     core = np.zeros(mask.shape, np.uint8)
     height, width = mask.shape
-    one, cut = np.float32(1.0), np.float32(_EDGE)
+    one = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             if mask[y, x]:
                 edge = max(one - slope_x[y, x], one - slope_y[y, x])
                 edge = max(edge, np.float32(0.0))
                 inner[y, x] = 1.0 - np.float64(edge)
-                core[y, x] = np.float64(edge) < 0.4
+                core[y, x] = np.float64(edge) < _EDGE
     return inner, core
 
 

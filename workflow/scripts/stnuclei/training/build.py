@@ -14,7 +14,7 @@ from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS
 from stnuclei.errors import UserError
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training.augment import Augmenter
-from stnuclei.training.distributed import World
+from stnuclei.training.distributed import SharedBatchNorm, World
 from stnuclei.training.failures import disk_explained
 from stnuclei.training.sampler import Sampler
 from stnuclei.training.schedule import precision_of
@@ -33,13 +33,14 @@ def model(settings: TrainSettings, taxonomy: Taxonomy, tissues: tuple[str, ...],
         taxonomy.n_outputs,
         list(tissues),
         drop_rate=settings.drop_rate,
-        attn_drop_rate=settings.attention_drop,
-        drop_path_rate=settings.drop_path,
+        attention_drop=settings.attention_drop,
+        drop_path=settings.drop_path,
     )
     if settings.encoder_weights:
         load_encoder(network, settings.encoder_weights)
-    if settings.sync_batchnorm and device.type == "cuda":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if settings.sync_batchnorm:
+        on_gpu = device.type == "cuda"
+        network = (nn.SyncBatchNorm.convert_sync_batchnorm if on_gpu else SharedBatchNorm.convert)(network)
     network = network.to(device)
     if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -53,9 +54,8 @@ def model(settings: TrainSettings, taxonomy: Taxonomy, tissues: tuple[str, ...],
 def set_trainable(network: nn.Module, settings: TrainSettings, epoch: int) -> None:
     """Hold the encoder still in the first epochs where its weights were loaded; its tissue head always learns."""
     frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
-    for name, parameter in network.named_parameters():
-        in_encoder = name.startswith("encoder.") and not name.startswith("encoder.head.")
-        parameter.requires_grad_(not (frozen and in_encoder))
+    for parameter in network.encoder_parameters():
+        parameter.requires_grad_(not frozen)
 
 
 def optimizer(network: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:

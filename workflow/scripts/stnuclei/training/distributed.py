@@ -7,6 +7,7 @@ by gloo between CPUs. Counts and decisions always travel by gloo, so that they n
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from stnuclei.errors import UserError
@@ -55,18 +57,27 @@ class World:
         """For each flag, whether it is raised in any process."""
         return [count > 0 for count in self.sum([float(flag) for flag in flags]).tolist()]
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give all processes the first one's buffers (BatchNorm's running statistics)."""
-        if self.size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+    def average_buffers(self, model: nn.Module) -> None:
+        """Give all processes the mean of their BatchNorm running statistics, in one message.
+
+        Called after each step: the statistics are then those of the whole batch's parts, and a continued run finds
+        in the first process's state what every process had.
+        """
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        if self.size == 1 or not buffers:
+            return
+        joined = torch.cat([buffer.flatten() for buffer in buffers])
+        dist.all_reduce(joined)
+        joined /= self.size
+        for buffer, mean in zip(buffers, joined.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
             dist.barrier(group=self.control)
 
-    def wrap(self, model: nn.Module, sync_buffers: bool) -> nn.Module:
+    def wrap(self, model: nn.Module) -> nn.Module:
         """The model as the loop calls it: with gradients averaged over all processes where there are several.
 
         To be called again whenever other parameters are to be trained.
@@ -75,14 +86,62 @@ class World:
         if self.size == 1 or not trained:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            model, device_ids=devices, broadcast_buffers=sync_buffers, gradient_as_bucket_view=True
-        )
+        wrapped = DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+        wrapped.broadcast_buffers = False  # see `average_buffers`
+        return wrapped
 
 
 def without_sync(model: nn.Module) -> Any:
     """Context in which gradients stay in this process: all parts of a batch but the last."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor over all processes, through which gradients flow back to all of them.
+
+    Each process's loss may use the result: DDP's mean of their gradients is then the gradient of the mean loss.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # marked experimental in torch, its gradient is held by our tests
+        return all_reduce(values.contiguous())
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """BatchNorm over the batches of all processes on any device, where torch has it for GPUs only.
+
+    The same parameters, buffers and results as `torch.nn.BatchNorm2d` has on the joined batch.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (B, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.float()
+        count = wide.new_full((1,), wide.numel() / wide.shape[1])
+        sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
+        total, squares, n = sum_over_processes(sums).split([x.shape[1], x.shape[1], 1])
+        mean = total / n
+        variance = squares / n - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (wide * scale.view(-1, 1, 1) + (self.bias - mean * scale).view(-1, 1, 1)).to(x.dtype)
+
+    @classmethod
+    def convert(cls, model: nn.Module) -> nn.Module:
+        """Replace every BatchNorm2d of a model, in place, keeping parameters and their names."""
+        for name, child in model.named_children():
+            if isinstance(child, nn.BatchNorm2d) and not isinstance(child, cls):
+                shared = cls(child.num_features, child.eps, child.momentum)
+                shared.load_state_dict(child.state_dict())
+                setattr(model, name, shared)
+            else:
+                cls.convert(child)
+        return model
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def train_epoch(run: Run) -> None:
     )
     build.set_trainable(run.model, settings, place.epoch)
     run.model.train()
-    model = world.wrap(run.model, sync_buffers=not settings.sync_batchnorm)
+    model = world.wrap(run.model)
     unseen = None if world.is_main else io.StringIO()
     bar = Progress(len(order) * world.size, f"epoch {place.epoch + 1}/{settings.epochs}", "patches", unseen)
     started = time.monotonic()
@@ -220,6 +220,7 @@ def take_step(run: Run, model: nn.Module, batches: list[Batch]) -> None:
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
+    run.world.average_buffers(run.model)
     for name, value in zip(sums, means.tolist(), strict=True):
         place.sums[name] = place.sums.get(name, 0.0) + value
     place.step += 1
@@ -297,7 +298,7 @@ def finish_epoch(run: Run, board: history.Board) -> None:
             scores = validate(
                 run.model, run.held_out, settings, run.taxonomy, run.world, limit, lambda: stop_if_asked(run)
             )
-        row |= {f"val_{name}": value for name, value in scores.items()}
+        row |= {f"val_{name}": float(value) for name, value in scores.items()}
     row |= {"seconds": place.seconds, "patches_per_s": steps * settings.batch_size / max(place.seconds, 1e-9)}
     run.place = Place(epoch=place.epoch + 1, history=[*place.history, row])
     save_state(run)

@@ -102,7 +102,9 @@ def load(
         content = torch.load(path, map_location=device, weights_only=True)
         known = content["format"] == "stnuclei-training-state" and content["version"] == VERSION
     except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a damaged file
-        raise UserError(f"{path}: this training state cannot be read ({error}); remove it to start anew") from error
+        raise UserError(
+            f"{path}: this training state cannot be read ({str(error).splitlines()[0]}); remove it to start anew"
+        ) from error
     changed = _difference(content["identity"], same) if known else "another version of stnuclei"
     if changed:
         if rename:  # one of several processes does

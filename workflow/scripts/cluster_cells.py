@@ -1,0 +1,19 @@
+"""Cluster the cells of a sample and rank the genes of each cluster."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.io import open_sample
+from stnuclei.joblog import job
+from stnuclei.labels import cluster_cells
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], f"clusters of {snakemake.wildcards.sample}"):
+    clustering = cluster_cells(
+        open_sample(snakemake.input.store).table,
+        **snakemake.params.settings,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+    )
+    clustering.save(snakemake.output.clusters, snakemake.output.ranked_genes)

@@ -1,0 +1,25 @@
+"""Cut a slide into patches with the ids of their nuclei."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.io import open_sample
+from stnuclei.joblog import job
+from stnuclei.patches import PatchStore, cut_patches, draw_contact_sheet
+from stnuclei.quality import TissueMap, load_correction
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], f"patches of {snakemake.wildcards.sample}"):
+    cut_patches(
+        open_sample(snakemake.input.store),
+        snakemake.output.patches,
+        tissue_map=TissueMap.load(snakemake.input.tissue),
+        correction=load_correction(snakemake.input.alignment),
+        exclude_blurred=snakemake.params.tissue["exclude_blurred"],
+        exclude_pen=snakemake.params.tissue["exclude_pen"],
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        **snakemake.params.settings,
+    )
+    draw_contact_sheet(PatchStore(snakemake.output.patches), snakemake.output.figure, seed=snakemake.params.seed)

@@ -1,0 +1,30 @@
+"""Label the cells of a sample by one method."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from stnuclei.io import open_sample
+from stnuclei.joblog import job
+from stnuclei.labels import draw_labels, label_cells, write_explorer_groups
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+row = snakemake.params.sample
+with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.method}"):
+    table = open_sample(snakemake.input.store).table
+    labels = label_cells(
+        table,
+        snakemake.wildcards.method,
+        row["tissue"],
+        clusters=pd.read_parquet(snakemake.input.clusters),
+        ranked_genes=pd.read_parquet(snakemake.input.ranked_genes),
+        taxonomy=snakemake.params.taxonomy,
+        disease=row["disease"] or None,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        **snakemake.params.settings,
+    )
+    labels.save(snakemake.output.labels, snakemake.output.evidence)
+    write_explorer_groups(labels.cells, snakemake.output.explorer)
+    draw_labels(table, labels, snakemake.output.figure, taxonomy=snakemake.params.taxonomy)

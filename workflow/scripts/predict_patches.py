@@ -1,0 +1,18 @@
+"""Predict the nuclei of all patches of a store."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.joblog import job
+from stnuclei.prediction import predict_patches
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], f"predictions of {snakemake.wildcards.model} on {snakemake.wildcards.set}"):
+    predict_patches(
+        snakemake.input.checkpoint,
+        snakemake.input.patches,
+        snakemake.output.predictions,
+        threads=snakemake.threads,
+        **snakemake.params.settings,
+    )

@@ -1,0 +1,25 @@
+"""Read one Xenium run or HEST-1k sample and write it as one store."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.io import read_sample, write_sample
+from stnuclei.joblog import job
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+row, settings = snakemake.params.sample, snakemake.params.settings
+with job(snakemake.log[0], f"sample {row['sample']}"):
+    sample = read_sample(
+        row["platform"],
+        row["path"],
+        he_image=row["he_image"] or None,
+        he_alignment=row["he_alignment"] or None,
+        sample=row["sample"],
+        tissue=row["tissue"],
+        id=row["hest_id"] or None,
+        he_um_per_px=float(row["he_um_per_px"]) if row["he_um_per_px"] else None,
+        pixel_size_tolerance=settings["pixel_size_tolerance"],
+        min_qv=settings["min_qv"],
+    )
+    write_sample(sample, snakemake.output.store, copy_image=settings["copy_image"], threads=snakemake.threads)

@@ -1,0 +1,22 @@
+"""Score the label sets of a sample against its manual annotation."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from stnuclei.joblog import job
+from stnuclei.labels import read_annotation, score_labels
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+row = snakemake.params.sample
+with job(snakemake.log[0], f"label scores of {row['sample']}"):
+    taxonomy = snakemake.params.taxonomy
+    annotation = read_annotation(row["annotation"], row["annotation_map"] or None, taxonomy, sample=row["sample"])
+    sets = {
+        method: pd.read_parquet(path)
+        for method, path in zip(snakemake.params.methods, snakemake.input.labels, strict=True)
+    }
+    scores = score_labels(sets, annotation, taxonomy)
+    scores.save(snakemake.output.table)
+    scores.figure(snakemake.output.figure)
