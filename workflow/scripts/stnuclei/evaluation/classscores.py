@@ -1,0 +1,137 @@
+"""Confusion of true and predicted classes over the paired nuclei of a patch store, patch by patch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.cellvit.nuclei import is_polygon, measure
+from stnuclei.evaluation.detection import pair_centroids
+from stnuclei.evaluation.policies import Policy, check_policy
+from stnuclei.evaluation.stores import each_patch, nucleus_classes, open_pair, patch_tissues
+from stnuclei.progress import progress
+from stnuclei.taxonomy import Taxonomy
+
+UNPAIRED = "Unpaired"
+N_BINS = 10  # of the predicted probability, for calibration
+
+
+def score_classification(
+    patches: Any,
+    labels: str | Path | pd.DataFrame | np.ndarray,
+    predictions: Any,
+    taxonomy: str | Taxonomy = "pannuke",
+    policy: Policy = "official",
+    *,
+    radius_um: float = 3.0,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Pair the nuclei of every patch by their centroids and count pairs of classes.
+
+    Parameters
+    ----------
+    patches, predictions
+        Stores of the same patches: paths or opened.
+    labels
+        Classes of the true nuclei: path of a labels parquet, its table, or class ids (M,) of the nucleus rows.
+    taxonomy
+        Names of the classes.
+    policy
+        ``official`` or ``corrected`` pairing (see `pair_centroids`); the official one leaves out predictions without
+        a class and outlines of under three points.
+    radius_um
+        um; farther apart is no pair.
+    threads
+        Threads that read and count.
+
+    Returns
+    -------
+    One row for each (patch, true, pred, bin) that occurs: patch, tissue, true and pred (class names; ``Unknown`` for
+    a true nucleus without a label, ``Background`` for a prediction without a class, ``Unpaired`` for the missing
+    side of a nucleus without a partner), bin (tenth of the predicted probability of the class, -1 where there is no
+    prediction), count.
+
+    Raises
+    ------
+    UserError
+        If the stores or the labels do not belong together, or a label is not in the taxonomy.
+    """
+    check_policy(policy)
+    patches, predictions = open_pair(patches, predictions)
+    taxonomy = Taxonomy.load(taxonomy)
+    classes = nucleus_classes(patches, labels, taxonomy)
+    offset = np.asarray(patches.offset[:], np.int64)
+    radius = radius_um / float(getattr(patches, "um_per_px", 0.25))
+
+    def one(i: int) -> np.ndarray:
+        maps = np.asarray(patches.instances[i]), np.asarray(predictions.instances[i])
+        rows = predictions.nuclei(i)
+        return pair_codes(*maps, classes[offset[i] : offset[i + 1]], rows, taxonomy.n_outputs, radius, policy)
+
+    counts = progress(each_patch(one, len(patches), threads), len(patches), "classes", "patches")
+    parts = [
+        np.column_stack([np.full(len(codes), i), *np.unravel_index(codes, _shape(taxonomy)), n])
+        for i, (codes, n) in enumerate(np.unique(c, return_counts=True) for c in counts)
+    ]
+    return _named(np.concatenate(parts) if parts else np.zeros((0, 5), int), patch_tissues(patches), taxonomy)
+
+
+def _shape(taxonomy: Taxonomy) -> tuple[int, int, int]:
+    """Codes: true -1 Unknown, 0.. classes, last Unpaired; pred 0.., last Unpaired; bins and none."""
+    return taxonomy.n_outputs + 2, taxonomy.n_outputs + 1, N_BINS + 1
+
+
+def pair_codes(
+    true: np.ndarray,
+    pred: np.ndarray,
+    true_classes: np.ndarray,
+    predicted: np.ndarray,
+    n_outputs: int,
+    radius: float,
+    policy: Policy,
+) -> np.ndarray:
+    """One code for each pair and each nucleus without a partner: (true class + 1, predicted class, bin) ravelled."""
+    true_shapes, pred_shapes = measure(true), measure(pred)
+    true_class = true_classes[true_shapes.id - 1].astype(np.int64)
+    pred_class = np.asarray(predicted["class"])[pred_shapes.id - 1].astype(np.int64)
+    probability = np.asarray(predicted["class_probability"])[pred_shapes.id - 1]
+    keep_true, keep_pred = np.ones(len(true_shapes), bool), np.ones(len(pred_shapes), bool)
+    if policy == "official":
+        keep_true = is_polygon(true, true_shapes)
+        keep_pred = is_polygon(pred, pred_shapes) & (pred_class > 0)
+    true_class, pred_class, probability = true_class[keep_true], pred_class[keep_pred], probability[keep_pred]
+    xy = true_shapes.centroid[keep_true], pred_shapes.centroid[keep_pred]
+    pairs, lost, invented = pair_centroids(*xy, radius, policy)
+    bins = np.clip(np.nan_to_num(probability) * N_BINS, 0, N_BINS - 1).astype(np.int64)
+    rows = np.concatenate([pairs[:, 0], lost])
+    nobody = n_outputs  # one past the last class
+    code_true = np.concatenate([true_class[rows], np.full(len(invented), nobody)])
+    fill = np.full(len(lost), nobody), np.full(len(lost), N_BINS)
+    code_pred = np.concatenate([pred_class[pairs[:, 1]], fill[0], pred_class[invented]])
+    code_bin = np.concatenate([bins[pairs[:, 1]], fill[1], bins[invented]])
+    return np.ravel_multi_index((code_true + 1, code_pred, code_bin), (n_outputs + 2, n_outputs + 1, N_BINS + 1))
+
+
+def _named(table: np.ndarray, tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    names = ["Background", *taxonomy.names]
+    true = np.array([taxonomy.unknown.name, *names, UNPAIRED], dtype=object)
+    pred = np.array([*names, UNPAIRED], dtype=object)
+    patch, true_code, pred_code, bins, count = table.T.astype(np.int64)
+    return pd.DataFrame(
+        {
+            "patch": patch,
+            "tissue": tissues[patch],
+            "true": true[true_code],
+            "pred": pred[pred_code],
+            "bin": np.where(bins == N_BINS, -1, bins).astype(np.int8),
+            "count": count,
+        }
+    )
+
+
+def confusion_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Counts, rows true and columns predicted, from the rows of `score_classification`."""
+    return scores.pivot_table("count", "true", "pred", "sum", fill_value=0, observed=True)
