@@ -1,0 +1,80 @@
+"""sample.zarr read back, lazily."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import zarr
+from anndata.io import read_zarr
+
+from stnuclei.errors import UserError
+from stnuclei.io.sample import Sample
+from stnuclei.io.slide import Slide, open_slide
+from stnuclei.io.store import FORMAT, REGION
+
+
+class StoreSlide(Slide):
+    """The pyramid inside a sample's store."""
+
+    def __init__(self, group: Path) -> None:
+        self.path, self.stated_um = group, {}
+        multiscale = zarr.open_group(group, mode="r")
+        datasets = multiscale.attrs["ome"]["multiscales"][0]["datasets"]
+        self._arrays = [multiscale[dataset["path"]] for dataset in datasets]
+        self.levels = tuple(array.shape[1:] for array in self._arrays)
+        self.info = {"library": f"zarr {zarr.__version__}", "chunks": list(self._arrays[0].chunks)}
+
+    def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return np.asarray(self._arrays[level][:, y0:y1, x0:x1]).transpose(1, 2, 0)
+
+
+def open_sample(path: str | Path) -> Sample:
+    """Open a store that `write_sample` wrote; the image stays on disk.
+
+    Nuclei keep the order of ``shapes/nucleus_boundaries``, cells that of the table.
+
+    Raises
+    ------
+    UserError
+        If it is no such store, is damaged, or its slide (where it only refers to one) is gone or another.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").is_file():
+        raise UserError(f"{path}: is no sample store; write it with the rule read_sample")
+    try:
+        attributes = dict(zarr.open_group(path, mode="r").attrs).get("stnuclei", {})
+        if attributes.get("format") != FORMAT:
+            raise UserError(f"{path}: is a zarr store but not a sample of stnuclei; write it with the rule read_sample")
+        table = read_zarr(path / "tables" / "table")
+        nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")
+    except (OSError, KeyError, ValueError) as error:
+        message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path}: is damaged ({message}); delete it and run read_sample again") from error
+    table.obs_names = table.obs_names.astype(object)
+    table.obs["cell_id"] = table.obs["cell_id"].astype(object)
+    nuclei["cell_id"] = nuclei["cell_id"].astype(object).where(nuclei["cell_id"].notna(), None)
+    matrix = attributes["he_to_morphology"]
+    return Sample(
+        attributes["sample"],
+        table,
+        nuclei,
+        _slide(path, attributes["image"]),
+        float(attributes["um_per_px"]),
+        attributes["tissue"],
+        None if matrix is None else np.array(matrix),
+        attributes["provenance"],
+    )
+
+
+def _slide(path: Path, image: dict[str, Any]) -> Slide:
+    if image["copied"]:
+        return StoreSlide(path / "images" / "he_image")
+    outside = Path(image["path"])
+    if not outside.is_file():
+        raise UserError(f"{path}: refers to the slide {outside}, which is gone; bring it back or run read_sample again")
+    if outside.stat().st_size != image["bytes"]:
+        raise UserError(f"{path}: refers to the slide {outside}, which has changed since; run read_sample again")
+    return open_slide(outside)

@@ -1,0 +1,74 @@
+"""Polygons from vertex tables, thousands at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+
+
+def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Build one polygon for every value of `group`.
+
+    Parameters
+    ----------
+    group
+        (n,) whole numbers; the rows of one polygon carry the same one, in the order of its outline.
+    vertices
+        (n, 2) float, (x, y).
+
+    Returns
+    -------
+    Group values in the order they first appear (k,), and polygons (k,); None where a group has fewer than three
+    different vertices.
+    """
+    order = _contiguous(group)
+    group, vertices = group[order], vertices[order]
+    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    sizes = np.diff(np.r_[starts, len(group)])
+    polygons = np.full(len(starts), None, dtype=object)
+    enough = sizes >= 3
+    rows = np.repeat(enough, sizes)
+    if enough.any():
+        ring = np.repeat(np.arange(enough.sum()), sizes[enough])
+        # linearrings closes what is open.
+        polygons[enough] = shapely.polygons(shapely.linearrings(vertices[rows], indices=ring))
+    flat = enough & (shapely.area(polygons) <= 0)
+    polygons[flat] = None
+    return group[starts], polygons
+
+
+def _contiguous(group: np.ndarray) -> np.ndarray:
+    """Order that brings the rows of a group together, groups in the order they first appear."""
+    _, first, code = np.unique(group, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return np.argsort(rank[code], kind="stable")
+
+
+def mend(polygons: np.ndarray, min_share: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Make polygons valid and single; what falls apart becomes several.
+
+    Parameters
+    ----------
+    polygons
+        (n,) Polygon, MultiPolygon or None.
+    min_share
+        Pieces smaller than this share of their polygon are dropped: crossings leave slivers.
+
+    Returns
+    -------
+    Polygons (m,), all valid and with area, and the row of `polygons` each came from (m,).
+    """
+    polygons = np.asarray(polygons, dtype=object)
+    source = np.flatnonzero(~shapely.is_missing(polygons) & ~shapely.is_empty(polygons))
+    polygons = polygons[source]
+    broken = ~shapely.is_valid(polygons)
+    if broken.any():
+        polygons[broken] = shapely.make_valid(polygons[broken], method="structure", keep_collapsed=False)
+    parts, owner = shapely.get_parts(polygons, return_index=True)
+    area = shapely.area(parts)
+    keep = (shapely.get_type_id(parts) == 3) & (area > 0)
+    largest = np.zeros(len(polygons))
+    np.maximum.at(largest, owner[keep], area[keep])
+    keep &= area >= min_share * largest[owner]
+    return parts[keep], source[owner[keep]]

@@ -1,0 +1,59 @@
+"""The one form every reader ends in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from geopandas import GeoDataFrame
+
+    from stnuclei.io.slide import Slide
+
+
+@dataclass
+class Sample:
+    """One slide with its cells, their counts and their nuclei; pixels are read when they are asked for.
+
+    Attributes
+    ----------
+    name
+        What messages call it.
+    table
+        Cells x genes, raw counts (int32, CSR). ``obs`` is indexed by cell id and holds it as ``cell_id`` (str);
+        ``obsm["spatial"]`` is the cell's centre (n_cells, 2) float64, (x, y) in he_px; ``obsm["protein"]`` where the
+        run measured proteins.
+    nuclei
+        Polygons in he_px, one row a nucleus, columns ``cell_id`` (str, or None where it belongs to no cell) and
+        ``geometry``; index 0..n-1. A cell may own several rows or none.
+    he
+        The H&E slide, (y, x, 3) uint8, read by slices.
+    um_per_px
+        Size of a slide pixel in um.
+    tissue
+        Organ, a name of the marker tables' tissue map.
+    he_to_morphology
+        (3, 3) float64, takes he_px (x, y, 1) to morphology_px; None where the sample brings none.
+    provenance
+        Where everything came from: platform, versions, files with checksums, how the pixel size was found, warnings.
+    """
+
+    name: str
+    table: AnnData
+    nuclei: GeoDataFrame
+    he: Slide
+    um_per_px: float
+    tissue: str = ""
+    he_to_morphology: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        height, width = self.he.shape[:2]
+        return (
+            f"Sample {self.name} ({self.tissue or 'tissue not said'}): {self.table.n_obs:,} cells x "
+            f"{self.table.n_vars:,} genes, {len(self.nuclei):,} nuclei, H&E {width:,} x {height:,} px at "
+            f"{self.um_per_px:.4f} um/px"
+        )

@@ -1,0 +1,137 @@
+"""Xenium output folders of XOA 1.0 to 4.x and of xeniumranger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+
+from stnuclei.errors import UserError
+from stnuclei.io.alignment import Alignment, apply, read_alignment
+from stnuclei.io.beside import find_alignment, find_he
+from stnuclei.io.cells import Cells, join, read_cells
+from stnuclei.io.checks import check_nuclei
+from stnuclei.io.experiment import Experiment, read_experiment
+from stnuclei.io.matrix import read_matrix
+from stnuclei.io.pixel_size import settle
+from stnuclei.io.polygons import build_polygons, mend
+from stnuclei.io.provenance import describe
+from stnuclei.io.sample import Sample
+from stnuclei.io.slide import Slide, open_slide
+from stnuclei.io.tables import find_table, numbers, read_columns, texts
+
+_NO_CELL = ("-1", "UNASSIGNED", "")
+
+
+def read_xenium(
+    folder: Path,
+    he_image: str | Path | None = None,
+    he_alignment: str | Path | None = None,
+    *,
+    name: str,
+    tissue: str = "",
+    he_um_per_px: float | None = None,
+    pixel_size_tolerance: float = 0.02,
+    checksums: bool = True,
+    id: str | None = None,  # noqa: A002 the other reader's option, refused here
+    min_qv: float = 20.0,  # noqa: ARG001 the matrix is counted by the instrument's software at 20
+) -> Sample:
+    """Read a Xenium output folder; see `stnuclei.io.read_sample`."""
+    if id:
+        raise UserError(f"{folder}: option id belongs to platform hest; a Xenium folder holds one sample")
+    experiment = read_experiment(folder)
+    alignment_path = find_alignment(folder, he_alignment)
+    alignment = read_alignment(alignment_path, experiment.pixel_size)
+    slide = open_slide(find_he(folder, he_image))
+    size, size_record = settle(
+        alignment.um_per_px(experiment.pixel_size),
+        f"alignment {Path(alignment_path).name}",
+        {f"{slide.path.name} {where}": um for where, um in slide.stated_um.items()},
+        he_um_per_px,
+        pixel_size_tolerance,
+    )
+    to_he = um_to_he(alignment, experiment)
+    cells = read_cells(folder)
+    warnings: list[str] = []
+    table = join(cells, read_matrix(folder), warnings)
+    table.obsm["spatial"] = apply(to_he, cells.centroids_um)
+    nuclei = read_nuclei(folder, cells, to_he, warnings)
+    need = "it must take H&E px of this slide to morphology px"
+    check_nuclei(alignment_path, slide, nuclei, size, need)
+    provenance = describe(
+        name=name,
+        platform="xenium",
+        tissue=tissue,
+        software=experiment.software,
+        pixel_size=size_record,
+        morphology_um_per_px=experiment.pixel_size,
+        alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
+        files=_files(folder, slide, alignment_path),
+        checksums=checksums,
+        slide=slide.info,
+        warnings=warnings,
+    )
+    return Sample(name, table, nuclei, slide, size, tissue, alignment.matrix, provenance)
+
+
+def um_to_he(alignment: Alignment, experiment: Experiment) -> np.ndarray:
+    """Matrix (3, 3) from um in the morphology frame to he_px: H&E px = inv(M) @ (um / pixel size)."""
+    return np.linalg.inv(alignment.matrix) @ np.diag([1 / experiment.pixel_size, 1 / experiment.pixel_size, 1.0])
+
+
+def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[str]) -> gpd.GeoDataFrame:
+    """Read nucleus polygons into he_px.
+
+    Rows are grouped by ``label_id`` where the table has it (XOA 2 on: a cell may own several nuclei), else by cell.
+
+    Parameters
+    ----------
+    folder
+        The bundle.
+    cells
+        Its cells, which the nuclei must belong to.
+    to_he
+        (3, 3) from um to he_px.
+    warnings
+        Grows by what was dropped.
+
+    Returns
+    -------
+    Columns ``cell_id`` and ``geometry`` (Polygon, he_px), index 0..n-1.
+
+    Raises
+    ------
+    UserError
+        If the table is damaged, names cells that are not there, or holds no polygon.
+    """
+    path = find_table(folder, "nucleus_boundaries")
+    columns = read_columns(path, ("cell_id", "vertex_x", "vertex_y"), ("label_id",))
+    owner = texts(path, "cell_id", columns["cell_id"]).to_numpy()
+    vertices = np.column_stack([numbers(path, axis, columns[axis]) for axis in ("vertex_x", "vertex_y")])
+    row = cells.ids.get_indexer(owner)
+    unassigned = np.isin(owner, _NO_CELL)
+    unknown = (row < 0) & ~unassigned
+    if unknown.any():
+        raise UserError(
+            f"{path}: {len(set(owner[unknown])):,} cell ids, such as {owner[unknown][0]}, are not in {cells.path.name}; "
+            "the files are of different runs"
+        )
+    group = row if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
+    first = dict(zip(*(values[::-1] for values in (group, owner)), strict=True))
+    values, polygons = build_polygons(group, apply(to_he, vertices))
+    mended, source = mend(polygons)
+    lost = len(polygons) - len(set(source))
+    if lost:
+        warnings.append(f"{lost:,} of {len(polygons):,} nucleus outlines enclose nothing and were dropped")
+    if not len(mended):
+        raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
+    ids = np.array([first[value] for value in values[source]], dtype=object)
+    ids[np.isin(ids, _NO_CELL)] = None
+    return gpd.GeoDataFrame({"cell_id": ids}, geometry=mended)
+
+
+def _files(folder: Path, slide: Slide, alignment_path: str | Path) -> list[Path]:
+    files = [folder / "experiment.xenium", slide.path, find_table(folder, "cells")]
+    files += [find_table(folder, "nucleus_boundaries"), folder / "cell_feature_matrix.h5", Path(alignment_path)]
+    return [path for path in files if path.is_file()]
