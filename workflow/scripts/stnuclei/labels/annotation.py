@@ -1,0 +1,133 @@
+"""A manual annotation of a sample's cells, read in the classes of a taxonomy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.resources import resource
+from stnuclei.taxonomy import Taxonomy
+
+ID_NAMES = ("cell_id", "cell id", "barcode", "cell_barcode", "cell", "cellid", "id")
+LABEL_NAMES = ("label", "cell_type", "celltype", "cell type", "annotation", "cluster", "group", "class")
+
+
+def read_annotation(
+    path: str | Path,
+    mapping: str | Path | None = None,
+    taxonomy: str | Path | Taxonomy = "pannuke",
+    *,
+    sample: str = "",
+) -> pd.DataFrame:
+    """Read who is what by hand.
+
+    Parameters
+    ----------
+    path
+        csv, tsv (either may be gzipped), parquet or xlsx with a column of cell ids (cell_id, barcode, ...) and one of
+        labels (label, cell_type, cluster, group, ...). A sheet of an xlsx is named as ``file.xlsx#sheet``; without, the
+        only sheet that has both columns.
+    mapping
+        File with a column ``label`` (the annotation's names) and one of classes (named after the taxonomy, or
+        ``class``); or a shipped mapping's name (``janesick2023_breast``); None: the names are classes already.
+    taxonomy
+        The classes.
+    sample
+        Named in messages.
+
+    Returns
+    -------
+    cell_id (str), label (class of the taxonomy, or its Unknown: left out of scores), one row a cell.
+
+    Raises
+    ------
+    UserError
+        If the file, a column or a name's class is missing, or a cell is annotated twice differently.
+    """
+    taxonomy, where = Taxonomy.load(taxonomy), f"sample {sample}: annotation" if sample else "annotation"
+    table = _read_table(str(path), where)
+    ids, names = _column(table, ID_NAMES), _column(table, LABEL_NAMES)
+    cells = pd.DataFrame({"cell_id": table[ids].astype(str).str.strip(), "name": table[names].astype(str).str.strip()})
+    cells = cells.drop_duplicates()
+    doubled = cells["cell_id"][cells["cell_id"].duplicated()]
+    if len(doubled):
+        raise UserError(f"{where} {path}: cell {doubled.iloc[0]!r} has more than one label ({len(doubled)} such rows)")
+    classes = _read_mapping(mapping, taxonomy, where)
+    unmapped = sorted(set(cells["name"]) - set(classes))
+    if unmapped:
+        raise UserError(
+            f"{where} {path}: no class for {', '.join(map(repr, unmapped[:6]))}{' ...' if len(unmapped) > 6 else ''}: "
+            f"add it to the mapping file (column annotation_map); {taxonomy.unknown.name} leaves it out of the scores"
+        )
+    return pd.DataFrame({"cell_id": cells["cell_id"], "label": cells["name"].map(classes)}).reset_index(drop=True)
+
+
+def _read_table(path: str, where: str) -> pd.DataFrame:
+    """The file as text columns, with a column of ids and one of labels."""
+    name, _, sheet = path.partition("#")
+    file = Path(name)
+    if not file.is_file():
+        raise UserError(f"{where}: {file} does not exist")
+    kind = "".join(file.suffixes[-2:]).lower().removesuffix(".gz").rsplit(".", 1)[-1]
+    try:
+        if kind == "xlsx":
+            return _sheet(pd.read_excel(file, sheet_name=None, dtype=str), sheet, file, where)
+        if kind == "parquet":
+            table = pd.read_parquet(file)
+        elif kind in ("csv", "tsv", "txt"):
+            table = pd.read_csv(file, sep="," if kind == "csv" else "\t", dtype=str, keep_default_na=False)
+        else:
+            raise UserError(f"{where} {file}: ending .{kind} is not read; give csv, tsv, parquet or xlsx")
+    except (ValueError, OSError) as error:
+        raise UserError(f"{where} {file}: cannot be read as {kind}: {error}") from None
+    if not _has_both(table):
+        raise UserError(
+            f"{where} {file}: needs a column of cell ids (cell_id, barcode) and one of labels (label, cell_type, "
+            f"cluster, group); found {', '.join(map(str, table.columns[:8]))}"
+        )
+    return table
+
+
+def _sheet(sheets: dict[str, pd.DataFrame], wanted: str, file: Path, where: str) -> pd.DataFrame:
+    fitting = [name for name, table in sheets.items() if _has_both(table)]
+    chosen = [wanted] if wanted else fitting
+    if len(chosen) != 1 or chosen[0] not in fitting:
+        raise UserError(
+            f"{where} {file}: name the sheet as {file.name}#sheet; sheets with cell ids and labels: "
+            f"{', '.join(fitting) or 'none'}"
+        )
+    return sheets[chosen[0]].dropna(how="all")
+
+
+def _column(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    by_lower = {str(column).strip().lower(): column for column in table.columns}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _has_both(table: pd.DataFrame) -> bool:
+    return _column(table, ID_NAMES) is not None and _column(table, LABEL_NAMES) is not None
+
+
+def _read_mapping(mapping: str | Path | None, taxonomy: Taxonomy, where: str) -> dict[str, str]:
+    """Annotation name -> class; the classes stand for themselves."""
+    classes = {name: name for name in (*taxonomy.names, taxonomy.unknown.name)}
+    if mapping is None:
+        return classes
+    path = Path(mapping)
+    if not path.is_file() and path.suffix == "":
+        path = resource("annotations", f"{mapping}.tsv")
+    if not path.is_file():
+        raise UserError(f"{where}: mapping file {path} does not exist")
+    table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype=str, keep_default_na=False)
+    column = next((name for name in (taxonomy.name, "class") if name in table), None)
+    if "label" not in table or column is None:
+        raise UserError(
+            f"{where}: mapping file {path} needs columns 'label' and {taxonomy.name!r} (or 'class'); "
+            f"found {', '.join(table.columns)}"
+        )
+    for name, target in zip(table["label"], table[column], strict=True):
+        if target not in (*taxonomy.names, taxonomy.unknown.name):
+            raise UserError(f"{where}: mapping file {path} maps {name!r} to {target!r}, no class of {taxonomy.name}")
+    return classes | dict(zip(table["label"].str.strip(), table[column], strict=True))

@@ -1,0 +1,80 @@
+"""Labels for other programs: Xenium Explorer, and a published copy of the SpatialData store."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.files import write_aside
+from stnuclei.taxonomy import Taxonomy
+
+
+def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
+    """Write labels as Xenium Explorer reads cell groups: csv with ``cell_id,group``.
+
+    Parameters
+    ----------
+    cells
+        `Labels.cells`.
+    path
+        The csv.
+    """
+    with write_aside(path) as aside:
+        groups = cells[["cell_id", "label"]].rename(columns={"label": "group"})
+        groups.to_csv(aside, index=False, lineterminator="\n")
+
+
+def publish_labels(
+    store: str | Path,
+    labels: Mapping[str, pd.DataFrame],
+    out: str | Path,
+    *,
+    taxonomy: str | Path | Taxonomy = "pannuke",
+) -> None:
+    """Write a copy of a sample's SpatialData store whose table carries the labels.
+
+    The store of the workflow stays as it is: it is written once. The copy's ``tables/table`` gains
+    ``obs["label_<method>"]`` (categorical, colours in ``uns["label_<method>_colors"]`` as scanpy and squidpy look for
+    them) and ``obs["confidence_<method>"]``; images and shapes are the same bytes.
+
+    Parameters
+    ----------
+    store
+        sample.zarr.
+    labels
+        Method -> cells (`Labels.cells`).
+    out
+        The copy; what stands there is replaced.
+    taxonomy
+        Order and colours.
+
+    Raises
+    ------
+    UserError
+        If the store is none, or a label set lacks cells of the table.
+    """
+    import spatialdata
+
+    taxonomy = Taxonomy.load(taxonomy)
+    if not Path(store).is_dir():
+        raise UserError(f"{store}: no such SpatialData store")
+    with write_aside(out) as aside:
+        shutil.copytree(store, aside)
+        data = spatialdata.read_zarr(aside)
+        table = data.tables["table"]
+        ids = (table.obs["cell_id"] if "cell_id" in table.obs else table.obs_names.to_series()).astype(str)
+        for method, cells in labels.items():
+            found = cells.set_index(cells["cell_id"].astype(str)).reindex(ids.to_numpy())
+            if found["label"].isna().any():
+                raise UserError(f"labels of {method} lack {int(found['label'].isna().sum()):,} cells of {store}")
+            names = [name for name in taxonomy.labels if name in set(found["label"])]
+            table.obs[f"label_{method}"] = pd.Categorical(found["label"].to_numpy(), categories=names)
+            table.obs[f"confidence_{method}"] = found["confidence"].to_numpy()
+            table.uns[f"label_{method}_colors"] = [taxonomy.color_of(name) for name in names]
+        data.delete_element_from_disk("table")
+        data.write_element("table")
+        data.write_consolidated_metadata()

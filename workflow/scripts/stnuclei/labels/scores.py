@@ -1,0 +1,155 @@
+"""Label sets against a manual annotation, and against each other, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.files import write_aside
+from stnuclei.taxonomy import Taxonomy
+
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Scores of every method on one sample.
+
+    Parameters
+    ----------
+    table
+        One row a method: n_annotated (cells with a class in the annotation), n_scored (those that the sample has),
+        accuracy, macro_f1, unknown (share), calibration_error, then precision, recall, F1 of each class as
+        ``f1_<Class>`` and so on.
+    confusion
+        Method -> counts, rows annotation, columns labels (Unknown last).
+    calibration
+        One row a method and bin of confidence: confidence (mean), accuracy, n.
+    taxonomy
+        Order and colours of the classes.
+    """
+
+    table: pd.DataFrame
+    confusion: Mapping[str, pd.DataFrame]
+    calibration: pd.DataFrame
+    taxonomy: Taxonomy
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as tsv."""
+        with write_aside(path) as aside:
+            self.table.to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
+
+    def figure(self, path: str | Path) -> None:
+        """Draw confusion matrices, F1 by class and calibration."""
+        from stnuclei.labels.score_figure import draw_scores
+
+        draw_scores(self, path)
+
+
+def score_labels(
+    labels: Mapping[str, pd.DataFrame], annotation: pd.DataFrame, taxonomy: str | Path | Taxonomy = "pannuke"
+) -> LabelScores:
+    """Score each method's labels on the cells a person has labelled.
+
+    Cells whose annotation is Unknown (hybrids, unlabelled) are left out; a label Unknown counts as wrong. The macro F1
+    is the mean over the classes the annotation has.
+
+    Parameters
+    ----------
+    labels
+        Method -> cells (`Labels.cells`).
+    annotation
+        cell_id, label in the taxonomy's classes (`read_annotation`).
+    taxonomy
+        The classes.
+
+    Returns
+    -------
+    LabelScores
+
+    Raises
+    ------
+    UserError
+        If no annotated cell is among the labelled ones.
+    """
+    taxonomy = Taxonomy.load(taxonomy)
+    truth = annotation.loc[annotation["label"] != taxonomy.unknown.name].set_index("cell_id")["label"]
+    rows, confusion, calibration = [], {}, []
+    for method, cells in labels.items():
+        ids = cells["cell_id"].astype(str)
+        scored = cells[ids.isin(truth.index).to_numpy()]
+        if scored.empty:
+            raise UserError(
+                f"annotation: none of its {len(truth):,} cells is among the {len(cells):,} labelled ones "
+                f"(e.g. {truth.index[0] if len(truth) else 'none'!r} against {ids.iloc[0]!r}): is it of this sample?"
+            )
+        actual = truth.reindex(scored["cell_id"].astype(str)).to_numpy().astype(str)
+        given, confidence = scored["label"].to_numpy().astype(str), scored["confidence"].to_numpy(float)
+        confusion[method] = confusion_matrix(actual, given, taxonomy)
+        curve = calibration_curve(actual == given, confidence, given != taxonomy.unknown.name)
+        calibration.append(curve.assign(method=method))
+        row = {"method": method, "n_annotated": len(truth), "n_scored": len(scored)}
+        rows.append(row | _summary(confusion[method], taxonomy) | {"calibration_error": calibration_error(curve)})
+    table = pd.DataFrame(rows)
+    first = ["method", "n_annotated", "n_scored", "accuracy", "macro_f1", "unknown", "calibration_error"]
+    table = table[[*first, *(column for column in table if column not in first)]]
+    return LabelScores(table, confusion, pd.concat(calibration, ignore_index=True), taxonomy)
+
+
+def confusion_matrix(actual: np.ndarray, given: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Counts of cells, int64: rows the annotation's classes (those it has), columns the labels, Unknown last."""
+    rows = [name for name in taxonomy.names if name in set(actual)]
+    table = pd.crosstab(pd.Categorical(actual, rows), pd.Categorical(given, taxonomy.labels), dropna=False)
+    return table.rename_axis(index="annotation", columns="label").astype(np.int64)
+
+
+def _summary(confusion: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, float]:
+    """Accuracy, macro F1, share Unknown, and per class precision = tp / labelled, recall = tp / annotated, F1."""
+    total = confusion.to_numpy().sum()
+    hits = {name: float(confusion.loc[name].get(name, 0)) for name in confusion.index}
+    result = {"accuracy": sum(hits.values()) / total, "unknown": confusion[taxonomy.unknown.name].sum() / total}
+    f1 = []
+    for name, hit in hits.items():
+        labelled = float(confusion[name].sum()) if name in confusion else 0.0
+        annotated = float(confusion.loc[name].sum())
+        f1.append(2 * hit / (labelled + annotated) if labelled + annotated else 0.0)
+        result |= {f"precision_{name}": hit / labelled if labelled else 0.0, f"recall_{name}": hit / annotated}
+        result |= {f"f1_{name}": f1[-1], f"n_{name}": int(annotated)}
+    return result | {"macro_f1": float(np.mean(f1))}
+
+
+def calibration_curve(right: np.ndarray, confidence: np.ndarray, decided: np.ndarray) -> pd.DataFrame:
+    """Mean confidence against share right in ten bins of equal width, over decided cells; empty bins left out."""
+    right, confidence = right[decided], confidence[decided]
+    bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    rows = [(confidence[bins == b].mean(), right[bins == b].mean(), int((bins == b).sum())) for b in np.unique(bins)]
+    return pd.DataFrame(rows, columns=["confidence", "accuracy", "n"])
+
+
+def calibration_error(curve: pd.DataFrame) -> float:
+    """Expected calibration error: mean of |accuracy - confidence| over the bins, weighted by their cells."""
+    if curve.empty:
+        return float("nan")
+    return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["n"]))
+
+
+def label_agreement(labels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Share of cells on which two methods agree, methods x methods, float64, 1 on the diagonal.
+
+    Raises
+    ------
+    UserError
+        If two sets are of different cells.
+    """
+    names = list(labels)
+    sizes = {name: len(cells) for name, cells in labels.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"label sets of different samples cannot be compared: cells {sizes}")
+    values = np.array([labels[name]["label"].to_numpy().astype(str) for name in names])
+    same = np.array([[np.mean(a == b) if len(a) else 1.0 for b in values] for a in values])
+    return pd.DataFrame(same, index=pd.Index(names, name="method"), columns=names)
