@@ -140,4 +140,6 @@ def test_unknown_tissue_and_layout_name_the_known_ones(tmp_path):
         simulate_sample(tmp_path / "a", "Moon", 0)
     with pytest.raises(UserError, match="xoa3"):
         simulate_sample(tmp_path / "a", "Breast", 0, layout="xoa9")
+    with pytest.raises(UserError, match="100 or more"):
+        simulate_sample(tmp_path / "a", "Breast", 0, size_um=(50.0, 200.0))
     assert list(tmp_path.iterdir()) == []

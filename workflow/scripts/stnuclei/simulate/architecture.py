@@ -108,7 +108,7 @@ def lay_out(organ: Organ, size_um: tuple[float, float], rng: np.random.Generator
     nest = _nests(organ, free & (zone > high) & ~_grow(gland | vessel, 6), rng)
     follicle = _follicles(free & (zone > low) & ~_grow(gland | vessel, 8), size_um, rng)
     nest &= ~_grow(follicle, 4)
-    hole = _holes(signed_distance(tissue) > 25, size_um, rng) & ~_grow(gland | vessel, 4)
+    hole = _holes(signed_distance(tissue) > 25, size_um, rng) & ~_grow(gland | vessel | follicle, 4)
     fat = _fat(organ, free & ~_grow(gland | vessel | nest | follicle | hole, 6), zone, rng)
     masks = {
         "tissue": tissue,

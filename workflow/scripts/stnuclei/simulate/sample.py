@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tifffile
+from skimage.draw import polygon
 
+from stnuclei.errors import UserError
 from stnuclei.files import write_aside
 from stnuclei.simulate.expression import draw_counts
 from stnuclei.simulate.images import he_matrix, paint_dapi, to_he, write_ome
@@ -71,11 +73,13 @@ def simulate_sample(
     Raises
     ------
     UserError
-        If tissue or layout is not known.
+        If tissue or layout is not known, or the slide is smaller than 100 um.
     """
     out = Path(out)
     form = layout_of(layout)
-    model = grow_tissue(tissue, size_um, seed)
+    if min(size_um) < 100 or he_um_per_px <= 0:
+        raise UserError(f"simulated slide {out.name}: size_um must be 100 or more each way and he_um_per_px above 0")
+    model = grow_tissue(tissue, tuple(size_um), seed)
     rng = np.random.default_rng([seed, 13])
     cells = segment(model, rng, form.vertices, form.expansion_um, several=form.strings)
     truth = Path(truth) if truth is not None else out.parent / "truth" / out.name
@@ -185,8 +189,6 @@ def _in_he(xy_um: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 def fill(instances: np.ndarray, outline: np.ndarray, value: int) -> None:
     """Draw a polygon (n, 2) of pixel corners (x, y) into `instances` where nothing is yet."""
-    from skimage.draw import polygon
-
     rows, columns = polygon(outline[:, 1] - 0.5, outline[:, 0] - 0.5, instances.shape)
     free = instances[rows, columns] == 0
     instances[rows[free], columns[free]] = value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import shapely
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects
 from scipy.spatial import cKDTree
 from skimage.draw import polygon as fill_polygon
 
@@ -204,8 +204,6 @@ def _measure(
 
 def _cell_rings(cell_mask: np.ndarray, n: int, vertices: int) -> list[np.ndarray]:
     """Outlines of the cell mask, resampled to even steps and put on pixel corners."""
-    from scipy.ndimage import find_objects
-
     rings = []
     for label, box in enumerate(find_objects(cell_mask.astype(np.int32), n), start=1):
         window = (cell_mask[box] == label).astype(np.uint8)
