@@ -104,7 +104,7 @@ def _fibres(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[
         drawn.append(layer.astype(np.float32) / 255)
     fine, middle, coarse, cleft = drawn
     blur = max(0.4, canvas.px(0.22))
-    bundles = 0.7 * fine + 0.5 * cv2.GaussianBlur(middle, None, blur) + 0.45 * cv2.GaussianBlur(coarse, None, 2 * blur)
+    bundles = 0.55 * fine + 0.5 * cv2.GaussianBlur(middle, None, blur) + 0.45 * cv2.GaussianBlur(coarse, None, 2 * blur)
     return bundles, cv2.GaussianBlur(cleft, None, blur)
 
 
@@ -132,8 +132,8 @@ def _paint_fat(canvas: _Canvas, edge: dict[str, np.ndarray], rng: np.random.Gene
 
 
 def _cytoplasm(canvas: _Canvas, tint: tuple[float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    grain = np.exp(0.12 * noise(canvas.shape, canvas.px(0.9), rng) + 0.20 * noise(canvas.shape, canvas.px(4), rng))
-    patch = np.exp(0.14 * noise(canvas.shape, canvas.px(45), rng))
+    grain = np.exp(0.12 * noise(canvas.shape, canvas.px(0.9), rng) + 0.16 * noise(canvas.shape, canvas.px(4), rng))
+    patch = np.exp(0.11 * noise(canvas.shape, canvas.px(45), rng))
     return tint[0] * grain * patch, tint[1] * grain / patch
 
 
@@ -182,7 +182,7 @@ def _paint_glands(
     canvas.pink += 0.16 * np.exp(-(((edge["gland"] + 0.2) / 0.5) ** 2))
     mucus = _goblets(canvas, tissue, rng)
     canvas.lay(mucus, 0.10 + 0.05 * noise(canvas.shape, canvas.px(1.5), rng), 0.03)
-    secretion = smoothstep(noise(canvas.shape, canvas.px(14), rng), 0.9, 1.8)
+    secretion = smoothstep(fractal(canvas.shape, (canvas.px(16), canvas.px(6), canvas.px(2)), rng), 0.5, 2.2)
     lumen = smoothstep(edge["gland_lumen"] + ragged, -0.3, 0.5)
     canvas.lay(lumen, 0.04 * secretion, 0.02 + 0.16 * secretion)
     canvas.pink += 0.20 * np.exp(-(((edge["gland_lumen"] + 0.6) / 0.6) ** 2))
@@ -231,7 +231,7 @@ def _paint_vessels(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray],
 
 def _paint_nuclei(canvas: _Canvas, nuclei: list[Nucleus], rng: np.random.Generator) -> None:
     """Every nucleus with halo, membrane, chromatin and nucleoli, in its own window."""
-    tiles = {grain: noise((512, 512), canvas.px(grain), rng) for grain in {s.grain for s in STYLES.values()}}
+    tiles = {grain: noise((512, 512), canvas.px(grain), rng) for grain in sorted({s.grain for s in STYLES.values()})}
     for nucleus in nuclei:
         look = STYLES[nucleus.style]
         reach = canvas.px(nucleus.length * 1.25 + abs(nucleus.bend) * nucleus.length**2 + 3.0)
@@ -276,7 +276,7 @@ def _plasma_cytoplasm(
     theta, shift = rng.uniform(0, 2 * np.pi), 2.2
     x, y = nucleus.x + shift * np.cos(theta), nucleus.y + shift * np.sin(theta)
     r = np.hypot((xx + 0.5) * canvas.um_per_px - x, (yy + 0.5) * canvas.um_per_px - y)
-    body = smoothstep(-r, -5.0, -4.0)
+    body = smoothstep(-r, -5.4, -3.6)
     canvas.blue[box] += 0.8 * body * (0.42 - canvas.blue[box])
     canvas.pink[box] += 0.8 * body * (0.38 - canvas.pink[box])
 
