@@ -1,0 +1,152 @@
+"""Transforms that move pixels: image and instance map go through the same map, ids always whole."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+_COARSE = 8  # the displacement field is drawn on every eighth pixel
+
+
+def turn(images: torch.Tensor, instances: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn (B, C, H, W) and (B, H, W), H = W where `quarter` is odd, by right angles against the clock."""
+    return torch.rot90(images, quarter, (-2, -1)), torch.rot90(instances, quarter, (-2, -1))
+
+
+def mirror(images: torch.Tensor, instances: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror along x (`axis` -1) or y (-2)."""
+    return images.flip(axis), instances.flip(axis)
+
+
+def pixel_grid(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and y of every pixel, (1, H, W) float32."""
+    y = torch.arange(height, device=device, dtype=torch.float32).view(1, -1, 1).expand(1, height, width)
+    x = torch.arange(width, device=device, dtype=torch.float32).view(1, 1, -1).expand(1, height, width)
+    return x, y
+
+
+def resample(
+    images: torch.Tensor, instances: torch.Tensor | None, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Fetch every output pixel from (x, y) of the input: images bilinear, ids nearest; edges are mirrored.
+
+    Parameters
+    ----------
+    images
+        (B, C, H, W) float.
+    instances
+        (B, H, W) integers or None.
+    x, y
+        (B, H, W) float32 px, pixel 0 having its centre at 0.
+    """
+    height, width = images.shape[-2:]
+    grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
+    moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+    if instances is None:
+        return moved, None
+    columns, rows = _reflected(x.round().long(), width), _reflected(y.round().long(), height)
+    return moved, instances.flatten(1).gather(1, (rows * width + columns).flatten(1)).view(x.shape)
+
+
+def _reflected(index: torch.Tensor, size: int) -> torch.Tensor:
+    """Indices mirrored at the first and last pixel, as grid_sample's reflection does."""
+    if size == 1:
+        return torch.zeros_like(index)
+    index = index.abs() % (2 * size - 2)
+    return torch.minimum(index, 2 * size - 2 - index)
+
+
+def zoomed_crop(
+    images: torch.Tensor, instances: torch.Tensor, share: np.ndarray, place: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bring a crop of each picture to full size.
+
+    Parameters
+    ----------
+    share
+        (B,) side of the crop as a share of the picture's.
+    place
+        (B, 2) where it lies, x and y, 0 to 1 of the room there is.
+    """
+    height, width = images.shape[-2:]
+    x, y = pixel_grid(height, width, images.device)
+    share_ = _column(share, images)
+    left, top = (_column(place[:, axis], images) * (1 - share_) * size for axis, size in ((0, width), (1, height)))
+    # clamped to the crop: half a pixel beyond its edge is not in the picture
+    x = torch.maximum(torch.minimum((x + 0.5) * share_ - 0.5 + left, left + width * share_ - 1), left)
+    y = torch.maximum(torch.minimum((y + 0.5) * share_ - 0.5 + top, top + height * share_ - 1), top)
+    return resample(images, instances, x, y)
+
+
+def _column(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float32).to(like.device).view(-1, 1, 1)
+
+
+def affine_from_points(shift: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The inverse (output -> input) of the affine maps that move three points of a centred square by `shift`.
+
+    Parameters
+    ----------
+    shift
+        (B, 3, 2) px.
+
+    Returns
+    -------
+    (B, 2, 3) float64, acting on (x, y, 1). The square's half side is a third of the shorter side of the picture.
+    """
+    reach = min(height, width) // 3
+    centre = np.array([width // 2, height // 2], np.float64)
+    points = centre + reach * np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    moved = np.concatenate([points + shift, np.ones((len(shift), 3, 1))], 2)
+    return np.linalg.solve(moved, np.broadcast_to(points, (len(shift), 3, 2))).transpose(0, 2, 1)
+
+
+def elastic(
+    images: torch.Tensor,
+    instances: torch.Tensor,
+    shift: np.ndarray,
+    sigma: float,
+    alpha: float,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random affine map, then a smooth random displacement (Simard 2003), in one resampling.
+
+    Parameters
+    ----------
+    shift
+        (B, 3, 2) px, see `affine_from_points`.
+    sigma, alpha
+        px: smoothness of the displacement, and the factor on uniform noise in [-1, 1] after smoothing. At the
+        published 25 and 0.5 it stays under a hundredth of a pixel: the affine map is what one sees.
+    generator
+        On the images' device.
+    """
+    height, width = images.shape[-2:]
+    x, y = pixel_grid(height, width, images.device)
+    move = smooth_noise(len(images), height, width, sigma, generator) * alpha
+    x, y = x + move[:, 0], y + move[:, 1]
+    matrix = torch.as_tensor(affine_from_points(shift, height, width), dtype=torch.float32).to(images.device)
+    a = matrix.reshape(-1, 6, 1, 1).unbind(1)
+    return resample(images, instances, a[0] * x + a[1] * y + a[2], a[3] * x + a[4] * y + a[5])
+
+
+def smooth_noise(batch: int, height: int, width: int, sigma: float, generator: torch.Generator) -> torch.Tensor:
+    """Uniform noise in [-1, 1] after a Gaussian of `sigma` px, (B, 2, H, W) float32.
+
+    Drawn and smoothed on a coarse grid where sigma allows, with the spread that the full grid would give:
+    noise of n times coarser pixels keeps n times the standard deviation under the same Gaussian.
+    """
+    step = _COARSE if sigma >= 2 * _COARSE else 1
+    rows, columns = -(-height // step) + 1, -(-width // step) + 1
+    noise = torch.rand(2 * batch, 1, rows, columns, generator=generator, device=generator.device) * 2 - 1
+    radius = math.ceil(4 * sigma / step)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=noise.device) * step / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    noise = F.conv2d(F.pad(noise, (radius, radius, radius, radius), mode="replicate"), kernel)
+    noise = F.conv2d(noise, kernel.transpose(2, 3)) / step
+    if step > 1:
+        noise = F.interpolate(noise, (rows * step, columns * step), mode="bicubic", align_corners=False)
+    return noise[..., :height, :width].reshape(batch, 2, height, width)
