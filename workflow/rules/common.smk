@@ -206,6 +206,12 @@ def training_settings(wildcards):
     return {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
 
 
+def published_rows():
+    """Model -> the label method it was trained with, where it is one: that names the paper's row."""
+    methods = {model: {one.labels for one in parts["train"]} for model, parts in SOURCES.items()}
+    return {model: next(iter(labels)) for model, labels in methods.items() if len(labels) == 1}
+
+
 # --- what the report shows ----------------------------------------------------------------------------------------
 
 
