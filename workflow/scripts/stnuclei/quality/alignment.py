@@ -1,0 +1,233 @@
+"""Do nuclei lie on nuclei: haematoxylin inside them against around them, and the shift that would be best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from geopandas import GeoDataFrame
+
+from stnuclei.errors import UserError
+from stnuclei.io import Sample
+from stnuclei.progress import progress
+from stnuclei.quality.orientation import search_orientation
+from stnuclei.quality.refine import fit_affine, transform
+from stnuclei.quality.report import AlignmentReport
+from stnuclei.quality.shift import Correlator, Shift
+from stnuclei.quality.tiles import SIDE, WORKING_UM, choose_tiles, contrast, nuclei_in, rasterise, read_tile
+from stnuclei.quality.tissue_map import TISSUE, TissueMap
+
+REFINEMENTS = ("none", "translation", "affine")
+#: A peak lower than this many standard deviations of the rest is chance.
+_SURE, _SURE_TILE = 9.0, 6.5
+_REACH_UM = 40.0
+_FEWEST_NUCLEI = 50
+#: Fewer nuclei than this share darker than their ring cannot be nuclei on nuclei; chance is a half.
+_DARKER = 0.6
+_COARSE_UM = 6.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the tiles say of the nuclei as they lie."""
+
+    tiles: pd.DataFrame
+    shared: Shift
+    contrast: float
+    darker_share: float
+    scale: float  # he_px along a working pixel
+    um_per_px: float  # of the slide
+
+    @property
+    def shift_px(self) -> tuple[float, float]:
+        """Shared shift (x, y), he_px."""
+        return self.shared.x * self.scale, self.shared.y * self.scale
+
+    @property
+    def shift_um(self) -> tuple[float, float]:
+        """Shared shift (x, y), um."""
+        return self.shift_px[0] * self.um_per_px, self.shift_px[1] * self.um_per_px
+
+    @property
+    def n_nuclei(self) -> int:
+        """Nuclei compared with their surroundings."""
+        return int(self.tiles["n_nuclei"].sum()) if len(self.tiles) else 0
+
+
+def check_alignment(
+    sample: Sample,
+    tissue_map: TissueMap | None = None,
+    *,
+    max_shift_um: float = 2.0,
+    refine: str = "none",
+    max_tiles: int = 120,
+    seed: int = 0,
+) -> AlignmentReport:
+    """Check that the nuclei segmented on DAPI lie on the nuclei of the H&E.
+
+    On up to `max_tiles` tiles of 256 um, at 0.5 um a pixel: haematoxylin density (colour deconvolution) inside each
+    nucleus and in a ring of 2 um around it, and the phase correlation of nucleus mask and density, over all tiles and
+    per tile. Where that shows no match, the eight turns and mirrors are tried on the whole slide.
+
+    Parameters
+    ----------
+    sample
+        Slide and nuclei.
+    tissue_map
+        Only nuclei on clean tissue are looked at; None: all.
+    max_shift_um
+        The check fails above it, over the slide or for most tiles.
+    refine
+        ``none``; ``translation`` or ``affine``: write the one found as the correction, and judge what it leaves.
+    max_tiles
+        How many tiles are looked at.
+    seed
+        Of the draw of tiles.
+
+    Returns
+    -------
+    The finding; it does not raise on a bad alignment, it says so.
+
+    Raises
+    ------
+    UserError
+        If `refine` is unknown.
+    """
+    if refine not in REFINEMENTS:
+        raise UserError(f"alignment.refine: {refine!r} is none of {', '.join(REFINEMENTS)}")
+    white = np.array(tissue_map.info["glass"]) if tissue_map and "glass" in tissue_map.info else 245.0
+    look = {"tissue": tissue_map, "most": max_tiles, "seed": seed, "white": white}
+    found = measure(sample, sample.nuclei, **look)
+    affine = fit_affine(found.tiles, sample.um_per_px)
+    correction, kept = np.eye(3), found
+    if refine != "none" and found.shared.certainty >= _SURE:
+        correction = _correction(refine, found, affine)
+        kept = measure(sample, transform(sample.nuclei, correction), **look)
+        if kept.darker_share < found.darker_share:
+            correction, kept = np.eye(3), found
+    passed, message = judge(sample.name, kept, max_shift_um)
+    details: dict[str, Any] = {
+        "max_shift_um": max_shift_um,
+        "certainty": found.shared.certainty,
+        "n_tiles": len(found.tiles),
+        "n_nuclei": found.n_nuclei,
+        "nuclei_on_tissue": _on_tissue(sample, tissue_map),
+        "affine": affine,
+        "refine": refine,
+    }
+    if kept is not found:
+        details["after_correction"] = {
+            "shift_um": kept.shift_um,
+            "shift_px": kept.shift_px,
+            "darker_share": kept.darker_share,
+            "contrast": kept.contrast,
+        }
+        message += f" (after correction by {refine}; it was {np.hypot(*found.shift_um):.2f} um)"
+    if not passed and kept.shared.certainty < _SURE and found.n_nuclei >= _FEWEST_NUCLEI:
+        details["orientation"], hint = _orientation(sample, look)
+        message += hint
+    picture = {"sample": sample, "tissue": tissue_map, "white": white, "correction": correction}
+    return AlignmentReport(
+        sample.name,
+        passed,
+        message,
+        found.shift_um,
+        found.shift_px,
+        contrast=found.contrast,
+        darker_share=found.darker_share,
+        details=details,
+        correction=correction,
+        tiles=kept.tiles,
+        _picture=picture,
+    )
+
+
+def measure(
+    sample: Sample,
+    nuclei: GeoDataFrame,
+    *,
+    tissue: TissueMap | None,
+    most: int,
+    seed: int,
+    white: np.ndarray | float,
+) -> Measured:
+    """Measure contrast and shift of nuclei (he_px) on a sample's slide; see `check_alignment`."""
+    grid = choose_tiles(sample, nuclei, tissue, most, seed)
+    polygons = nuclei.geometry.to_numpy()
+    correlator = Correlator(SIDE, _COARSE_UM / WORKING_UM)
+    rows = []
+    for corner in progress(grid.corners, label="tiles looked at", unit="tiles"):
+        labels = rasterise(polygons[nuclei_in(nuclei, corner, grid.side)], corner, grid.scale)
+        _, density = read_tile(sample, corner, white)
+        difference, darker, n = contrast(labels, density)
+        shift = correlator.add((labels > 0).astype(np.float32), density)
+        um = grid.scale * sample.um_per_px
+        rows.append((*(corner + grid.side / 2), n, difference, darker, shift.x * um, shift.y * um, shift.certainty))
+    names = ["x", "y", "n_nuclei", "contrast", "darker_share", "shift_x_um", "shift_y_um", "certainty"]
+    tiles = pd.DataFrame(rows, columns=names).astype({"n_nuclei": int})
+    tiles["sure"] = tiles["certainty"] >= _SURE_TILE
+    shared = correlator.shift(int(_REACH_UM / WORKING_UM)) if rows else Shift(0.0, 0.0, 0.0)
+    weight = tiles["n_nuclei"].to_numpy()
+    mean = {
+        k: float(np.average(tiles[k], weights=weight)) if weight.sum() else 0.0 for k in ("contrast", "darker_share")
+    }
+    return Measured(tiles, shared, mean["contrast"], mean["darker_share"], grid.scale, sample.um_per_px)
+
+
+def judge(name: str, found: Measured, max_shift_um: float) -> tuple[bool, str]:
+    """Whether nuclei lie on nuclei, and the sentence that says so."""
+    if found.n_nuclei < _FEWEST_NUCLEI:
+        return False, (
+            f"sample {name}: only {found.n_nuclei} nuclei lie on clean tissue, too few to check the alignment"
+        )
+    if found.shared.certainty < _SURE:
+        return False, (
+            f"sample {name}: nuclei do not lie on the slide's nuclei, and no shift within {_REACH_UM:.0f} um makes them "
+            f"({100 * found.darker_share:.0f} % are darker than their surroundings; chance is 50 %)"
+        )
+    um = float(np.hypot(*found.shift_um))
+    sure = found.tiles[found.tiles["sure"]]
+    distance = np.hypot(sure["shift_x_um"], sure["shift_y_um"])
+    off = float((distance > max_shift_um).mean()) if len(sure) else 0.0
+    told = f"{um:.2f} um over {len(found.tiles)} tiles, {100 * found.darker_share:.0f} % darker than their surroundings"
+    if um > max_shift_um:
+        return False, f"sample {name}: nuclei lie {um:.2f} um beside the slide's nuclei (limit {max_shift_um:g} um)"
+    if off > 0.5:
+        return False, (
+            f"sample {name}: nuclei lie beside the slide's nuclei in {100 * off:.0f} % of the tiles, by {distance.median():.2f} "
+            f"um in the middle one (limit {max_shift_um:g} um), each its own way: turned, stretched or warped"
+        )
+    if found.darker_share < _DARKER:
+        return False, f"sample {name}: nuclei are hardly darker than their surroundings ({told})"
+    return True, f"sample {name}: nuclei lie on nuclei ({told})"
+
+
+def _correction(refine: str, found: Measured, affine: dict[str, Any] | None) -> np.ndarray:
+    """The correction asked for; a translation where the tiles do not carry an affine."""
+    if refine == "affine" and affine is not None:
+        return np.array(affine["matrix"])
+    correction = np.eye(3)
+    correction[:2, 2] = found.shift_px
+    return correction
+
+
+def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
+    if tissue is None:
+        return None
+    centre = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
+    return float(np.mean(tissue.at(centre) == TISSUE))
+
+
+def _orientation(sample: Sample, look: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
+    best = search_orientation(sample, look["white"])
+    if best is None:
+        return None, "; no turn or mirror of the slide fits either: is it the H&E of this run?"
+    turned = measure(sample, transform(sample.nuclei, np.array(best["matrix"])), **look)
+    best |= {"certainty": turned.shared.certainty, "darker_share": turned.darker_share}
+    if turned.shared.certainty < _SURE or turned.darker_share < _DARKER:
+        return best, "; no turn or mirror of the slide fits either: is it the H&E of this run?"
+    return best, f"; they would fit {best['name']}: correct the alignment file"

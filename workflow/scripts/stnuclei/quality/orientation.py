@@ -1,0 +1,108 @@
+"""Would the nuclei fit if the slide were turned or mirrored: densities of the whole slide compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from scipy import fft, ndimage
+
+from stnuclei.io import Sample
+from stnuclei.quality.stain import haematoxylin
+from stnuclei.quality.sweep import bin_mean, strips
+
+#: Pixel size of the density maps, um: finer for small slides.
+_MAP_UM = (8.0, 16.0)
+_LARGEST_MAP = 1200
+_ANGLES = np.arange(-12.0, 12.1, 1.0)
+
+
+def search_orientation(sample: Sample, white: np.ndarray | float) -> dict[str, Any] | None:
+    """Find the turn, mirror and shift that bring nucleus density onto haematoxylin density.
+
+    The eight turns by right angles and mirrors, each with further turns of up to 12 degrees, every shift.
+
+    Parameters
+    ----------
+    sample
+        Slide and nuclei.
+    white
+        Glass colour.
+
+    Returns
+    -------
+    ``matrix`` (3, 3) that moves the nuclei (he_px -> he_px), ``name`` in words, ``correlation``; None where nothing
+    correlates. It is a proposal: whether single nuclei then fit is for the caller to check.
+    """
+    side_um = max(sample.he.shape[:2]) * sample.um_per_px
+    map_um = _MAP_UM[0] if side_um / _MAP_UM[0] <= _LARGEST_MAP else max(_MAP_UM[1], side_um / _LARGEST_MAP)
+    density = _centred(_haematoxylin_map(sample, map_um, white))
+    pixel = map_um / sample.um_per_px  # he_px along a map pixel
+    centres = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
+    middle = centres.mean(axis=0)
+    span = int(np.ceil(np.hypot(*np.ptp(centres, axis=0)) / pixel)) + 4
+    size = [fft.next_fast_len(length + span, real=True) for length in density.shape]
+    spectrum = fft.rfft2(density, s=size)
+    best: dict[str, Any] | None = None
+    for mirrored in (False, True):
+        for quarter in range(4):
+            for angle in 90.0 * quarter + _ANGLES:
+                linear = _linear(angle, mirrored)
+                points = (centres - middle) @ linear.T / pixel + span / 2
+                nuclei = _centred(_counts(points, span))
+                score, shift = _best_shift(spectrum, nuclei, size)
+                score /= float(np.linalg.norm(density) * np.linalg.norm(nuclei) + 1e-9)
+                if best is None or score > best["correlation"]:
+                    offset = (np.array(shift) + span / 2) * pixel - linear @ middle
+                    best = {"correlation": score, "matrix": _matrix(linear, offset), "name": _name(angle, mirrored)}
+    return best if best and best["correlation"] > 0.05 else None
+
+
+def _linear(angle: float, mirrored: bool) -> np.ndarray:
+    turn = np.radians(angle)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return rotation @ np.diag([-1.0, 1.0]) if mirrored else rotation
+
+
+def _matrix(linear: np.ndarray, offset: np.ndarray) -> list[list[float]]:
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = linear, offset
+    return matrix.tolist()
+
+
+def _name(angle: float, mirrored: bool) -> str:
+    turned = (angle + 180) % 360 - 180
+    words = ["mirrored left to right"] if mirrored else []
+    words += [f"turned by {turned:.0f} degrees"] if abs(turned) > 0.5 else []
+    return " and ".join(words) or "shifted"
+
+
+def _haematoxylin_map(sample: Sample, map_um: float, white: np.ndarray | float) -> np.ndarray:
+    shape = [int(np.ceil(side * sample.um_per_px / map_um)) for side in sample.he.shape[:2]]
+    out = np.zeros(shape, np.float32)
+    for row, column, pixels, rows, columns in strips(sample.he, sample.um_per_px, map_um / 4, map_um):
+        values = bin_mean(haematoxylin(pixels, white), rows, columns)
+        out[row : row + values.shape[0], column : column + values.shape[1]] = values
+    return out
+
+
+def _counts(points: np.ndarray, span: int) -> np.ndarray:
+    column, row = np.clip(np.floor(points).astype(np.int64), 0, span - 1).T
+    return np.bincount(row * span + column, minlength=span * span).reshape(span, span).astype(np.float32)
+
+
+def _centred(density: np.ndarray) -> np.ndarray:
+    """Blurred a little, freed of the coarse outline's mean."""
+    smooth = ndimage.gaussian_filter(density, 1.0)
+    return smooth - ndimage.gaussian_filter(density, 12.0)
+
+
+def _best_shift(spectrum: np.ndarray, nuclei: np.ndarray, size: list[int]) -> tuple[float, tuple[int, int]]:
+    """Highest correlation, and the (x, y) by which `nuclei` then lies in the density map."""
+    surface = fft.irfft2(spectrum * np.conj(fft.rfft2(nuclei, s=size)), s=size)
+    row, column = np.unravel_index(int(surface.argmax()), surface.shape)
+    y, x = (
+        at - length if at > length - nuclei.shape[0] else at for at, length in zip((row, column), size, strict=True)
+    )
+    return float(surface.max()), (int(x), int(y))

@@ -1,0 +1,48 @@
+"""Ink on the glass, told by colours no stain has and by its size."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from stnuclei.quality.stain import optical_density
+
+#: Smallest mark, um2: no tissue is blue or green, but pigment is black and blood red in smaller pieces.
+_SMALLEST_COLD_UM2 = 2500.0
+_SMALLEST_UM2 = 40000.0
+
+
+def find_pen(colour: np.ndarray, white: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Find pen marks.
+
+    Haematoxylin and eosin both absorb green light most. Green and blue ink absorb red most; black ink absorbs all
+    three alike and strongly; red ink absorbs green and blue alike and lets red through.
+
+    Parameters
+    ----------
+    colour
+        (H, W, 3) mean RGB.
+    white
+        (3,) glass.
+    um_per_px
+        Pixel size.
+
+    Returns
+    -------
+    (H, W) bool.
+    """
+    red, green, blue = np.moveaxis(optical_density(colour, white), 2, 0)
+    density = (red + green + blue) / 3
+    cold = (red > 1.15 * green) & (density > 0.12)
+    black = (density > 0.7) & (blue > 0.8 * green) & (red > 0.8 * green)
+    warm = (green > 0.25) & (blue > 0.75 * green) & (red < 0.2 * green)
+    marks = _pieces(cold, _SMALLEST_COLD_UM2 / um_per_px**2) | _pieces(black | warm, _SMALLEST_UM2 / um_per_px**2)
+    return ndimage.binary_dilation(marks, iterations=2)
+
+
+def _pieces(mask: np.ndarray, pixels: float) -> np.ndarray:
+    """Pieces of a mask, small gaps closed, with at least so many pixels."""
+    labels, n = ndimage.label(ndimage.binary_closing(np.pad(mask, 4), iterations=2)[4:-4, 4:-4])
+    keep = np.bincount(labels.ravel(), minlength=n + 1) >= pixels
+    keep[0] = False
+    return keep[labels]
