@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,18 @@ def score_classification(
         rows = predictions.nuclei(i)
         return pair_codes(*maps, classes[offset[i] : offset[i + 1]], rows, taxonomy.n_outputs, radius, policy)
 
-    counts = progress(each_patch(one, len(patches), threads), len(patches), "classes", "patches")
+    codes = progress(each_patch(one, len(patches), threads), len(patches), "classes", "patches")
+    return codes_to_table(codes, patch_tissues(patches), taxonomy)
+
+
+def codes_to_table(codes: Iterable[np.ndarray], tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Count the codes of each patch (see `pair_codes`) and name what they stand for."""
+    counted = (np.unique(one, return_counts=True) for one in codes)
     parts = [
-        np.column_stack([np.full(len(codes), i), *np.unravel_index(codes, _shape(taxonomy)), n])
-        for i, (codes, n) in enumerate(np.unique(c, return_counts=True) for c in counts)
+        np.column_stack([np.full(len(code), i), *np.unravel_index(code, _shape(taxonomy)), count])
+        for i, (code, count) in enumerate(counted)
     ]
-    return _named(np.concatenate(parts) if parts else np.zeros((0, 5), int), patch_tissues(patches), taxonomy)
+    return _named(np.concatenate(parts) if parts else np.zeros((0, 5), int), tissues, taxonomy)
 
 
 def _shape(taxonomy: Taxonomy) -> tuple[int, int, int]:

@@ -236,7 +236,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """One text column a metric: value, (slide interval or, lacking it, patch interval), [paper's figure]."""
     shown = {}
     for name in frame.columns:
-        if name.endswith(("_low", "_high", "_paper")) or name == "paper_row":
+        if name.endswith(("_low", "_high", "_paper")) or name.startswith("paper_"):
             continue
         shown[name.replace("_", " ")] = [_cell(row, name) for row in frame.to_dict("records")]
     return pd.DataFrame(shown)

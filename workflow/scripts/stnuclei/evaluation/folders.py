@@ -1,0 +1,202 @@
+"""Label maps of nuclei from files: npy, png, tif, and GeoJSON outlines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from skimage.draw import polygon as polygon_pixels
+
+from stnuclei.errors import UserError
+from stnuclei.taxonomy import Taxonomy
+
+MAPS = (".npy", ".png", ".tif", ".tiff")
+OUTLINES = (".geojson", ".json")
+_CLASS_COLUMNS = ("class", "label", "type")
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """The nuclei of one picture.
+
+    Parameters
+    ----------
+    instances
+        (H, W) int32 with ids 1..n; None until outlines are painted.
+    classes
+        (n,) int8 class ids, -1 Unknown; None where the files know no classes.
+    outlines
+        Polygons (shell and holes, each (k, 2) x, y px) in the order of ids; only where the file held outlines.
+    """
+
+    instances: np.ndarray | None
+    classes: np.ndarray | None
+    outlines: list[list[np.ndarray]] | None = None
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Files of nuclei in a folder by their name without ending.
+
+    Raises
+    ------
+    UserError
+        If the folder is absent, holds none, or has two for one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in MAPS + OUTLINES:
+            if path.stem in found:
+                raise UserError(f"{folder}: {found[path.stem].name} and {path.name} are both {path.stem}; keep one")
+            found[path.stem] = path
+    if not found:
+        raise UserError(f"{folder}: no label maps ({', '.join(MAPS)}) and no outlines ({', '.join(OUTLINES)})")
+    return found
+
+
+def pair_files(truth: Path, pred: Path) -> list[tuple[str, Path, Path]]:
+    """Pair the files of two folders by name.
+
+    Raises
+    ------
+    UserError
+        If a truth has no prediction. (Predictions without a truth are left alone.)
+    """
+    true, predicted = find_files(truth), find_files(pred)
+    missing = [name for name in true if name not in predicted]
+    if missing:
+        raise UserError(
+            f"{pred}: no prediction for {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} "
+            f"({len(missing)} of {len(true)}); files are paired by name without ending"
+        )
+    return [(name, path, predicted[name]) for name, path in true.items()]
+
+
+def read_nuclei(path: Path, taxonomy: Taxonomy) -> Nuclei:
+    """Read one file.
+
+    A label map may have its classes in ``{name}.csv`` or ``.tsv`` beside it (columns ``id`` and ``class``: a name or
+    number of the taxonomy), or in a second channel (H, W, 2). GeoJSON takes them from QuPath's
+    ``properties.classification.name`` or ``properties.class``.
+
+    Raises
+    ------
+    UserError
+        Naming the file and what is wrong with it.
+    """
+    if path.suffix.lower() in OUTLINES:
+        return _read_outlines(path, taxonomy)
+    image = _read_map(path)
+    types = None
+    if image.ndim == 3 and image.shape[2] == 2:
+        image, types = image[..., 0], image[..., 1]
+    if image.ndim != 2 or image.dtype.kind not in "iub":
+        raise UserError(
+            f"{path}: a label map is (H, W) whole numbers, or (H, W, 2) with classes; "
+            f"this is {image.dtype} {image.shape}"
+        )
+    ids, dense = np.unique(image, return_inverse=True)
+    if ids[0] < 0:
+        raise UserError(f"{path}: negative ids; 0 is background and nuclei are numbered from 1")
+    dense = (dense.reshape(image.shape) + int(ids[0] != 0)).astype(np.int32)
+    ids = ids[ids > 0]
+    return Nuclei(dense, _classes_beside(path, ids, taxonomy) if types is None else _majority(dense, types, len(ids)))
+
+
+def _read_map(path: Path) -> np.ndarray:
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path)
+        if path.suffix.lower() == ".png":
+            import cv2
+
+            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if image is None:
+                raise ValueError("no PNG")
+            return image
+        import tifffile
+
+        return tifffile.imread(path)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as a label map ({error})") from None
+
+
+def _majority(instances: np.ndarray, types: np.ndarray, n: int) -> np.ndarray:
+    votes = np.zeros((n + 1, int(types.max(initial=0)) + 1), np.int64)
+    np.add.at(votes, (instances.ravel(), types.ravel()), 1)
+    chosen = votes[1:].argmax(1)
+    return np.where(chosen == 0, -1, chosen).astype(np.int8)
+
+
+def _classes_beside(path: Path, ids: np.ndarray, taxonomy: Taxonomy) -> np.ndarray | None:
+    for ending, separator in ((".csv", ","), (".tsv", "\t")):
+        beside = path.with_suffix(ending)
+        if beside.is_file():
+            table = pd.read_csv(beside, sep=separator)
+            column = next((name for name in _CLASS_COLUMNS if name in table), None)
+            if "id" not in table or column is None:
+                raise UserError(f"{beside}: needs the columns id and class; found {', '.join(map(str, table.columns))}")
+            known = dict(zip(table["id"], _encode(table[column], taxonomy, beside), strict=True))
+            return np.array([known.get(k, -1) for k in ids.tolist()], np.int8)
+    return None
+
+
+def _encode(values: Any, taxonomy: Taxonomy, where: Path) -> np.ndarray:
+    values = pd.Series(values)
+    if pd.api.types.is_numeric_dtype(values):
+        if not values.between(-1, len(taxonomy.names)).all():
+            raise UserError(f"{where}: class numbers must be -1 (unknown) or 1..{len(taxonomy.names)}")
+        return values.replace(0, -1).to_numpy(np.int8)
+    try:
+        return taxonomy.encode(values.fillna(taxonomy.unknown.name))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _read_outlines(path: Path, taxonomy: Taxonomy) -> Nuclei:
+    try:
+        content = json.loads(path.read_text())
+        features = content if isinstance(content, list) else content["features"]
+        shapes = [(f["geometry"], f.get("properties") or {}) for f in features]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: no GeoJSON (a FeatureCollection or a list of features with geometry)") from None
+    outlines, names = [], []
+    for geometry, properties in shapes:
+        polygons = {"Polygon": [geometry.get("coordinates")], "MultiPolygon": geometry.get("coordinates")}
+        if geometry.get("type") not in polygons:
+            raise UserError(f"{path}: nuclei must be Polygon or MultiPolygon, not {geometry.get('type')}")
+        outlines.append([np.asarray(ring, float)[:, :2] for rings in polygons[geometry["type"]] for ring in rings])
+        classification = properties.get("classification")
+        names.append(classification.get("name") if isinstance(classification, dict) else properties.get("class"))
+    classes = _encode(names, taxonomy, path) if any(name is not None for name in names) else None
+    return Nuclei(None, classes, outlines)
+
+
+def extent(nuclei: Nuclei) -> tuple[int, int]:
+    """(H, W) px that holds all of it."""
+    if nuclei.instances is not None:
+        return nuclei.instances.shape
+    corners = [ring.max(0) for rings in nuclei.outlines or [] for ring in rings]
+    width, height = np.ceil(np.max(corners, axis=0)).astype(int) if corners else (1, 1)
+    return int(height), int(width)
+
+
+def paint(nuclei: Nuclei, shape: tuple[int, int]) -> np.ndarray:
+    """Label map (H, W) int32: a pixel belongs to a polygon that holds its centre; later ones lie on top.
+
+    Outlines are in px where the first pixel spans 0 to 1 (as QuPath has it), its centre thus being at 0.5.
+    """
+    if nuclei.instances is not None:
+        return nuclei.instances
+    canvas = np.zeros(shape, np.int32)
+    for k, rings in enumerate(nuclei.outlines or [], start=1):
+        inside = [polygon_pixels(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape) for ring in rings]
+        flat = np.concatenate([rows * shape[1] + columns for rows, columns in inside])
+        values, count = np.unique(flat, return_counts=True)
+        canvas.ravel()[values[count % 2 == 1]] = k  # even-odd: a hole is covered twice
+    return canvas
