@@ -113,8 +113,8 @@ def disk_explained(path: Path, kept: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        # torch's zip writer turns a short write into a RuntimeError without a number.
-        torn = isinstance(error, RuntimeError) and ("PytorchStreamWriter" in str(error) or "write" in str(error))
+        # torch's zip writer turns a short write into a RuntimeError of its own, without a number.
+        torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
         if not full and not torn:
             raise
         raise UserError(

@@ -1,0 +1,86 @@
+"""Two processes of batch n do what one of 2n does."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stnuclei.errors import UserError
+from stnuclei.training.distributed import SharedBatchNorm, World, processes
+
+WORKER = Path(__file__).with_name("two_processes.py")
+
+
+def run_two(*arguments):
+    """Start the worker twice, as torchrun would; return what each printed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    shared |= {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    started = [
+        subprocess.Popen(
+            [sys.executable, WORKER, *map(str, arguments)],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    out = [process.communicate(timeout=120) for process in started]
+    for process, (_, errors) in zip(started, out, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    return [text for text, _ in out]
+
+
+def test_gradients_of_two_at_n_are_those_of_one_at_2n(tmp_path):
+    run_two("gradients", tmp_path)
+    result = torch.load(tmp_path / "gradients.pt")
+    assert result["largest"] > 1e-3  # there is something to compare
+    for name, difference in result["difference"].items():
+        assert difference < 2e-5 * result["largest"], name
+    assert result["buffers"] < 1e-5
+
+
+def test_counts_and_flags_are_agreed_on(tmp_path):
+    assert run_two("agree", tmp_path) == ["[3.0, 30.0] [True, False]\n"] * 2
+
+
+def test_shared_batchnorm_alone_is_batchnorm():
+    torch.manual_seed(0)
+    x = torch.randn(6, 5, 7, 7) * 3 + 1
+    plain = torch.nn.BatchNorm2d(5)
+    torch.nn.init.normal_(plain.weight)
+    shared = SharedBatchNorm.convert(torch.nn.Sequential(plain))[0]
+    assert isinstance(shared, SharedBatchNorm)
+    grads = []
+    for layer in (plain, shared):
+        y = layer(x)
+        grads.append(torch.autograd.grad(y.square().mul(torch.arange(7.0)).sum(), layer.weight)[0])
+        layer.eval()
+    assert torch.allclose(grads[0], grads[1], rtol=1e-4)
+    assert torch.allclose(plain(x), shared(x), atol=1e-5)
+    assert int(shared.num_batches_tracked) == 1
+
+
+def test_one_process_needs_no_agreement():
+    with processes("cpu") as world:
+        assert world.is_main and world.size == 1
+        assert world.sum([1.5, 2.0]).tolist() == [1.5, 2.0]
+        assert world.any(False, True) == [False, True]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_gpu_asked_for_where_there_is_none():
+    with pytest.raises(UserError, match="torch sees no GPU"), processes("cuda"):
+        pass
+
+
+def test_frozen_model_needs_no_wrapping():
+    model = torch.nn.Linear(2, 2).requires_grad_(False)
+    assert World(0, 2, torch.device("cpu")).wrap(model) is model

@@ -1,0 +1,75 @@
+"""What one of two processes does in the tests; see test_distributed.py."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from stnuclei.cellvit import build_model
+from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS, cellvit_losses, total_loss
+from stnuclei.cellvit.targets import make_targets
+from stnuclei.training.distributed import SharedBatchNorm, processes, sum_over_processes
+
+
+def batch():
+    """Eight pictures of squares, 64 px."""
+    torch.manual_seed(3)
+    instances = torch.zeros(8, 64, 64, dtype=torch.int32)
+    for b in range(8):
+        for k in range(5):
+            y, x = torch.randint(0, 54, (2,)).tolist()
+            instances[b, y : y + 9, x : x + 9] = k + 1
+    images = torch.randn(8, 3, 64, 64) + (instances > 0)[:, None]
+    classes = torch.randint(-1, 6, (8, 5))
+    return images, instances, classes, torch.randint(0, 2, (8,))
+
+
+def backward(model, network, rows, reduce):
+    """Gradients of the loss over some rows of the batch."""
+    images, instances, classes, tissue = (part[rows] for part in batch())
+    targets = make_targets(instances, classes) | {"tissue": tissue}
+    terms = cellvit_losses(network(images), targets, reduce=reduce)
+    total_loss(terms, OFFICIAL_WEIGHTS).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def fresh():
+    """A small CellViT without dropout, the same each time."""
+    torch.manual_seed(1)
+    return build_model("cellvit-tiny", 6, 2)
+
+
+def gradients(folder: Path) -> None:
+    """Compare both processes' gradients with those of the whole batch in one process."""
+    with processes("cpu") as world:
+        model = SharedBatchNorm.convert(fresh())
+        rows = slice(4 * world.rank, 4 * world.rank + 4)
+        halves = backward(model, world.wrap(model), rows, sum_over_processes)
+        if world.is_main:
+            alone = fresh()
+            whole = backward(alone, alone, slice(None), None)
+            difference = {name: float((whole[name] - halves[name]).abs().max()) for name in whole}
+            buffers = zip(alone.buffers(), model.buffers(), strict=True)
+            torch.save(
+                {
+                    "difference": difference,
+                    "largest": max(float(g.abs().max()) for g in whole.values()),
+                    "buffers": max(float((a - b).abs().max()) for a, b in buffers),
+                },
+                folder / "gradients.pt",
+            )
+        world.barrier()
+
+
+def agree() -> None:
+    """Sum numbers and flags."""
+    with processes("cpu") as world:
+        total = world.sum([1.0 + world.rank, 10.0 + 10 * world.rank])
+        print(total.tolist(), world.any(world.rank == 1, False), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "gradients":
+        gradients(Path(sys.argv[2]))
+    else:
+        agree()
