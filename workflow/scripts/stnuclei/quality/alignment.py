@@ -22,7 +22,7 @@ from stnuclei.quality.tissue_map import TISSUE, TissueMap
 
 REFINEMENTS = ("none", "translation", "affine")
 #: A peak lower than this many standard deviations of the rest is chance.
-_SURE, _SURE_TILE = 9.0, 6.5
+_SURE, _SURE_TILE = 8.0, 6.5
 _REACH_UM = 40.0
 _FEWEST_NUCLEI = 50
 #: Fewer nuclei than this share darker than their ring cannot be nuclei on nuclei; chance is a half.
@@ -50,6 +50,11 @@ class Measured:
     def shift_um(self) -> tuple[float, float]:
         """Shared shift (x, y), um."""
         return self.shift_px[0] * self.um_per_px, self.shift_px[1] * self.um_per_px
+
+    @property
+    def affine(self) -> dict[str, Any] | None:
+        """What the tiles that are sure of their shift say together; see `fit_affine`."""
+        return fit_affine(self.tiles, self.um_per_px)
 
     @property
     def n_nuclei(self) -> int:
@@ -101,7 +106,7 @@ def check_alignment(
     white = np.array(tissue_map.info["glass"]) if tissue_map and "glass" in tissue_map.info else 245.0
     look = {"tissue": tissue_map, "most": max_tiles, "seed": seed, "white": white}
     found = measure(sample, sample.nuclei, **look)
-    affine = fit_affine(found.tiles, sample.um_per_px)
+    affine = found.affine
     correction, kept = np.eye(3), found
     if refine != "none" and found.shared.certainty >= _SURE:
         correction = _correction(refine, found, affine)
@@ -189,20 +194,39 @@ def judge(name: str, found: Measured, max_shift_um: float) -> tuple[bool, str]:
             f"({100 * found.darker_share:.0f} % are darker than their surroundings; chance is 50 %)"
         )
     um = float(np.hypot(*found.shift_um))
-    sure = found.tiles[found.tiles["sure"]]
-    distance = np.hypot(sure["shift_x_um"], sure["shift_y_um"])
-    off = float((distance > max_shift_um).mean()) if len(sure) else 0.0
     told = f"{um:.2f} um over {len(found.tiles)} tiles, {100 * found.darker_share:.0f} % darker than their surroundings"
+    bent = _bent(found.affine)
     if um > max_shift_um:
-        return False, f"sample {name}: nuclei lie {um:.2f} um beside the slide's nuclei (limit {max_shift_um:g} um)"
+        return (
+            False,
+            f"sample {name}: nuclei lie {um:.2f} um beside the slide's nuclei{bent} (limit {max_shift_um:g} um)",
+        )
+    affine = found.affine
+    if affine and affine["largest_um"] > max_shift_um:
+        return False, (
+            f"sample {name}: nuclei lie up to {affine['largest_um']:.2f} um beside the slide's nuclei{bent} "
+            f"(limit {max_shift_um:g} um)"
+        )
+    sure = found.tiles[found.tiles["sure"]]
+    off = float((np.hypot(sure["shift_x_um"], sure["shift_y_um"]) > max_shift_um).mean()) if len(sure) else 0.0
     if off > 0.5:
         return False, (
-            f"sample {name}: nuclei lie beside the slide's nuclei in {100 * off:.0f} % of the tiles, by {distance.median():.2f} "
-            f"um in the middle one (limit {max_shift_um:g} um), each its own way: turned, stretched or warped"
+            f"sample {name}: nuclei lie beside the slide's nuclei in {100 * off:.0f} % of the tiles, each its own way "
+            f"(limit {max_shift_um:g} um): warped?"
         )
     if found.darker_share < _DARKER:
         return False, f"sample {name}: nuclei are hardly darker than their surroundings ({told})"
     return True, f"sample {name}: nuclei lie on nuclei ({told})"
+
+
+def _bent(affine: dict[str, Any] | None) -> str:
+    """Turn and stretch of the nuclei against the slide in words, where there is any."""
+    if affine is None:
+        return ""
+    turn, stretch = -affine["rotation_deg"], 1 / affine["scale"] - 1
+    words = [f"turned by {turn:.2f} degrees"] if abs(turn) > 0.05 else []
+    words += [f"stretched by {100 * stretch:+.2f} %"] if abs(stretch) > 0.002 else []
+    return f", {' and '.join(words)}" if words else ""
 
 
 def _correction(refine: str, found: Measured, affine: dict[str, Any] | None) -> np.ndarray:
@@ -221,13 +245,17 @@ def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
     return float(np.mean(tissue.at(centre) == TISSUE))
 
 
-def _orientation(sample: Sample, look: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+def _orientation(sample: Sample, look: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
+    none = "; no turn or mirror of the slide fits either: is it the H&E of this run?"
     best = search_orientation(sample, look["white"])
-    if best is None:
-        return None, "; no turn or mirror of the slide fits either: is it the H&E of this run?"
-    turned = measure(sample, transform(sample.nuclei, np.array(best["matrix"])), **look)
-    best |= {"certainty": turned.shared.certainty, "darker_share": turned.darker_share}
-    if turned.shared.certainty < _SURE or turned.darker_share < _DARKER:
-        return best, "; no turn or mirror of the slide fits either: is it the H&E of this run?"
-    return best, f"; they would fit {best['name']}: correct the alignment file"
+    matrix = np.array(best["matrix"])
+    turned = measure(sample, transform(sample.nuclei, matrix), **look)
+    best |= {"certainty": turned.shared.certainty, "fits": False}
+    if turned.shared.certainty < _SURE:
+        return best, none
+    matrix = _correction("affine", turned, turned.affine) @ matrix
+    turned = measure(sample, transform(sample.nuclei, matrix), **look)
+    best |= {"matrix": matrix.tolist(), "darker_share": turned.darker_share}
+    best["fits"] = turned.shared.certainty >= _SURE and turned.darker_share >= _DARKER
+    return best, f"; they would fit {best['name']}: correct the alignment file" if best["fits"] else none

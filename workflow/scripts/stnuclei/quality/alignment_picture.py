@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import shapely
 
 from stnuclei.quality.pictures import new_figure, save_figure, show_overview
@@ -63,7 +64,9 @@ def _draw_overview(axes: Axes, report: AlignmentReport, picture: dict[str, Any])
     for x, y in zip(tiles["x"] * mm, tiles["y"] * mm, strict=True):
         axes.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, fill=False, color="#1f4e99", linewidth=0.8))
     for name, row in _three(report):
-        axes.annotate(name, (tiles["x"][row] * mm, tiles["y"][row] * mm), ha="center", va="center", fontsize=9, color="black", bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8})  # fmt: skip
+        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
+        at = (tiles["x"][row] * mm, tiles["y"][row] * mm)
+        axes.annotate(name, at, ha="center", va="center", fontsize=9, color="black", bbox=box)
     axes.set_title(f"{len(tiles)} tiles looked at", fontsize=11)
 
 
@@ -89,19 +92,30 @@ def _draw_shifts(axes: Axes, report: AlignmentReport) -> None:
     axes.set_title("by how much nuclei would have to move", fontsize=11)
 
 
+def _box(tile: pd.Series, um_per_px: float) -> tuple[np.ndarray, float]:
+    """Corner and side of a tile, he_px."""
+    side = SIDE * WORKING_UM / um_per_px
+    return np.array([tile["x"], tile["y"]]) - side / 2, side
+
+
+def _corner(polygons: np.ndarray, rows: np.ndarray, tile: pd.Series, size: int) -> tuple[int, int]:
+    """Corner of a window around the nucleus that has most others near it."""
+    centres = shapely.get_coordinates(shapely.centroid(polygons[rows]))
+    if not len(centres):
+        return round(tile["x"] - size / 2), round(tile["y"] - size / 2)
+    near = (np.abs(centres[:, None] - centres[None]).max(axis=2) < size / 2).sum(axis=1)
+    x, y = centres[near.argmax()] - size / 2
+    return round(float(x)), round(float(y))
+
+
 def _draw_zoom(axes: Axes, name: str, report: AlignmentReport, picture: dict[str, Any], row: int) -> None:
     sample, tile = picture["sample"], report.tiles.iloc[row]
-    half = _ZOOM_UM / 2 / sample.um_per_px
-    x0, y0 = round(tile["x"] - half), round(tile["y"] - half)
-    size = round(2 * half)
-    pixels = sample.he.read(0, y0, y0 + size, x0, x0 + size)
-    axes.imshow(pixels, extent=(x0, x0 + size, y0 + size, y0), interpolation="none")
-    moved = (
-        sample.nuclei
-        if np.allclose(picture["correction"], np.eye(3))
-        else transform(sample.nuclei, picture["correction"])
-    )
-    for polygon in moved.geometry.to_numpy()[nuclei_in(moved, np.array([x0, y0]), size)]:
+    correction = picture["correction"]
+    nuclei = sample.nuclei if np.allclose(correction, np.eye(3)) else transform(sample.nuclei, correction)
+    size = round(_ZOOM_UM / sample.um_per_px)
+    x0, y0 = _corner(nuclei.geometry.to_numpy(), nuclei_in(nuclei, *_box(tile, sample.um_per_px)), tile, size)
+    axes.imshow(sample.he.read(0, y0, y0 + size, x0, x0 + size), extent=(x0, x0 + size, y0 + size, y0))
+    for polygon in nuclei.geometry.to_numpy()[nuclei_in(nuclei, np.array([x0, y0]), size)]:
         axes.plot(*shapely.get_coordinates(polygon.exterior).T, color="#00e5ff", linewidth=1.1)
     axes.set(xlim=(x0, x0 + size), ylim=(y0 + size, y0), xticks=[], yticks=[])
     axes.plot(

@@ -12,13 +12,17 @@ from stnuclei.io import Sample
 from stnuclei.quality.stain import haematoxylin
 from stnuclei.quality.sweep import bin_mean, strips
 
-#: Pixel size of the density maps, um: finer for small slides.
-_MAP_UM = (8.0, 16.0)
-_LARGEST_MAP = 1200
+#: Pixel sizes of the density maps, um: the finest whose map is not too large.
+_MAP_UM = (4.0, 8.0, 16.0)
+_LARGEST_MAP = 1500
 _ANGLES = np.arange(-12.0, 12.1, 1.0)
+#: Band of the density that counts, um: what is coarser is the outline of the tissue, which fits in many ways.
+_FINE_UM, _COARSE_UM = 4.0, 16.0
+#: Nuclei of a square of this side are turned: half a degree moves its rim by no more than a map pixel.
+_WINDOW_UM = 2400.0
 
 
-def search_orientation(sample: Sample, white: np.ndarray | float) -> dict[str, Any] | None:
+def search_orientation(sample: Sample, white: np.ndarray | float) -> dict[str, Any]:
     """Find the turn, mirror and shift that bring nucleus density onto haematoxylin density.
 
     The eight turns by right angles and mirrors, each with further turns of up to 12 degrees, every shift.
@@ -32,31 +36,31 @@ def search_orientation(sample: Sample, white: np.ndarray | float) -> dict[str, A
 
     Returns
     -------
-    ``matrix`` (3, 3) that moves the nuclei (he_px -> he_px), ``name`` in words, ``correlation``; None where nothing
-    correlates. It is a proposal: whether single nuclei then fit is for the caller to check.
+    ``matrix`` (3, 3) that moves the nuclei (he_px -> he_px), ``name`` in words, ``correlation``. It is a proposal: whether single nuclei then fit is for the caller to check.
     """
     side_um = max(sample.he.shape[:2]) * sample.um_per_px
-    map_um = _MAP_UM[0] if side_um / _MAP_UM[0] <= _LARGEST_MAP else max(_MAP_UM[1], side_um / _LARGEST_MAP)
-    density = _centred(_haematoxylin_map(sample, map_um, white))
+    map_um = next((um for um in _MAP_UM if side_um / um <= _LARGEST_MAP), _MAP_UM[-1])
+    density = _centred(_haematoxylin_map(sample, map_um, white), map_um)
     pixel = map_um / sample.um_per_px  # he_px along a map pixel
     centres = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
+    centres = _densest(centres, _WINDOW_UM / sample.um_per_px)
     middle = centres.mean(axis=0)
     span = int(np.ceil(np.hypot(*np.ptp(centres, axis=0)) / pixel)) + 4
     size = [fft.next_fast_len(length + span, real=True) for length in density.shape]
     spectrum = fft.rfft2(density, s=size)
-    best: dict[str, Any] | None = None
+    best: dict[str, Any] = {"correlation": -1.0}
     for mirrored in (False, True):
         for quarter in range(4):
             for angle in 90.0 * quarter + _ANGLES:
                 linear = _linear(angle, mirrored)
                 points = (centres - middle) @ linear.T / pixel + span / 2
-                nuclei = _centred(_counts(points, span))
+                nuclei = _centred(_counts(points, span), map_um)
                 score, shift = _best_shift(spectrum, nuclei, size)
                 score /= float(np.linalg.norm(density) * np.linalg.norm(nuclei) + 1e-9)
-                if best is None or score > best["correlation"]:
+                if score > best["correlation"]:
                     offset = (np.array(shift) + span / 2) * pixel - linear @ middle
                     best = {"correlation": score, "matrix": _matrix(linear, offset), "name": _name(angle, mirrored)}
-    return best if best and best["correlation"] > 0.05 else None
+    return best
 
 
 def _linear(angle: float, mirrored: bool) -> np.ndarray:
@@ -72,7 +76,7 @@ def _matrix(linear: np.ndarray, offset: np.ndarray) -> list[list[float]]:
 
 
 def _name(angle: float, mirrored: bool) -> str:
-    turned = (angle + 180) % 360 - 180
+    turned = 180 - (180 - angle) % 360
     words = ["mirrored left to right"] if mirrored else []
     words += [f"turned by {turned:.0f} degrees"] if abs(turned) > 0.5 else []
     return " and ".join(words) or "shifted"
@@ -92,10 +96,18 @@ def _counts(points: np.ndarray, span: int) -> np.ndarray:
     return np.bincount(row * span + column, minlength=span * span).reshape(span, span).astype(np.float32)
 
 
-def _centred(density: np.ndarray) -> np.ndarray:
-    """Blurred a little, freed of the coarse outline's mean."""
-    smooth = ndimage.gaussian_filter(density, 1.0)
-    return smooth - ndimage.gaussian_filter(density, 12.0)
+def _densest(centres: np.ndarray, side: float) -> np.ndarray:
+    """Points (n, 2) of the square of a coarse grid, and its neighbours, that holds most of them."""
+    cell = np.floor(centres / (side / 2)).astype(np.int64)
+    cells, counts = np.unique(cell, axis=0, return_counts=True)
+    middle = (cells[counts.argmax()] + 0.5) * side / 2
+    return centres[(np.abs(centres - middle) <= side / 2).all(axis=1)]
+
+
+def _centred(density: np.ndarray, map_um: float) -> np.ndarray:
+    """Freed of what is finer than a few um and of what is coarser than a few nuclei."""
+    smooth = ndimage.gaussian_filter(density, _FINE_UM / map_um)
+    return smooth - ndimage.gaussian_filter(density, _COARSE_UM / map_um)
 
 
 def _best_shift(spectrum: np.ndarray, nuclei: np.ndarray, size: list[int]) -> tuple[float, tuple[int, int]]:

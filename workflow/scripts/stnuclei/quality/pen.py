@@ -8,8 +8,9 @@ from scipy import ndimage
 from stnuclei.quality.stain import optical_density
 
 #: Smallest mark, um2: no tissue is blue or green, but pigment is black and blood red in smaller pieces.
-_SMALLEST_COLD_UM2 = 2500.0
-_SMALLEST_UM2 = 40000.0
+_SMALLEST_COLD_UM2 = 1500.0
+_SMALLEST_BLACK_UM2 = 10000.0
+_SMALLEST_WARM_UM2 = 40000.0
 
 
 def find_pen(colour: np.ndarray, white: np.ndarray, um_per_px: float) -> np.ndarray:
@@ -34,9 +35,10 @@ def find_pen(colour: np.ndarray, white: np.ndarray, um_per_px: float) -> np.ndar
     red, green, blue = np.moveaxis(optical_density(colour, white), 2, 0)
     density = (red + green + blue) / 3
     cold = (red > 1.15 * green) & (density > 0.12)
-    black = (density > 0.7) & (blue > 0.8 * green) & (red > 0.8 * green)
+    black = (density > 0.55) & (blue > 0.8 * green) & (red > 0.8 * green)
     warm = (green > 0.25) & (blue > 0.75 * green) & (red < 0.2 * green)
-    marks = _pieces(cold, _SMALLEST_COLD_UM2 / um_per_px**2) | _pieces(black | warm, _SMALLEST_UM2 / um_per_px**2)
+    kinds = ((cold, _SMALLEST_COLD_UM2), (black, _SMALLEST_BLACK_UM2), (warm, _SMALLEST_WARM_UM2))
+    marks = np.logical_or.reduce([_pieces(mask, smallest / um_per_px**2) for mask, smallest in kinds])
     return ndimage.binary_dilation(marks, iterations=2)
 
 

@@ -19,8 +19,8 @@ from stnuclei.quality.tissue_map import BLURRED, PEN, TISSUE, TissueMap
 #: Pixel size at which sharpness is measured, um: nuclear texture is 1 um and finer.
 WORKING_UM = 0.5
 #: Optical density (mean of R, G, B over a map pixel) between which the limit of tissue is looked for.
-_DENSITY = (0.03, 0.10)
-_SMALLEST_TISSUE_UM2 = 5000.0
+_DENSITY = (0.02, 0.045)
+_SMALLEST_TISSUE_UM2 = 3000.0
 _LARGEST_HOLE_UM2 = 40000.0
 _SMALLEST_BLUR_UM2 = 10000.0
 
@@ -37,7 +37,7 @@ class _Features:
 def find_tissue(sample: Sample, um_per_px: float = 8.0, blur_ratio: float = 0.45) -> TissueMap:
     """Map a slide into background, tissue, blurred tissue and pen marks.
 
-    Tissue: mean optical density above a limit (Otsu's, held within 0.03-0.10), specks dropped and small holes
+    Tissue: mean optical density above a limit (Otsu's, held within 0.02-0.045), specks dropped and small holes
     filled. Blurred: the share of fine detail in the detail, which does not depend on how much there is to see, is
     below `blur_ratio` times the slide's own sharp tissue. Pen: ink's colours over an area too large for pigment.
 
@@ -113,7 +113,7 @@ def _limit(density: np.ndarray) -> float:
 
     if density.size == 0 or np.ptp(density) < 1e-6:
         return _DENSITY[1]
-    return float(np.clip(threshold_otsu(np.minimum(density, 0.5)) / 2, *_DENSITY))
+    return float(np.clip(threshold_otsu(np.minimum(density, 0.3)) / 2, *_DENSITY))
 
 
 def _clean(tissue: np.ndarray, um: float) -> np.ndarray:
