@@ -65,7 +65,7 @@ def paint_tissue(tissue: Tissue, um_per_px: float, seed: int) -> np.ndarray:
     _paint_vessels(canvas, tissue, edge, rng)
     for name in ("hole", "tissue"):
         inside = smoothstep(edge[name] + ragged, -0.6, 0.9)
-        canvas.lay(inside if name == "hole" else 1 - inside, 0.0, 0.015)
+        canvas.lay(inside if name == "hole" else 1 - inside, 0.0, 0.0)
     _paint_nuclei(canvas, tissue.nuclei, rng)
     return np.stack([canvas.blue, canvas.pink, canvas.red], axis=-1)
 

@@ -36,8 +36,8 @@ LOCAL: dict[str, dict[str, str]] = {
         "ELF5 DNAJC12 OPRPN MYBPC1 SERHL2 CLIC6 LALBA CITED4 HPX",
         "Myoepithelial": "KRT14 TP63 KRT5 KRT17 DST SFRP1 SYNM OXTR CALML5 RBP1 IL17B COL17A1 LAMB3 SERPINB5 CLDN1 "
         "CAPN13 C5orf46 C6orf132 TSHZ2 LAMA3 TRIM29 FAT2 PKP1 SAA1",
-        "tumour": "ERBB2 ESR1 KRT7 FOXA1 EGFR CCND1 MUC1 CLDN4 CLDN3 CD24 CEACAM6 AGR2 TFF3 TFF1 XBP1 PROM1 ALDH1A3 "
-        "HMGA1 MDM2 TACSTD2 ELF3 CLDN7 PGR AR CD9 SOX9",
+        "tumour": "ERBB2 CD24 PROM1 CEACAM6 EGFR MYC SOX9 CCND1 XBP1 MET CEACAM5 ALDH1A3 CLDN3 CLDN7 TFF1 MDM2 CD47 "
+        "TFF3 TACSTD2 CCNE1 ESR1 FOXA1 MUC1 AGR2 CD9 HMGA1",
     },
     "Colon": {
         "colon": "PHGR1 LGALS4 LYPD8 TSPAN8 TSPAN1 HNF4A CES2 NXPE1 PRAP1 TMEM37",
@@ -56,15 +56,16 @@ LOCAL: dict[str, dict[str, str]] = {
         "PTGER3 ESRRB CDH16 EGF",
         "Collecting duct": "AQP2 SCNN1G SCNN1B FXYD4 ATP6V0D2 TMEM213 ATP6V1G3 SCNN1A AVPR2 HSD11B2 AQP6 AQP3 SLC4A1 "
         "RHCG ATP6V1B1 KCNE1 DMRT2 CLCNKA TFCP2L1",
-        "tumour": "CA9 NDRG1 EGLN3 ANGPTL4 SLC2A1 PAX8 CP MET MUC1 KRT7 CLDN4 CLDN3 ELF3 LCN2 PROM1 CCND1 EGFR TACSTD2 "
-        "S100P CEACAM1 TGFBI CLDN7 ANXA2 MMP7 DEFB1 WT1",
+        "tumour": "CA9 PROM1 PAX8 PAX2 MET ANPEP AQP1 EGFR NDRG1 CLDN3 CLDN7 SOX9 MYC SLC2A1 ANGPTL4 CP CCND1 MUC1 "
+        "CD47 TGFBI TACSTD2 ELF3 CLDN4 KRT7 DEFB1 CEACAM1",
     },
 }
 
 #: Cell type -> programmes with their weights. Types of normal epithelium use the programme of their own name.
 _TYPES: dict[str, dict[str, float]] = {
-    "Tumour": {"epithelial": 1.6, "tumour": 1.0},
-    "Proliferating tumour": {"epithelial": 1.6, "tumour": 1.0, "proliferation": 0.25},
+    # Kidney tumours keep some of what the proximal tubule expresses; other organs have no such programme.
+    "Tumour": {"epithelial": 1.8, "tumour": 1.0, "Proximal tubule": 0.25},
+    "Proliferating tumour": {"epithelial": 1.8, "tumour": 1.0, "Proximal tubule": 0.25, "proliferation": 0.25},
     "CD4 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd4": 0.8},
     "CD8 T cell": {"leukocyte": 0.8, "t_cell": 1.0, "cd8": 0.9},
     "B cell": {"leukocyte": 0.8, "b_cell": 1.0},

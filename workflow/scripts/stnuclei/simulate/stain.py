@@ -44,7 +44,7 @@ def draw_stain(rng: np.random.Generator, spread: float = 1.0) -> Stain:
     vectors = BASE_VECTORS + spread * rng.normal(0, 0.025, (3, 3)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     strength = np.exp(spread * rng.normal(0, 0.10, 3)).astype(np.float32)
-    white = np.array([242, 240, 243], np.float32) + spread * rng.normal(0, 2.0, 3).astype(np.float32)
+    white = np.array([242, 240, 243], np.float32) + spread * rng.normal(0, 1.2, 3).astype(np.float32)
     return Stain(
         vectors, strength, np.minimum(white, 250), float(rng.uniform(0.55, 0.80)), float(rng.uniform(1.0, 2.0))
     )
