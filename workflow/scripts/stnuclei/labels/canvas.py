@@ -73,7 +73,7 @@ def scatter_labels(
 
 def point_area(n: int, inches: float = 5.0) -> float:
     """Area of a point that lets n points about fill a square of so many inches, in square points."""
-    return float(np.clip(0.5 * (inches * 72) ** 2 / max(n, 1), 0.15, 30.0))
+    return float(np.clip(0.5 * (inches * 72) ** 2 / max(n, 1), 0.15, 60.0))
 
 
 def legend_labels(axes: Axes | Figure, labels: Sequence[str], taxonomy: Taxonomy, **settings: object) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
 from stnuclei.errors import UserError
-from stnuclei.labels.canvas import bare, legend_labels, picture, scatter_labels, shares
+from stnuclei.labels.canvas import bare, legend_labels, picture, point_area, scatter_labels, shares
 from stnuclei.taxonomy import Taxonomy
 
 # Cells a close-up shows: few enough that each is seen.
@@ -35,7 +35,7 @@ def positions(adata: anndata.AnnData) -> np.ndarray:
 
 def map_labels(axes: Axes, xy: np.ndarray, labels: np.ndarray, taxonomy: Taxonomy, title: str = "") -> None:
     """Draw labels where the cells lie, y downwards as in the slide, both axes to one scale."""
-    scatter_labels(axes, xy, labels, taxonomy)
+    scatter_labels(axes, xy, labels, taxonomy, point_area(len(xy), 3.4))
     axes.set_aspect("equal")
     axes.set_xlim(xy[:, 0].min(), xy[:, 0].max())
     axes.set_ylim(xy[:, 1].max(), xy[:, 1].min())

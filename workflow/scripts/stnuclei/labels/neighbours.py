@@ -11,9 +11,9 @@ from scipy import sparse
 
 # Up to here every pair is compared; beyond, cells are compared with those of the nearest blocks only.
 EXACT_CELLS = 150_000
-# Cells per block and blocks compared, of the blocked search.
-BLOCK_CELLS, BLOCKS_SEARCHED = 256, 48
-# Queries whose neighbours are looked up exactly to measure the recall of a blocked search.
+BLOCK_CELLS = 1024
+# Recall the blocked search aims at, on the sample that sets how many blocks are searched.
+TARGET_RECALL = 0.97
 RECALL_SAMPLE = 1_000
 
 
@@ -45,8 +45,9 @@ def nearest_neighbours(
     """Find the nearest neighbours of every point, itself among them as scanpy counts.
 
     Exact with faiss up to `exact_cells` points. Beyond, k-means blocks of about `BLOCK_CELLS` points are made and the
-    points of a block compared with all points of the `BLOCKS_SEARCHED` nearest blocks, in one matrix product: linear in
-    the number of points, and the recall is measured and given.
+    points of a block compared, in one matrix product, with all points of the nearest blocks: of so many as a sample of
+    cells needs for `TARGET_RECALL`. What it reached is measured on another sample. Unlike graph indices it gives
+    the same neighbours every time, on any number of threads.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def nearest_neighbours(
     n_neighbors
         Neighbours a point, itself included; at most n.
     seed
-        Seed of the blocks and of the recall's sample.
+        Seed of the blocks and of the samples.
     threads
         Threads of faiss.
 
@@ -69,43 +70,66 @@ def nearest_neighbours(
     points = np.ascontiguousarray(points, dtype=np.float32)
     k = min(n_neighbors, len(points))
     if len(points) <= exact_cells:
-        squared, indices = faiss.knn(points, points, k)
-        return _tidy(squared, indices, 1.0, "exact")
-    squared, indices = _blocked(points, k, seed)
-    found = _tidy(squared, indices, 0.0, "blocked")
-    sample = np.random.default_rng(seed).choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
-    _, truth = faiss.knn(points[sample], points, k)
+        return _tidy(*faiss.knn(points, points, k), 1.0, "exact")
+    random = np.random.default_rng(seed)
+    blocks = _Blocks.of(points, seed)
+    searched = blocks.needed(points, k, random)
+    found = _tidy(*blocks.search(points, k, searched), 0.0, "blocked")
+    sample = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
+    truth = faiss.knn(points[sample], points, k)[1]
     hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found.indices[sample], truth, strict=True))
     return Neighbours(found.indices, found.distances, hits / truth.size, "blocked")
 
 
-def _blocked(points: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances and indices (n, k) from the nearest blocks of each block."""
-    import faiss
+@dataclass(frozen=True)
+class _Blocks:
+    """Points in k-means blocks: block of each point, points by block, and blocks by nearness to each block."""
 
-    n_blocks = ceil(len(points) / BLOCK_CELLS)
-    # Training sees a few points a block: enough to spread the centres, and its cost does not grow with n squared.
-    means = faiss.Kmeans(points.shape[1], n_blocks, niter=6, seed=seed + 1, max_points_per_centroid=16)
-    with np.errstate(all="ignore"):
+    block: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+    near: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, seed: int) -> _Blocks:
+        import faiss
+
+        n_blocks = ceil(len(points) / BLOCK_CELLS)
+        # A few points a block are enough to spread the centres, and the cost does not grow with n squared.
+        means = faiss.Kmeans(points.shape[1], n_blocks, niter=8, seed=seed + 1, max_points_per_centroid=64)
         means.train(points)
-    _, block = faiss.knn(points, means.centroids, 1)
-    block = block.ravel()
-    order = np.argsort(block, kind="stable")
-    starts = np.searchsorted(block[order], np.arange(n_blocks + 1))
-    near = faiss.knn(means.centroids, means.centroids, min(BLOCKS_SEARCHED, n_blocks))[1]
-    sorted_points = np.ascontiguousarray(points[order])
-    squared = np.empty((len(points), k), np.float32)
-    indices = np.empty((len(points), k), np.int64)
-    for b in range(n_blocks):
-        queries = slice(starts[b], starts[b + 1])
-        if queries.start == queries.stop:
-            continue
-        pool = np.concatenate([np.arange(starts[c], starts[c + 1]) for c in near[b]])
-        if len(pool) < k:
-            pool = np.arange(len(points))
-        distance, place = faiss.knn(sorted_points[queries], sorted_points[pool], k)
-        squared[order[queries]], indices[order[queries]] = distance, order[pool[place]]
-    return squared, indices
+        block = faiss.knn(points, means.centroids, 1)[1].ravel()
+        order = np.argsort(block, kind="stable")
+        starts = np.searchsorted(block[order], np.arange(n_blocks + 1))
+        return cls(block, order, starts, faiss.knn(means.centroids, means.centroids, n_blocks)[1])
+
+    def needed(self, points: np.ndarray, k: int, random: np.random.Generator) -> int:
+        """Nearest blocks to search so that a sample of points finds `TARGET_RECALL` of its neighbours."""
+        import faiss
+
+        sample = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
+        truth = faiss.knn(points[sample], points, k)[1]
+        place = np.argsort(self.near[self.block[sample]], axis=1)
+        ranks = np.take_along_axis(place, self.block[truth], axis=1)
+        return int(np.quantile(ranks, TARGET_RECALL)) + 1
+
+    def search(self, points: np.ndarray, k: int, searched: int) -> tuple[np.ndarray, np.ndarray]:
+        """Squared distances and indices (n, k) of the nearest in the `searched` nearest blocks of each block."""
+        import faiss
+
+        ranked = np.ascontiguousarray(points[self.order])
+        squared = np.empty((len(points), k), np.float32)
+        indices = np.empty((len(points), k), np.int64)
+        for b in range(len(self.near)):
+            own = slice(self.starts[b], self.starts[b + 1])
+            if own.start == own.stop:
+                continue
+            pool = np.concatenate([np.arange(self.starts[c], self.starts[c + 1]) for c in self.near[b][:searched]])
+            if len(pool) < k:
+                pool = np.arange(len(points))
+            distance, place = faiss.knn(ranked[own], ranked[pool], k)
+            squared[self.order[own]], indices[self.order[own]] = distance, self.order[pool[place]]
+        return squared, indices
 
 
 def _tidy(squared: np.ndarray, indices: np.ndarray, recall: float, method: str) -> Neighbours:

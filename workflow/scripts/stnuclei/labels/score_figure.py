@@ -31,7 +31,7 @@ def draw_scores(scores: LabelScores, path: str | Path) -> None:
     methods = list(scores.confusion)
     per_row = min(PER_ROW, max(len(methods), 2))
     bands = -(-len(methods) // per_row)
-    with picture(path, 4.0 * per_row, 3.9 * bands + 4.2) as figure:
+    with picture(path, max(4.0 * per_row, 9.0), 3.9 * bands + 4.2) as figure:
         upper, lower = figure.subfigures(2, 1, height_ratios=[3.9 * bands, 4.2])
         grid = upper.subplots(bands, per_row, squeeze=False).ravel()
         for axes, method in zip(grid, methods, strict=False):
@@ -58,8 +58,9 @@ def draw_confusion(axes: Axes, confusion: pd.DataFrame) -> None:
         color = "white" if share[row, column] > 0.55 else "black"
         text = f"{share[row, column]:.2f}\n{value:,}"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
-    axes.set_xticks(range(counts.shape[1]), [name[:7] + "." for name in confusion.columns], fontsize=8)
-    axes.set_yticks(range(counts.shape[0]), [name[:7] + "." for name in confusion.index], fontsize=8, rotation=90)
+    slant = 90 if counts.shape[1] > 6 else 0
+    axes.set_xticks(range(counts.shape[1]), confusion.columns, fontsize=7, rotation=slant)
+    axes.set_yticks(range(counts.shape[0]), confusion.index, fontsize=7, rotation=90 - slant)
     for tick in axes.get_yticklabels():
         tick.set_va("center")
     axes.set_xlabel("label", fontsize=9)
@@ -99,8 +100,8 @@ def draw_calibration(axes: Axes, calibration: pd.DataFrame) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("confidence", fontsize=9)
     axes.set_ylabel("share right", fontsize=9)
-    axes.set_title("calibration (decided cells; area = share of cells)", fontsize=10, loc="left")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.set_title("calibration of decided cells", fontsize=10, loc="left")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     _open_frame(axes)
 
 

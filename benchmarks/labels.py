@@ -1,0 +1,212 @@
+"""Seconds of the label stage (normalise to labels) against scanpy, each in a fresh process.
+
+    python benchmarks/labels.py                          # ours and scanpy's fastest settings, 100,000 x 400
+    python benchmarks/labels.py --peers fastest default  # and scanpy's defaults (leidenalg: many minutes)
+    python benchmarks/labels.py --cells 1000000 --peers  # ours alone, a million cells: seconds and peak memory
+
+Counts are negative binomial (dispersion 0.2) with 40 groups of unequal size. Every way starts from the same raw counts
+and ends in labels by the published rule. Modularity is that of the clusters on one and the same graph, of exact
+neighbours (up to 150,000 cells).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+GROUPS, RESOLUTION, TISSUE = 40, 4.0, "Breast"
+
+
+def synthesise(n_cells: int, n_genes: int, path: Path, seed: int = 0) -> None:
+    """Write raw counts: gamma-distributed means a group and gene, negative binomial counts, about 100 a cell."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    from stnuclei.labels import load_markers
+
+    random = np.random.default_rng(seed)
+    share = random.dirichlet(np.full(GROUPS, 2.0))
+    base = random.gamma(0.6, 1.0, n_genes)
+    means = base * np.exp(random.normal(0, 1.5, (GROUPS, n_genes)) * (random.random((GROUPS, n_genes)) < 0.25))
+    means *= 100 / means.sum(axis=1, keepdims=True)
+    group, blocks = random.choice(GROUPS, n_cells, p=share), []
+    for start in range(0, n_cells, 20_000):
+        part = group[start : start + 20_000]
+        rate = means[part] * random.gamma(4.0, 0.25, (len(part), 1)) * random.gamma(5.0, 0.2, (len(part), n_genes))
+        blocks.append(sparse.csr_matrix(random.poisson(rate).astype(np.float32)))
+    genes = sorted(set(load_markers().rows["symbol"]))
+    names = [genes[i] for i in np.linspace(0, len(genes) - 1, n_genes).astype(int)]
+    obs = pd.DataFrame(index=[f"c{i}" for i in range(n_cells)])
+    anndata.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=names)).write_h5ad(path)
+
+
+def run_ours(adata, threads):
+    """Our stage; seconds a step."""
+    from stnuclei.labels import cluster_cells, label_cells
+
+    found = cluster_cells(adata, resolution=RESOLUTION, seed=0, threads=threads)
+    start = time.perf_counter()
+    label_cells(adata, "paper", TISSUE, clusters=found.cells, ranked_genes=found.ranked_genes)
+    seconds = found.info["seconds"] | {"labels": time.perf_counter() - start}
+    return found.cells["cluster"].to_numpy(), seconds, found.info["neighbours_recall"]
+
+
+def run_scanpy(adata, fastest: bool):
+    """Scanpy's documented way, labels by our voting; seconds a step."""
+    import scanpy
+
+    from stnuclei.labels import label_cells
+    from stnuclei.labels.leiden import by_size
+    from stnuclei.labels.ranking import COLUMNS
+
+    clock, seconds, raw = time.perf_counter(), {}, adata.copy()
+
+    def lap(name):
+        nonlocal clock
+        seconds[name], clock = time.perf_counter() - clock, time.perf_counter()
+
+    scanpy.pp.normalize_total(adata)
+    scanpy.pp.log1p(adata)
+    lap("normalise")
+    scanpy.pp.pca(adata, n_comps=50)
+    lap("components")
+    scanpy.pp.neighbors(adata)
+    lap("neighbours")
+    options = {"flavor": "igraph", "n_iterations": 2, "directed": False} if fastest else {}
+    scanpy.tl.leiden(adata, resolution=RESOLUTION, **options)
+    sizes = adata.obs["leiden"].value_counts()
+    groups = [name for name in sizes.index if sizes[name] > 1]
+    lap("leiden")
+    scanpy.tl.rank_genes_groups(adata, "leiden", groups=groups, method="wilcoxon", n_genes=100)
+    lap("ranking")
+    ranked = scanpy.get.rank_genes_groups_df(adata, None)
+    if "group" not in ranked:
+        ranked.insert(0, "group", groups[0])
+    ranked["rank"] = ranked.groupby("group", observed=True).cumcount() + 1
+    ranked = ranked.rename(columns={"group": "cluster", "names": "gene", "scores": "score", "pvals": "pvalue"})
+    ranked = ranked.rename(columns={"logfoldchanges": "logfoldchange"}).astype({"cluster": int})[list(COLUMNS)]
+    clusters = adata.obs["leiden"].astype(int).to_numpy()
+    cells = adata.obs_names.to_frame(name="cell_id").assign(cluster=clusters)
+    label_cells(raw, "paper", TISSUE, clusters=cells, ranked_genes=ranked)
+    lap("labels")
+    return by_size(clusters), seconds, float("nan")
+
+
+def worker(name: str, data: Path, out: Path, threads: int) -> None:
+    """Run one way in this process and write seconds, clusters and peak memory."""
+    import anndata
+    import numpy as np
+
+    adata = anndata.read_h5ad(data)
+    start = time.perf_counter()
+    clusters, seconds, recall = run_ours(adata, threads) if name == "ours" else run_scanpy(adata, name == "fastest")
+    total = time.perf_counter() - start
+    np.save(out.with_suffix(".npy"), clusters)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    result = {"way": name, "total": total, "peak_gib": peak, "recall": recall, "clusters": int(clusters.max()) + 1}
+    out.write_text(json.dumps(result | {"seconds": seconds}))
+
+
+def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
+    """Modularity of each way's clusters on the graph of exact neighbours; equality of ranked genes with scanpy's."""
+    import anndata
+    import igraph
+    import numpy as np
+    import scanpy
+    from scipy import sparse
+
+    from stnuclei.labels.clustering import principal_components
+    from stnuclei.labels.expression import log_normalised
+    from stnuclei.labels.neighbours import connectivities, nearest_neighbours
+    from stnuclei.labels.ranking import rank_genes
+
+    adata = anndata.read_h5ad(data)
+    expression = log_normalised(adata)
+    upper = sparse.triu(connectivities(nearest_neighbours(principal_components(expression), threads=threads)), 1, "coo")
+    graph = igraph.Graph(n=adata.n_obs, edges=np.column_stack([upper.row, upper.col]))
+    weights = upper.data.astype(float)
+    result = {}
+    for name, path in found.items():
+        clusters = np.load(path)
+        result[name] = graph.modularity(np.maximum(clusters, 0), weights=weights, resolution=RESOLUTION)
+    clusters = np.load(found["ours"])
+    ours = rank_genes(expression, adata.var_names.to_numpy(), clusters, n_ranked=20, threads=threads)
+    adata.X = expression
+    adata.obs["ours"] = np.char.mod("%d", clusters)
+    adata.obs["ours"] = adata.obs["ours"].astype("category")
+    scanpy.tl.rank_genes_groups(adata, "ours", method="wilcoxon", n_genes=20)
+    theirs = scanpy.get.rank_genes_groups_df(adata, None)
+    theirs = {name: list(part["names"]) for name, part in theirs.groupby("group", observed=True)}
+    same = [list(part["gene"]) == theirs[str(name)] for name, part in ours.groupby("cluster")]
+    result["same_ranked"] = float(np.mean(same))
+    return result
+
+
+def report(rows: list[dict], quality: dict[str, float], n_cells: int, n_genes: int, threads: int) -> str:
+    """The table as markdown."""
+    steps = ["normalise", "components", "neighbours", "graph", "leiden", "ranking", "labels"]
+    lines = [
+        f"Label stage, {n_cells:,} cells x {n_genes} genes, {threads} threads; seconds",
+        "",
+        "| way | "
+        + " | ".join(steps)
+        + " | **total** | ratio | clusters | modularity (r = 4) | kNN recall | peak GiB |",
+        "|---|" + "---|" * (len(steps) + 6),
+    ]
+    base = rows[0]["total"]
+    for row in rows:
+        cells = [f"{row['seconds'][s]:.1f}" if s in row["seconds"] else "(in neighbours)" for s in steps]
+        q = f"{quality[row['way']]:.4f}" if row["way"] in quality else "-"
+        tail = f"**{row['total']:.1f}** | {row['total'] / base:.1f} | {row['clusters']} | {q}"
+        recall = f"{row['recall']:.3f}" if row["recall"] == row["recall"] else "-"
+        lines.append(f"| {row['way']} | " + " | ".join(cells) + f" | {tail} | {recall} | {row['peak_gib']:.1f} |")
+    if "same_ranked" in quality:
+        lines += ["", f"Identical clusters whose top 20 genes are scanpy's, in its order: {quality['same_ranked']:.1%}"]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, print, and with --write keep the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--genes", type=int, default=400)
+    parser.add_argument("--peers", nargs="*", default=["fastest"], choices=["fastest", "default"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--write", action="store_true", help="also write benchmarks/results/labels_<cells>.md")
+    parser.add_argument("--worker", nargs=3, metavar=("WAY", "DATA", "OUT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker[0], Path(options.worker[1]), Path(options.worker[2]), options.threads)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data, rows, found = Path(folder) / "counts.h5ad", [], {}
+        synthesise(options.cells, options.genes, data)
+        for way in ["ours", *options.peers]:
+            out = Path(folder) / f"{way}.json"
+            command = [sys.executable, "-W", "ignore", __file__, "--threads", str(options.threads)]
+            subprocess.run([*command, "--worker", way, str(data), str(out)], check=True)
+            rows.append(json.loads(out.read_text()))
+            found[way] = out.with_suffix(".npy")
+            print(json.dumps(rows[-1]), file=sys.stderr)
+        quality = judge(data, found, options.threads) if options.cells <= 150_000 else {}
+    text = report(rows, quality, options.cells, options.genes, options.threads)
+    print(text)
+    if options.write:
+        target = ROOT / "benchmarks" / "results" / f"labels_{options.cells}.md"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
