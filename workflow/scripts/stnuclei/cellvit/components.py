@@ -1,10 +1,81 @@
-"""Connected components of masks and label maps: one compiled pass on the CPU, a few tensor passes on a device."""
+"""Connected components of masks and label maps: by runs in one compiled pass, or in a few tensor passes on a device."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 import torch
+
+
+class Runs(NamedTuple):
+    """Stretches of equal, non-zero pixels of a row, in raster order, with the region each belongs to.
+
+    Parameters
+    ----------
+    row, start, end
+        (R,) int32: pixels ``[row, start:end]``.
+    region
+        (R,) int32: 1..n, numbered by the regions' first pixels.
+    area
+        (n + 1,) int64 px of each region.
+    """
+
+    row: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    region: np.ndarray
+    area: np.ndarray
+
+
+@numba.njit(cache=True, nogil=True)
+def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
+    """Runs and connected regions of equal, non-zero value.
+
+    Parameters
+    ----------
+    values
+        (H, W) integers or bytes; 0 is background.
+    diagonal
+        Whether pixels that touch at a corner are connected (8 instead of 4 neighbours).
+    """
+    height, width = values.shape
+    row, start, end, parent = np.empty((4, height * width), np.int32)
+    reach = 1 if diagonal else 0
+    count = above = 0  # runs so far; the first run of the row above that may still touch
+    for y in range(height):
+        first, x = count, 0
+        while x < width:
+            value = values[y, x]
+            begin = x
+            while x < width and values[y, x] == value:
+                x += 1
+            if value == 0:
+                continue
+            row[count], start[count], end[count], parent[count] = y, begin, x, count
+            while above < first and (row[above] < y - 1 or end[above] + reach <= begin):
+                above += 1
+            other = above
+            while other < first and start[other] < x + reach:
+                if values[y - 1, start[other]] == value:
+                    _join(parent, other, count)
+                other += 1
+            count += 1
+        above = first
+    region = np.empty(count, np.int32)
+    found = 0
+    for run in range(count):
+        root = _root(parent, run)
+        if root == run:  # the smallest run of a region is its root and comes first
+            found += 1
+            region[run] = found
+        else:
+            region[run] = region[root]
+    area = np.zeros(found + 1, np.int64)
+    for run in range(count):
+        area[region[run]] += end[run] - start[run]
+    return Runs(row[:count], start[:count], end[:count], region, area)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -16,18 +87,13 @@ def _root(parent: np.ndarray, index: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _join(parent: np.ndarray, first: int, second: int) -> int:
-    """Join two provisional labels; 0 stands for none yet. The smaller root stays."""
-    if first == 0 or first == second:
-        return second
+def _join(parent: np.ndarray, first: int, second: int) -> None:
     first, second = _root(parent, first), _root(parent, second)
-    smaller, larger = min(first, second), max(first, second)
-    parent[larger] = smaller
-    return smaller
+    parent[max(first, second)] = min(first, second)
 
 
 @numba.njit(cache=True, nogil=True)
-def label_equal_regions(values: np.ndarray, diagonal: bool = False) -> tuple[np.ndarray, int]:
+def label_regions(values: np.ndarray, diagonal: bool = False, smallest: int = 1) -> np.ndarray:
     """Number the connected regions of equal, non-zero value.
 
     Parameters
@@ -35,67 +101,27 @@ def label_equal_regions(values: np.ndarray, diagonal: bool = False) -> tuple[np.
     values
         (H, W) integers or bytes; 0 is background.
     diagonal
-        Whether pixels that touch at a corner are connected (8 instead of 4 neighbours).
+        Whether pixels that touch at a corner are connected.
+    smallest
+        Regions of fewer pixels are left out.
 
     Returns
     -------
-    (H, W) int32 with the regions numbered 1..n in raster order of their first pixel, and n.
+    (H, W) int32, regions numbered 1..n in raster order of their first pixel.
     """
-    height, width = values.shape
-    labels = np.zeros((height, width), np.int32)
-    parent = np.zeros(height * width + 1, np.int32)
-    used = 0
-    for y in range(height):
-        for x in range(width):
-            value = values[y, x]
-            if value == 0:
-                continue
-            label = 0
-            if x > 0 and values[y, x - 1] == value:
-                label = labels[y, x - 1]
-            if y > 0:
-                if values[y - 1, x] == value:
-                    label = _join(parent, label, labels[y - 1, x])
-                if diagonal and x > 0 and values[y - 1, x - 1] == value:
-                    label = _join(parent, label, labels[y - 1, x - 1])
-                if diagonal and x + 1 < width and values[y - 1, x + 1] == value:
-                    label = _join(parent, label, labels[y - 1, x + 1])
-            if label == 0:
-                used += 1
-                parent[used] = used
-                label = used
-            labels[y, x] = label
-    return labels, _renumber(labels, parent, used)
-
-
-@numba.njit(cache=True, nogil=True)
-def _renumber(labels: np.ndarray, parent: np.ndarray, used: int) -> int:
-    """Replace provisional labels by 1..n in place. Roots have the smallest number, so they come first."""
-    count = 0
-    final = np.zeros(used + 1, np.int32)
-    for label in range(1, used + 1):
-        root = _root(parent, label)
-        if root == label:
-            count += 1
-            final[label] = count
-        else:
-            final[label] = final[root]
-    flat = labels.ravel()
-    for i in range(flat.size):
-        flat[i] = final[flat[i]]
-    return count
-
-
-@numba.njit(cache=True, nogil=True)
-def drop_small(labels: np.ndarray, count: int, size: int) -> None:
-    """Set the regions of fewer than `size` pixels to 0 in place; `labels` (H, W) int32 holds ids up to `count`."""
-    flat = labels.ravel()
-    area = np.zeros(count + 1, np.int64)
-    for i in range(flat.size):
-        area[flat[i]] += 1
-    for i in range(flat.size):
-        if area[flat[i]] < size:
-            flat[i] = 0
+    labels = np.zeros(values.shape, np.int32)
+    runs = find_runs(values, diagonal)
+    number = np.zeros(runs.area.size, np.int32)
+    kept = 0
+    for region in range(1, runs.area.size):
+        if runs.area[region] >= smallest:
+            kept += 1
+            number[region] = kept
+    for run in range(runs.row.size):
+        value = number[runs.region[run]]
+        for x in range(runs.start[run], runs.end[run]):
+            labels[runs.row[run], x] = value
+    return labels
 
 
 def split_components(instances: torch.Tensor, diagonal: bool = False) -> torch.Tensor:
@@ -113,8 +139,10 @@ def split_components(instances: torch.Tensor, diagonal: bool = False) -> torch.T
     (B, H, W) int64 on the same device; ids 1..n of each map in raster order of the pieces' first pixels.
     """
     if instances.device.type == "cpu":
-        maps = [label_equal_regions(one, diagonal)[0] for one in instances.numpy()]
-        return torch.from_numpy(np.stack(maps).astype(np.int64)) if maps else instances.long()
+        pieces = torch.empty(instances.shape, dtype=torch.int64)
+        for i, one in enumerate(instances.numpy()):
+            pieces[i] = torch.from_numpy(label_regions(one, diagonal))
+        return pieces
     return _split_on_device(instances, diagonal)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from stnuclei.cellvit.components import label_equal_regions
+from stnuclei.cellvit.components import find_runs
 
 
 def flood(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def flood(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndar
     heights
         (H, W) float, low values flood first.
     markers
-        (H, W) int32, 0 where there is none; those outside the mask are ignored.
+        (H, W) int32, 0 where there is none, else 1 and up; those outside the mask are ignored.
     mask
         (H, W) bool or uint8: what may be flooded.
 
@@ -32,54 +32,54 @@ def flood(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndar
     in height flood in raster order here, in an order that hangs on the state of a heap there.
     """
     height, width = mask.shape
-    pixels, values = _inside(heights, markers, mask)
+    labels, pixels, values = _prepare(heights, markers, mask)
     order = np.argsort(values)  # NumPy's vectorised sort beats a compiled loop
-    labels = np.zeros((height + 2) * (width + 2), np.int32)
-    _flood_ranks(labels, np.ascontiguousarray(markers).ravel(), pixels, values, order, width)
+    _flood_ranks(labels, pixels, values, order, width + 2)
     return labels.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
 @numba.njit(cache=True, nogil=True)
-def _inside(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (row-major) and heights of the mask's pixels."""
+def _prepare(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flat labels with a border of one pixel, -1 where to flood; then number and height of the pixels that take part.
+
+    Pixels inside a marker, all of whose neighbours are taken, change nothing and take no part.
+    """
     height, width = mask.shape
+    stride = width + 2
+    labels = np.zeros((height + 2) * stride, np.int32)
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                labels[(y + 1) * stride + x + 1] = markers[y, x] if markers[y, x] else -1
     pixels = np.empty(height * width, np.int32)
     values = np.empty(height * width, heights.dtype)
     count = 0
     for y in range(height):
         for x in range(width):
-            if mask[y, x]:
-                pixels[count] = y * width + x
+            i = (y + 1) * stride + x + 1
+            if labels[i] < 0 or (
+                labels[i] > 0 and min(labels[i - 1], labels[i + 1], labels[i - stride], labels[i + stride]) < 0
+            ):
+                pixels[count] = i
                 values[count] = heights[y, x]
                 count += 1
-    return pixels[:count], values[:count]
+    return labels, pixels[:count], values[:count]
 
 
 @numba.njit(cache=True, nogil=True)
-def _flood_ranks(
-    labels: np.ndarray, markers: np.ndarray, pixels: np.ndarray, values: np.ndarray, order: np.ndarray, width: int
-) -> None:
-    """Flood `labels` in place: flat, with a border of one pixel; -1 marks pixels to be flooded."""
-    stride = width + 2
+def _flood_ranks(labels: np.ndarray, pixels: np.ndarray, values: np.ndarray, order: np.ndarray, stride: int) -> None:
+    """Flood `labels` in place."""
     rank = np.empty(labels.size, np.int32)
-    where = np.empty(pixels.size, np.int32)
-    for i in range(pixels.size):
-        where[i] = pixels[i] + stride + 1 + 2 * (pixels[i] // width)
-        labels[where[i]] = markers[pixels[i]] if markers[pixels[i]] else -1
     current = -1
     for i in range(order.size):
         if i == 0 or values[order[i]] != values[order[i - 1]]:
             current += 1
-        rank[where[order[i]]] = current
+        rank[pixels[order[i]]] = current
     first = np.full(current + 1, -1, np.int32)
     last = np.empty(current + 1, np.int32)
     after = np.empty(labels.size, np.int32)
-    for pixel in where:
-        # a marker pixel whose neighbours are all taken changes nothing
-        if (
-            labels[pixel] > 0
-            and min(labels[pixel - 1], labels[pixel + 1], labels[pixel - stride], labels[pixel + stride]) < 0
-        ):
+    for pixel in pixels:
+        if labels[pixel] > 0:
             _append(pixel, rank[pixel], first, last, after)
     for level in range(current + 1):
         pixel = first[level]
@@ -90,7 +90,7 @@ def _flood_ranks(
                     labels[neighbour] = labels[pixel]
                     _append(neighbour, max(level, rank[neighbour]), first, last, after)
             pixel = after[pixel]
-    for pixel in where:
+    for pixel in pixels:
         labels[pixel] = max(labels[pixel], 0)
 
 
@@ -108,19 +108,20 @@ def _append(pixel: int, rank: int, first: np.ndarray, last: np.ndarray, after: n
 def fill_holes(mask: np.ndarray) -> None:
     """Fill, in place, the background regions (4-connected) that do not touch the border; `mask` (H, W) uint8."""
     height, width = mask.shape
-    outside = np.empty((height, width), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            outside[y, x] = mask[y, x] == 0
-    regions, count = label_equal_regions(outside)
-    open_region = np.zeros(count + 1, np.bool_)
-    for x in range(width):
-        open_region[regions[0, x]] = True
-        open_region[regions[height - 1, x]] = True
-    for y in range(height):
-        open_region[regions[y, 0]] = True
-        open_region[regions[y, width - 1]] = True
-    for y in range(height):
-        for x in range(width):
-            if regions[y, x] and not open_region[regions[y, x]]:
-                mask[y, x] = 1
+    runs = find_runs(mask == 0)
+    outer = np.zeros(runs.area.size, np.bool_)
+    for run in range(runs.row.size):
+        if runs.start[run] == 0 or runs.end[run] == width or runs.row[run] == 0 or runs.row[run] == height - 1:
+            outer[runs.region[run]] = True
+    for run in range(runs.row.size):
+        if not outer[runs.region[run]]:
+            mask[runs.row[run], runs.start[run] : runs.end[run]] = 1
+
+
+@numba.njit(cache=True, nogil=True)
+def drop_specks(mask: np.ndarray, smallest: int) -> None:
+    """Clear, in place, the 4-connected regions of fewer than `smallest` pixels; `mask` (H, W) uint8."""
+    runs = find_runs(mask)
+    for run in range(runs.row.size):
+        if runs.area[runs.region[run]] < smallest:
+            mask[runs.row[run], runs.start[run] : runs.end[run]] = 0

@@ -13,11 +13,13 @@ import cv2
 import numba
 import numpy as np
 
-from stnuclei.cellvit.components import drop_small, label_equal_regions
-from stnuclei.cellvit.flooding import fill_holes, flood
+from stnuclei.cellvit.components import label_regions
+from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
+from stnuclei.cellvit.slopes import slope
 
 _MIN_FOREGROUND = 10  # px, at every resolution, as published
 _EDGE = 0.4
+_TINY = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -77,55 +79,79 @@ def separate_nuclei(foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0
     if foreground.ndim != 2 or hv.shape != (2, *foreground.shape):
         raise ValueError(f"foreground must be (H, W) and hv (2, H, W), not {foreground.shape} and {hv.shape}")
     settings = WatershedSettings.at(um_per_px)
-    mask = _clean((foreground >= 0.5).view(np.uint8))
+    mask = foreground.astype(np.uint8) if foreground.dtype == bool else (foreground >= 0.5).astype(np.uint8)
+    drop_specks(mask, _MIN_FOREGROUND)
     if not mask.any():
         return np.zeros(mask.shape, np.int32)
-    edges = [_edge(hv[axis], axis, settings.kernel_px) for axis in (0, 1)]
-    inner, core = _inner(edges[0], edges[1], mask)
+    slope_x, slope_y = (slope(_scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
+    inner, core = _inner(slope_x, slope_y, mask)
     fill_holes(core)
     core = cv2.morphologyEx(core, cv2.MORPH_OPEN, _DISC)
-    markers, count = label_equal_regions(core)
-    drop_small(markers, count, settings.min_marker_px)
-    # binary fractions throughout: the 3 x 3 blur is exact in float64, in whatever order it sums
-    return compact_ids(flood(-cv2.GaussianBlur(inner, (3, 3), 0), markers, mask))
+    markers = label_regions(core, False, settings.min_marker_px)
+    return compact_ids(flood(_heights(inner, mask), markers, mask))
 
 
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
-def _clean(mask: np.ndarray) -> np.ndarray:
-    """Foreground (H, W) uint8 without its 4-connected specks."""
-    labels, count = label_equal_regions(mask)
-    drop_small(labels, count, _MIN_FOREGROUND)
-    return (labels > 0).view(np.uint8)
-
-
-def _edge(distance: np.ndarray, axis: int, kernel_px: int) -> np.ndarray:
-    """Slope of a distance map along its axis, scaled to [0, 1] in float32; nuclei meet where it is low."""
-    scaled = _scaled(np.ascontiguousarray(distance, np.float32))
-    slope = cv2.Sobel(scaled, cv2.CV_64F, 1 - axis, axis, ksize=kernel_px)
-    return _scaled(slope)
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    return cv2.normalize(values, None, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
+def _scaled(distance: np.ndarray) -> np.ndarray:
+    """A distance map over the range of its values, float32 in [0, 1]."""
+    distance = np.ascontiguousarray(distance, np.float32)
+    return cv2.normalize(distance, None, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
 
 
 @numba.njit(cache=True, nogil=True)
-def _inner(slope_x: np.ndarray, slope_y: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far inside a nucleus a pixel lies, (H, W) float64 in [0, 1], and the surely inner ones, uint8."""
-    inner = np.zeros(mask.shape, np.float64)
-    core = np.zeros(mask.shape, np.uint8)
+def _inner(
+    x_slope: tuple[np.ndarray, float, float], y_slope: tuple[np.ndarray, float, float], mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far inside a nucleus a pixel lies, (H + 2, W + 2) float64 in [0, 1], edges mirrored; the sure core, uint8.
+
+    Slopes come with their extremes (see `slope`) and are scaled to [0, 1] over the tile, in float32; nuclei meet where
+    one of them is low.
+    """
     height, width = mask.shape
+    inner = np.zeros((height + 2, width + 2), np.float64)
+    core = np.zeros(mask.shape, np.uint8)
+    (slope_x, low_x, high_x), (slope_y, low_y, high_y) = x_slope, y_slope
+    scale_x, shift_x = _unit_scale(low_x, high_x)
+    scale_y, shift_y = _unit_scale(low_y, high_y)
     one = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             if mask[y, x]:
-                edge = max(one - slope_x[y, x], one - slope_y[y, x])
-                edge = max(edge, np.float32(0.0))
-                inner[y, x] = 1.0 - np.float64(edge)
-                core[y, x] = np.float64(edge) < _EDGE
+                edge_x = one - np.float32(slope_x[y, x] * scale_x + shift_x)
+                edge_y = one - np.float32(slope_y[y, x] * scale_y + shift_y)
+                edge = np.float64(max(edge_x, edge_y, np.float32(0.0)))
+                inner[y + 1, x + 1] = 1.0 - edge
+                core[y, x] = edge < _EDGE
+    inner[0], inner[height + 1] = inner[min(2, height)], inner[max(height - 1, 1)]
+    inner[:, 0], inner[:, width + 1] = inner[:, min(2, width)], inner[:, max(width - 1, 1)]
     return inner, core
+
+
+@numba.njit(cache=True, nogil=True)
+def _unit_scale(low: float, high: float) -> tuple[float, float]:
+    """Factor and offset that bring values to [0, 1]; (0, 0) where all are equal, as OpenCV has it."""
+    scale = 1.0 / (high - low) if high - low > _TINY else 0.0
+    return scale, -low * scale
+
+
+@numba.njit(cache=True, nogil=True)
+def _heights(inner: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Minus the 3 x 3 Gaussian mean of `inner`, (H, W) float64, at the mask's pixels.
+
+    The values are float32 and the weights powers of two: float64 holds the sums exactly, in whatever order.
+    """
+    heights = np.zeros(mask.shape, np.float64)
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            if mask[y, x]:
+                total = 0.0
+                for dy, weight in ((0, 0.25), (1, 0.5), (2, 0.25)):
+                    line = inner[y + dy]
+                    total += weight * (0.25 * line[x] + 0.5 * line[x + 1] + 0.25 * line[x + 2])
+                heights[y, x] = -total
+    return heights
 
 
 @numba.njit(cache=True, nogil=True)
