@@ -1,0 +1,184 @@
+"""Runs of the small network: resumed equals unbroken, same seed same weights, every ending told."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stnuclei.cellvit import load_checkpoint
+from stnuclei.errors import UserError
+from stnuclei.training import Source, build, loop, train
+from stnuclei.training.__main__ import main, read_run
+from stnuclei.training.failures import TrainingStopped
+
+CLOCK = ["seconds", "patches_per_s"]
+
+
+def weights(folder):
+    return torch.load(folder / "last.pt", weights_only=True)["parts"]
+
+
+def rows(folder):
+    return pd.read_csv(folder / "history.csv").drop(columns=CLOCK)
+
+
+def same(one, other):
+    """Whether two nested states hold the same bits."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.fixture(scope="module")
+def unbroken(sources, tmp_path_factory):
+    from stnuclei.training import TrainSettings
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("unbroken")
+    settings = TrainSettings(
+        architecture="cellvit-tiny", epochs=2, batch_size=8, learning_rate=1e-3, validation_patches=6, workers=1
+    )
+    settings = replace(settings, threads=1, device="cpu", tensorboard=False)
+    train(sources, sources[1:], folder, settings, taxonomy="pannuke", provenance={"samples": ["a", "b"]})
+    return folder
+
+
+def interrupted_at(monkeypatch, *numbers, by=signal.SIGTERM):
+    """Send this process a signal before its n-th steps, counted over all runs of the test."""
+    count, step = [0], loop.take_step
+
+    def take_step(*arguments):
+        count[0] += 1
+        if count[0] in numbers:
+            if by is None:
+                raise InterruptedError("power cut")
+            os.kill(os.getpid(), by)
+        step(*arguments)
+
+    monkeypatch.setattr(loop, "take_step", take_step)
+
+
+def test_files_of_a_run(unbroken):
+    assert {path.name for path in unbroken.iterdir()} == {"checkpoint.pt", "last.pt", "history.csv", "curves.png"}
+    history = pd.read_csv(unbroken / "history.csv")
+    assert history["epoch"].tolist() == [1, 2]
+    assert history["learning_rate"].tolist() == pytest.approx([1e-3, 0.95e-3])
+    assert history["val_patches"].tolist() == [6, 12]  # a sample, then all
+    assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]
+    model, metadata = load_checkpoint(unbroken / "checkpoint.pt")
+    assert metadata["tissues"] == ["Breast", "Colon"]
+    assert metadata["provenance"]["samples"] == ["a", "b"] and "val_bpq" in metadata["provenance"]["scores"]
+    assert same(dict(model.state_dict()), dict(weights(unbroken)["model"]))
+
+
+@pytest.mark.parametrize("steps", [(3,), (4, 6)])  # in the middle; at the end of an epoch and again
+def test_killed_and_resumed_equals_unbroken(unbroken, sources, settings, tmp_path, monkeypatch, steps):
+    interrupted_at(monkeypatch, *steps)
+    for _ in steps:
+        with pytest.raises(TrainingStopped, match="SIGTERM.*Run the same command again"):
+            train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke")
+        assert not (tmp_path / "checkpoint.pt").exists()
+    train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke", provenance={"samples": ["a", "b"]})
+    assert same(weights(tmp_path), weights(unbroken))
+    pd.testing.assert_frame_equal(rows(tmp_path), rows(unbroken), check_exact=True)
+
+
+def test_power_cut_goes_on_from_the_last_epoch(unbroken, sources, settings, tmp_path, monkeypatch, capsys):
+    interrupted_at(monkeypatch, 7, by=None)
+    with pytest.raises(InterruptedError):
+        train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke")
+    train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke")
+    assert "continued at epoch 2, step 1" in capsys.readouterr().out
+    assert same(weights(tmp_path), weights(unbroken))
+
+
+def test_another_seed_is_another_run(unbroken, sources, settings, tmp_path):
+    train(sources, [], tmp_path, replace(settings, seed=20, epochs=1), taxonomy="pannuke")
+    other = pd.read_csv(tmp_path / "history.csv")
+    assert other["train_loss"].iloc[0] != rows(unbroken)["train_loss"].iloc[0]
+    assert not [column for column in other if column.startswith("val_")]
+
+
+def test_a_finished_run_can_be_made_longer(unbroken, sources, settings, tmp_path):
+    train(sources, sources[1:], tmp_path, replace(settings, epochs=1), taxonomy="pannuke")
+    train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke")
+    assert same(weights(tmp_path)["model"], weights(unbroken)["model"])
+
+
+def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path):
+    settings = replace(settings, accumulation=2, epochs=1, samples_per_epoch=8)
+    train(sources, [], tmp_path, settings, taxonomy="pannuke")
+    assert len(rows(tmp_path)) == 1
+
+
+def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, monkeypatch):
+    terms = loop.cellvit_losses
+    monkeypatch.setattr(
+        loop,
+        "cellvit_losses",
+        lambda *a, **k: {n: v * float("nan") if n == "hv_mse" else v for n, v in terms(*a, **k).items()},
+    )
+    with pytest.raises(UserError, match=r"loss \(loss, hv_mse.*epoch 1, step 1.*\.zarr\[\d+\], ") as told:
+        train(sources, [], tmp_path, settings, taxonomy="pannuke")
+    assert str(told.value).count(".zarr[") == settings.batch_size
+
+
+def test_encoder_stands_still_only_where_its_weights_were_loaded(settings):
+    network = build.build_model("cellvit-tiny", 6, 2)
+    frozen = replace(settings, encoder_weights="hipt.pth", freeze_epochs=25)
+
+    def still():
+        return {name.split(".")[0] for name, p in network.named_parameters() if not p.requires_grad}
+
+    build.set_trainable(network, frozen, 24)
+    assert still() == {"encoder"}
+    assert all(p.requires_grad for name, p in network.named_parameters() if name.startswith("encoder.head."))
+    build.set_trainable(network, frozen, 25)
+    assert not still()
+    build.set_trainable(network, settings, 0)
+    assert not still()
+
+
+def test_frozen_weights_do_not_decay(settings):
+    network = build.build_model("cellvit-tiny", 6, 2)
+    frozen = replace(settings, encoder_weights="hipt.pth", weight_decay=0.5)
+    build.set_trainable(network, frozen, 0)
+    optimizer = build.optimizer(network, frozen, torch.device("cpu"))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    outputs = network(torch.randn(2, 3, 32, 32))
+    sum(value.square().mean() for value in outputs.values()).backward()
+    optimizer.step()
+    moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+    assert "encoder.pos_embed" not in moved and "decoder0.0.block.0.weight" in moved
+
+
+def test_unknown_loss_term_is_refused(settings):
+    with pytest.raises(UserError, match="there is no term np_dce"):
+        build.loss_weights(replace(settings, loss_weights={"np_dce": 1.0}))
+    assert build.loss_weights(settings)["hv_msge"] == 8
+
+
+def test_sources_without_labels_or_patches(sources, settings, tmp_path):
+    train([Source(sources[0].patches)], [], tmp_path, replace(settings, epochs=1), taxonomy="pannuke")
+    assert np.isfinite(rows(tmp_path)["train_loss"]).all()
+    with pytest.raises(UserError, match="no source"):
+        train([], [], tmp_path, settings, taxonomy="pannuke")
+
+
+def test_command_reads_a_file_and_tells_mistakes(sources, settings, tmp_path, capsys):
+    entry = {"patches": str(sources[0].patches), "labels": str(sources[0].labels)}
+    content = {"sources": [entry], "out_dir": str(tmp_path / "out"), "settings": settings.to_dict()}
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(content))
+    assert read_run(run)["settings"] == settings
+    run.write_text(json.dumps({**content, "setings": {}}))
+    assert main([str(run)]) == 1
+    assert "unknown setings" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.json")]) == 1
