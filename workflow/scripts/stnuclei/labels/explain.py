@@ -11,7 +11,7 @@ import pandas as pd
 from stnuclei.labels.chance import permutation_scores, words
 
 if TYPE_CHECKING:
-    from stnuclei.labels.evidence_model import Lineages
+    from stnuclei.labels.lineage import Lineages
     from stnuclei.labels.malignancy import Malignancy
 
 _N_GENES = 10
@@ -45,15 +45,14 @@ def explain_clusters(
     Table: cluster, n_cells, top_genes, score_<Category> (of the cluster's mean expression), marker_set, cancer_ratio
     (share of its cells called neoplastic), share (of cells with the cluster's own decision), decision, why.
     """
-    names = np.unique(clusters[clusters >= 0])
-    if not len(names):
+    if not (clusters >= 0).any():
         return pd.DataFrame(
             columns=["cluster", "n_cells", "top_genes", "marker_set", "cancer_ratio", "decision", "why"]
         )
     deviations = lineages.cluster_means - lineages.reference
     scores = permutation_scores(deviations, evidence.to_numpy())
     rows = []
-    for place, name in enumerate(names):
+    for place, name in enumerate(lineages.clusters):
         own = label[clusters == name]
         found, counts = np.unique(own.astype(str), return_counts=True)
         decision, share = str(found[counts.argmax()]), counts.max() / counts.sum()

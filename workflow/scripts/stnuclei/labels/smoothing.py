@@ -1,8 +1,9 @@
-"""Expression averaged over similar cells, a few genes at a time."""
+"""Expression averaged over similar cells, a part at a time: memory stays bounded however large slide and panel are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import anndata
 import numpy as np
@@ -12,33 +13,79 @@ from stnuclei.labels.clustering import principal_components
 from stnuclei.labels.expression import log_normalised
 from stnuclei.labels.neighbours import nearest_neighbours
 
-GENES_AT_ONCE = 64
+_GENES_AT_ONCE = 64
+_CELLS_AT_ONCE = 5_000
 
 
-def neighbour_mean(
-    adata: anndata.AnnData, *, n_neighbors: int = 15, n_pcs: int = 50, seed: int = 0, threads: int = 1
-) -> sparse.csr_matrix:
-    """Matrix that averages over each cell and its nearest neighbours by expression.
+@dataclass(frozen=True)
+class SimilarCells:
+    """Cells with the neighbours they are averaged over.
 
     Parameters
     ----------
-    adata
-        Cells x genes, raw counts, no cell without counts.
-    n_neighbors
-        Cells averaged over, the cell itself included.
-    n_pcs, seed, threads
-        Of the principal components and the search.
-
-    Returns
-    -------
-    (n, n) float32 CSR, rows sum to 1.
+    shares
+        From `root_shares`.
+    mean
+        (n, n) float32 CSR, rows sum to 1, that averages over each cell and its neighbours; None leaves cells alone.
+    steps
+        How many times the average is taken.
     """
-    points = principal_components(log_normalised(adata), n_pcs, seed)
-    near = nearest_neighbours(points, n_neighbors, seed=seed, threads=threads).indices
-    n, k = near.shape
-    return sparse.csr_matrix(
-        (np.full(n * k, 1 / k, np.float32), near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)
-    )
+
+    shares: sparse.csc_matrix
+    mean: sparse.csr_matrix | None
+    steps: int
+
+    @classmethod
+    def of(
+        cls,
+        adata: anndata.AnnData,
+        *,
+        n_neighbors: int = 15,
+        steps: int = 2,
+        n_pcs: int = 50,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> SimilarCells:
+        """Find the neighbours by expression, each cell its own first.
+
+        Parameters
+        ----------
+        adata
+            Cells x genes, raw counts, no cell without counts.
+        n_neighbors
+            Cells averaged over, the cell itself included.
+        steps
+            How many times; 0 leaves cells alone.
+        n_pcs, seed, threads
+            Of the principal components and the search.
+        """
+        if steps == 0 or adata.n_obs < 3:
+            return cls(root_shares(adata), None, 0)
+        points = principal_components(log_normalised(adata), n_pcs, seed)
+        near = nearest_neighbours(points, n_neighbors, seed=seed, threads=threads).indices
+        n, k = near.shape
+        parts = (np.full(n * k, 1 / k, np.float32), near.ravel(), np.arange(0, n * k + 1, k))
+        return cls(root_shares(adata), sparse.csr_matrix(parts, shape=(n, n)), steps)
+
+    def by_genes(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All cells, a block of genes at a time: places of the genes, float32 (cells, genes of the block)."""
+        for start in range(0, self.shares.shape[1], _GENES_AT_ONCE):
+            genes = np.arange(start, min(start + _GENES_AT_ONCE, self.shares.shape[1]))
+            values = self.shares[:, genes].toarray()
+            for _ in range(self.steps):
+                values = self.mean @ values
+            yield genes, values
+
+    def by_cells(self, cells: np.ndarray, genes: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some genes, a block of some cells at a time: slice of `cells`, float32 (cells of the block, genes)."""
+        chosen = self.shares[:, genes].tocsr()
+        for start in range(0, len(cells), _CELLS_AT_ONCE):
+            part = slice(start, min(start + _CELLS_AT_ONCE, len(cells)))
+            weights = None
+            for _ in range(self.steps):
+                weights = self.mean[cells[part]] if weights is None else weights @ self.mean
+            values = chosen[cells[part]] if weights is None else weights @ chosen
+            yield part, values.toarray()
 
 
 def root_shares(adata: anndata.AnnData) -> sparse.csc_matrix:
@@ -52,38 +99,22 @@ def root_shares(adata: anndata.AnnData) -> sparse.csc_matrix:
     return counts.tocsc()
 
 
-def smoothed_blocks(
-    shares: sparse.csc_matrix,
-    mean: sparse.csr_matrix | None,
-    steps: int,
-    genes: np.ndarray,
-    rows: np.ndarray | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Smoothed expression, a block of genes at a time: memory stays at two dense blocks however large the panel.
+def group_means(shares: sparse.spmatrix, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean of each group's rows.
 
     Parameters
     ----------
     shares
-        From `root_shares`.
-    mean
-        From `neighbour_mean`; None leaves cells as they are.
-    steps
-        How many times the mean is taken.
-    genes
-        Columns wanted, int.
-    rows
-        Cells wanted, int; None for all.
+        (cells, genes) sparse.
+    groups
+        (cells,) int; cells of group -1 are left out.
 
-    Yields
-    ------
-    Columns of the block, and float32 (cells, genes of the block).
+    Returns
+    -------
+    Group numbers (groups,), their sizes (groups,), means (groups, genes) float64.
     """
-    for start in range(0, len(genes), GENES_AT_ONCE):
-        block = genes[start : start + GENES_AT_ONCE]
-        values = shares[:, block].toarray()
-        for step in range(steps if mean is not None else 0):
-            last = step == steps - 1 and rows is not None
-            values = (mean[rows] if last else mean) @ values
-        if rows is not None and len(values) != len(rows):
-            values = values[rows]
-        yield block, values
+    inside = np.flatnonzero(groups >= 0)
+    names, row, sizes = np.unique(groups[inside], return_inverse=True, return_counts=True)
+    weights = (1 / sizes[row]).astype(np.float64)
+    average = sparse.csr_matrix((weights, (row, inside)), shape=(len(names), shares.shape[0]))
+    return names, sizes, np.asarray((average @ shares).todense(), dtype=np.float64)
