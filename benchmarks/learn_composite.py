@@ -2,10 +2,10 @@
 
     python benchmarks/learn_composite.py --write        # about 8 minutes on 2 cores
 
-The composite sample of ../shared: 12 tiles of real H&E (CoNSeP, colon) with real nuclei, and counts drawn for them from
-real Xenium cells of their class. Labels come from the counts (method `stnuclei`); 9 tiles are trained on, 3 are looked at:
-nuclei are scored against the drawn outlines, classes against the truth. Epithelial and Neoplastic are one class here, for
-the sample draws them without regard to the picture (see its README).
+The composite sample of ../shared: 12 tiles of real H&E (CoNSeP, colon) with real nuclei, and counts drawn for them
+from real Xenium cells of their class. Labels come from the counts (method `stnuclei`). Nine tiles are trained on,
+three looked at: nuclei are scored against the drawn outlines, classes against the truth. Epithelial and Neoplastic
+are one class here, for the sample draws them without regard to the picture (see its README).
 """
 
 from __future__ import annotations

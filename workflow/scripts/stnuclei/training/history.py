@@ -22,6 +22,21 @@ _PANELS = {
     "Validation: nuclei": ("val_bpq", "val_detection_f1", "val_dice"),
     "Validation: classes (F1)": ("val_macro_f1", "val_f1_*"),
 }
+_WORDS = {
+    "train_loss": "training",
+    "val_loss": "validation",
+    "train_np_focaltversky": "focal Tversky",
+    "train_np_dice": "Dice",
+    "train_hv_mse": "mean squared error",
+    "train_hv_msge": "the same of gradients",
+    "train_nt_bce": "cross-entropy",
+    "train_nt_dice": "Dice",
+    "train_nt_mcfocaltversky": "focal Tversky",
+    "val_bpq": "bPQ",
+    "val_detection_f1": "detection F1",
+    "val_dice": "Dice",
+    "val_macro_f1": "macro F1",
+}
 
 
 def write_csv(folder: Path, rows: list[Row]) -> None:
@@ -73,13 +88,11 @@ def _panel(axis: Any, table: pd.DataFrame, columns: tuple[str, ...], colors: dic
     names = [c for pattern in columns for c in table if c == pattern or (pattern[-1] == "*" and c[:7] == pattern[:7])]
     for name in names:
         values = table[["epoch", name]].dropna()
-        label = name.removeprefix("train_").removeprefix("val_").replace("_", " ")
+        label = _WORDS.get(name) or name.split("_", 1)[1].removeprefix("f1_").replace("_", " ")
         thick = 2.2 if name in ("val_macro_f1", "val_bpq", "train_loss") else 1.4
         color = colors.get(name) or ("0.2" if name == "val_macro_f1" else None)
         marker = "o" if len(values) < 30 else None
         axis.plot(values["epoch"], values[name], label=label, color=color, linewidth=thick, marker=marker, markersize=3)
-    if axis.get_title("left").startswith("Loss"):
-        axis.set_yscale("log")
     if names:
         axis.legend(fontsize=8, frameon=False)
 
