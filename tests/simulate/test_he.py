@@ -6,6 +6,8 @@ import pytest
 import tifffile
 from skimage.draw import polygon
 
+from stnuclei.simulate import simulate_sample
+
 PIXEL = 0.2125
 
 
@@ -75,6 +77,14 @@ def test_any_other_alignment_is_worse(slide):
 
     straight = contrast(0, 0)
     assert all(straight > 1.2 * contrast(dx, dy) for dx, dy in ((25, 0), (-25, 0), (0, 25), (0, -25)))
+
+
+def test_wanted_misalignment_is_in_the_file_alone(tmp_path):
+    for name, shift in (("a", (0.0, 0.0)), ("b", (4.25, -2.125))):
+        simulate_sample(tmp_path / name / "s", "Kidney", 1, size_um=(120.0, 120.0), misalignment_um=shift)
+    right, wrong = matrix_of(tmp_path / "a" / "s"), matrix_of(tmp_path / "b" / "s")
+    assert np.allclose(wrong - right, [[0, 0, 20], [0, 0, -10], [0, 0, 0]], atol=1e-9)
+    assert np.array_equal(he(tmp_path / "a" / "s"), he(tmp_path / "b" / "s"))
 
 
 def test_dapi_shines_in_the_same_nuclei(slide):

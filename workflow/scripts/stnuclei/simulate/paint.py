@@ -1,39 +1,15 @@
-"""Paint a tissue's stain concentrations: stroma, glands, vessels, then nuclei."""
+"""Paint a tissue's stain concentrations: stroma, tumour, glands, vessels, then nuclei."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from stnuclei.simulate.architecture import GRID_UM
+from stnuclei.simulate.canvas import Canvas
 from stnuclei.simulate.fields import enlarge, fractal, noise, smoothstep
-from stnuclei.simulate.nuclei import STYLES, Nucleus
+from stnuclei.simulate.paint_nuclei import paint_nuclei
 from stnuclei.simulate.tissue import Tissue
-
-
-@dataclass
-class _Canvas:
-    """Concentrations in the making; all fields float32 (H, W) but `um_per_px`."""
-
-    um_per_px: float
-    blue: np.ndarray
-    pink: np.ndarray
-    red: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.blue.shape
-
-    def px(self, um: float) -> float:
-        return um / self.um_per_px
-
-    def lay(self, mask: np.ndarray, blue: float | np.ndarray, pink: float | np.ndarray) -> None:
-        """Replace what lies under a soft mask (H, W) in 0..1."""
-        self.blue += mask * (blue - self.blue)
-        self.pink += mask * (pink - self.pink)
-        self.red *= 1 - mask
 
 
 def paint_tissue(tissue: Tissue, um_per_px: float, seed: int) -> np.ndarray:
@@ -55,7 +31,7 @@ def paint_tissue(tissue: Tissue, um_per_px: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, 12])
     shape = (round(tissue.size_um[1] / um_per_px), round(tissue.size_um[0] / um_per_px))
     zero = [np.zeros(shape, np.float32) for _ in range(3)]
-    canvas = _Canvas(um_per_px, *zero)
+    canvas = Canvas(um_per_px, *zero)
     edge = {name: enlarge(field, shape) for name, field in tissue.plan.maps.items()}
     ragged = 0.45 * noise(shape, canvas.px(2.6), rng) + 0.12 * noise(shape, canvas.px(0.8), rng)
     _paint_stroma(canvas, tissue, edge, rng)
@@ -66,11 +42,11 @@ def paint_tissue(tissue: Tissue, um_per_px: float, seed: int) -> np.ndarray:
     for name in ("hole", "tissue"):
         inside = smoothstep(edge[name] + ragged, -0.6, 0.9)
         canvas.lay(inside if name == "hole" else 1 - inside, 0.0, 0.0)
-    _paint_nuclei(canvas, tissue.nuclei, rng)
+    paint_nuclei(canvas, tissue.nuclei, rng)
     return np.stack([canvas.blue, canvas.pink, canvas.red], axis=-1)
 
 
-def _paint_stroma(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def _paint_stroma(canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Collagen: a loose ground with bundles of fibres and clefts between them; muscle is dense and even."""
     shape = canvas.shape
     dense = smoothstep(fractal(shape, (canvas.px(90), canvas.px(30)), rng), -1.2, 1.4)
@@ -89,7 +65,7 @@ def _paint_stroma(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], 
     canvas.lay(0.75 * smoothstep(edge["follicle"], -6, 3), haze, 0.9 * haze)
 
 
-def _fibres(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _fibres(canvas: Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Streamlines of the fibre field, drawn as bright bundles and dark clefts; two float32 fields in 0..~1.5."""
     count = round(tissue.size_um[0] * tissue.size_um[1] * 0.05)
     lines = _streamlines(tissue, count, 22, 2.0, rng)
@@ -127,18 +103,18 @@ def _streamlines(tissue: Tissue, count: int, steps: int, step_um: float, rng: np
     return lines
 
 
-def _paint_fat(canvas: _Canvas, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def _paint_fat(canvas: Canvas, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     canvas.lay(smoothstep(edge["fat"], 0.1, 0.9), 0.0, 0.02)
 
 
-def _cytoplasm(canvas: _Canvas, tint: tuple[float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _cytoplasm(canvas: Canvas, tint: tuple[float, float], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     grain = np.exp(0.12 * noise(canvas.shape, canvas.px(0.9), rng) + 0.16 * noise(canvas.shape, canvas.px(4), rng))
     patch = np.exp(0.11 * noise(canvas.shape, canvas.px(45), rng))
     return tint[0] * grain * patch, tint[1] * grain / patch
 
 
 def _paint_nests(
-    canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], ragged: np.ndarray, rng: np.random.Generator
+    canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], ragged: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Tumour cytoplasm with faint cell borders, retraction from the stroma, lumina with debris."""
     blue, pink = _cytoplasm(canvas, tissue.organ.tumour_cytoplasm, rng)
@@ -155,7 +131,7 @@ def _paint_nests(
     canvas.pink += 0.22 * rim
 
 
-def _cell_borders(canvas: _Canvas, tissue: Tissue, styles: set[str]) -> np.ndarray:
+def _cell_borders(canvas: Canvas, tissue: Tissue, styles: set[str]) -> np.ndarray:
     """1 on the borders of the Voronoi cells of some nuclei, 0 away from them; float32 (H, W)."""
     seeds = np.ones(tissue.plan.shape, np.uint8)
     for nucleus in tissue.nuclei:
@@ -171,7 +147,7 @@ def _cell_borders(canvas: _Canvas, tissue: Tissue, styles: set[str]) -> np.ndarr
 
 
 def _paint_glands(
-    canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], ragged: np.ndarray, rng: np.random.Generator
+    canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], ragged: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Epithelium with basal membrane, brush border, goblet vacuoles and a lumen."""
     organ = tissue.organ
@@ -188,7 +164,7 @@ def _paint_glands(
     canvas.pink += 0.20 * np.exp(-(((edge["gland_lumen"] + 0.6) / 0.6) ** 2))
 
 
-def _goblets(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> np.ndarray:
+def _goblets(canvas: Canvas, tissue: Tissue, rng: np.random.Generator) -> np.ndarray:
     """Vacuoles between nucleus and lumen; float32 (H, W) in 0..1."""
     layer = np.zeros(canvas.shape, np.uint8)
     for gland in tissue.plan.glands:
@@ -208,7 +184,7 @@ def _goblets(canvas: _Canvas, tissue: Tissue, rng: np.random.Generator) -> np.nd
     return cv2.GaussianBlur(layer, None, max(0.5, canvas.px(0.3))).astype(np.float32) / 255
 
 
-def _paint_vessels(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def _paint_vessels(canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """A pink wall, and red cells heaped in part of the lumen."""
     canvas.lay(smoothstep(edge["vessel"], -0.5, 0.5), 0.08, 0.42 + 0.06 * noise(canvas.shape, canvas.px(1), rng))
     canvas.lay(smoothstep(edge["vessel_lumen"], -0.3, 0.5), 0.0, 0.03)
@@ -227,75 +203,3 @@ def _paint_vessels(canvas: _Canvas, tissue: Tissue, edge: dict[str, np.ndarray],
                 float(rng.uniform(0, 180)), 0, 360, int(rng.integers(120, 256)), -1, cv2.LINE_AA, 3,
             )  # fmt: skip
     canvas.red += 1.05 * cv2.GaussianBlur(layer, None, max(0.5, canvas.px(0.25))).astype(np.float32) / 255
-
-
-def _paint_nuclei(canvas: _Canvas, nuclei: list[Nucleus], rng: np.random.Generator) -> None:
-    """Every nucleus with halo, membrane, chromatin and nucleoli, in its own window."""
-    tiles = {grain: noise((512, 512), canvas.px(grain), rng) for grain in sorted({s.grain for s in STYLES.values()})}
-    for nucleus in nuclei:
-        look = STYLES[nucleus.style]
-        reach = canvas.px(nucleus.length * 1.25 + abs(nucleus.bend) * nucleus.length**2 + 3.0)
-        x, y = nucleus.x / canvas.um_per_px, nucleus.y / canvas.um_per_px
-        low = max(0, int(y - reach)), max(0, int(x - reach))
-        high = min(canvas.shape[0], int(y + reach) + 2), min(canvas.shape[1], int(x + reach) + 2)
-        if high[0] <= low[0] or high[1] <= low[1]:
-            continue
-        box = np.s_[low[0] : high[0], low[1] : high[1]]
-        yy, xx = np.mgrid[box].astype(np.float32)
-        relative, inside = nucleus.depth((xx + 0.5) * canvas.um_per_px, (yy + 0.5) * canvas.um_per_px)
-        soft = 0.26 * np.exp(0.45 * abs(rng.standard_normal()))
-        alpha = (1 / (1 + np.exp(np.clip(-inside / (0.5 * soft), -30, 30)))).astype(np.float32)
-        if rng.uniform() < look.halo:
-            side = 0.5 + 0.5 * np.cos(np.arctan2(yy - y, xx - x) - rng.uniform(0, 2 * np.pi))
-            ring = (
-                side
-                * rng.uniform(0.3, 0.9)
-                * np.exp(-((np.maximum(-inside - 0.2, 0) / rng.uniform(0.6, 1.3)) ** 2))
-                * (1 - alpha)
-            )
-            canvas.pink[box] *= 1 - ring
-            canvas.blue[box] *= 1 - ring
-        elif nucleus.style == "plasma":
-            _plasma_cytoplasm(canvas, box, nucleus, xx, yy, rng)
-        offset = rng.integers(0, 512 - min(512, max(high[0] - low[0], high[1] - low[1])) + 1, 2)
-        grain = tiles[look.grain][offset[0] :, offset[1] :][: high[0] - low[0], : high[1] - low[1]]
-        chromatin = nucleus.density * (1 + look.chromatin * np.clip(grain, -1.3, 1.6) * 0.6)
-        chromatin += look.rim * nucleus.density**0.5 * np.exp(-(((np.maximum(inside, 0) - 0.35) / 0.40) ** 2))
-        tint = rng.uniform(0.02, 0.22) * nucleus.density**0.5
-        spots = _nucleoli(nucleus, look.nucleoli, look.nucleolus, xx, yy, canvas.um_per_px, rng)
-        blue = np.maximum(chromatin + 0.9 * spots, 0.15)
-        canvas.blue[box] += alpha * (blue - canvas.blue[box])
-        canvas.pink[box] += alpha * (0.35 * canvas.pink[box] + tint + 0.25 * spots - canvas.pink[box])
-        canvas.red[box] *= 1 - alpha
-
-
-def _plasma_cytoplasm(
-    canvas: _Canvas, box: tuple, nucleus: Nucleus, xx: np.ndarray, yy: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Plasma cells: the nucleus at one side of a purple body."""
-    theta, shift = rng.uniform(0, 2 * np.pi), 2.2
-    x, y = nucleus.x + shift * np.cos(theta), nucleus.y + shift * np.sin(theta)
-    r = np.hypot((xx + 0.5) * canvas.um_per_px - x, (yy + 0.5) * canvas.um_per_px - y)
-    body = smoothstep(-r, -5.4, -3.6)
-    canvas.blue[box] += 0.8 * body * (0.42 - canvas.blue[box])
-    canvas.pink[box] += 0.8 * body * (0.38 - canvas.pink[box])
-
-
-def _nucleoli(
-    nucleus: Nucleus,
-    mean: float,
-    radius: float,
-    xx: np.ndarray,
-    yy: np.ndarray,
-    um_per_px: float,
-    rng: np.random.Generator,
-) -> np.ndarray | float:
-    """Sum of soft discs, (h, w) in 0..1."""
-    total: np.ndarray | float = 0.0
-    for _ in range(min(3, rng.poisson(mean))):
-        theta, r = rng.uniform(0, 2 * np.pi), 0.5 * nucleus.width * np.sqrt(rng.uniform())
-        x, y = nucleus.x + r * np.cos(theta), nucleus.y + r * np.sin(theta)
-        size = radius * rng.uniform(0.7, 1.15)
-        distance = np.hypot((xx + 0.5) * um_per_px - x, (yy + 0.5) * um_per_px - y)
-        total = total + np.exp(-((distance / size) ** 4))
-    return np.minimum(total, 1.0)

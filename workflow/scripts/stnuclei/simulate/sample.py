@@ -40,6 +40,7 @@ def simulate_sample(
     layout: str = "xoa3",
     size_um: tuple[float, float] = (640.0, 740.0),
     he_um_per_px: float = 0.2738,
+    misalignment_um: tuple[float, float] = (0.0, 0.0),
     annotated: bool = False,
     truth: str | Path | None = None,
 ) -> dict[str, float]:
@@ -56,19 +57,18 @@ def simulate_sample(
     layout
         ``xoa1`` (integer ids, 13 vertices a polygon, one nucleus a cell) or ``xoa3`` (string ids, label ids, cells
         with two nuclei or none).
-    size_um
-        Width and height of the morphology image.
-    he_um_per_px
-        Pixel size of the H&E scan.
+    size_um, he_um_per_px
+        Width and height of the morphology image; pixel size of the H&E scan.
+    misalignment_um
+        By how much (x, y) in the morphology frame the alignment file is wrong, for trying the alignment check on it.
     annotated
-        Also write ``annotation.csv`` (``cell_id, label`` with fine cell types) and ``annotation_classes.tsv``
-        (``label, class``) into the bundle, as a pathologist's annotation would come.
+        Also write ``annotation.csv`` (``cell_id, label``: fine types) and ``annotation_classes.tsv`` (``label, class``).
     truth
         Folder for the truth: ``<out>/../truth/<name>`` when None. The workflow never reads it.
 
     Returns
     -------
-    ``cells, nuclei, genes, transcripts, transcripts_per_cell, transcripts_per_100um`` and ``he_rows, he_columns``.
+    Numbers of cells, nuclei, genes and transcripts, and the like.
 
     Raises
     ------
@@ -88,6 +88,7 @@ def simulate_sample(
         _write_dapi(folder, out.name, model, cells.nucleus_mask.shape, form, rng)
         matrix, shape = he_matrix(size_um, he_um_per_px, 90 + rng.uniform(-2.5, 2.5), 25.0)
         _write_he(folder, out.name, model, matrix, shape, he_um_per_px, seed)
+        _write_alignment(folder, out.name, matrix, misalignment_um)
         if annotated:
             _write_annotation(folder, model, cells, ids, rng)
         with write_aside(truth, directory=True) as aside:
@@ -139,7 +140,12 @@ def _write_he(
     rng = np.random.default_rng([seed, 14])
     image = expose(to_he(paint_tissue(model, um_per_px, seed), matrix, um_per_px, shape), draw_stain(rng), rng)
     write_ome(folder / f"{name}_he_image.ome.tif", image, um_per_px, f"{name} H&E", jpeg=90)
-    lines = [",".join(repr(float(value)) for value in row) for row in matrix]
+
+
+def _write_alignment(folder: Path, name: str, matrix: np.ndarray, misalignment_um: tuple[float, float]) -> None:
+    stated = matrix.copy()
+    stated[:2, 2] += np.array(misalignment_um) / PIXEL_UM
+    lines = [",".join(repr(float(value)) for value in row) for row in stated]
     (folder / f"{name}_he_imagealignment.csv").write_text("\n".join(lines) + "\n")
 
 
