@@ -44,7 +44,7 @@ def simulate_sample(
     annotated: bool = False,
     truth: str | Path | None = None,
 ) -> dict[str, float]:
-    """Write one simulated Xenium bundle with its H&E scan.
+    """Write one simulated Xenium bundle with its H&E scan; gives its numbers of cells, nuclei, genes and transcripts.
 
     Parameters
     ----------
@@ -55,20 +55,15 @@ def simulate_sample(
     seed
         Equal seeds give equal files.
     layout
-        ``xoa1`` (integer ids, 13 vertices a polygon, one nucleus a cell) or ``xoa3`` (string ids, label ids, cells
-        with two nuclei or none).
+        ``xoa1`` (integer ids, one nucleus a cell) or ``xoa3`` (string ids, cells with two nuclei or none).
     size_um, he_um_per_px
         Width and height of the morphology image; pixel size of the H&E scan.
     misalignment_um
         By how much (x, y) in the morphology frame the alignment file is wrong, for trying the alignment check on it.
     annotated
-        Also write ``annotation.csv`` (``cell_id, label``: fine types) and ``annotation_classes.tsv`` (``label, class``).
+        Also write ``annotation.csv`` (cell_id, label: fine types) and ``annotation_classes.tsv`` (label, class).
     truth
         Folder for the truth: ``<out>/../truth/<name>`` when None. The workflow never reads it.
-
-    Returns
-    -------
-    Numbers of cells, nuclei, genes and transcripts, and the like.
 
     Raises
     ------
