@@ -1,0 +1,312 @@
+"""A slide cut into patches, block by block: nuclei painted, pixels read once, what was dropped counted with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from stnuclei.errors import UserError
+from stnuclei.patches.ahead import ahead
+from stnuclei.patches.grid import Grid, TissueShares
+from stnuclei.patches.number import number_patch
+from stnuclei.patches.raster import Outlines
+from stnuclei.patches.resample import pixel_ratio, read_region
+from stnuclei.patches.tally import Fate, Tally
+from stnuclei.patches.write import PatchBlock, write_patches
+from stnuclei.progress import Progress
+
+T = TypeVar("T")
+
+#: Finer than the slide by more than this, the pixels would be invented.
+_MOST_ENLARGED = 4.0
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """All that cutting a block needs.
+
+    Parameters
+    ----------
+    slide
+        (Y, X, 3) uint8, read by slices.
+    outlines
+        Nuclei in patch_px.
+    cell_of
+        int32 (K,): row of the table for each nucleus, -1 none.
+    grid
+        The patches.
+    ratio
+        he_px a patch_px is wide.
+    verdict
+        Tells what the tissue map says of patches: (n, 2) corners -> (n,) `Fate` codes, 0 kept.
+    min_nuclei
+        A patch of fewer is dropped.
+    drop_cut
+        Leave nuclei cut by a patch's edge out.
+    """
+
+    slide: Any
+    outlines: Outlines
+    cell_of: np.ndarray
+    grid: Grid
+    ratio: float
+    verdict: Callable[[np.ndarray], np.ndarray]
+    min_nuclei: int
+    drop_cut: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What became of a block: its patches (None where all were dropped), the fates of patches and nuclei."""
+
+    block: PatchBlock | None
+    patches: np.ndarray
+    nuclei: np.ndarray
+    nuclei_fate: np.ndarray
+
+
+def cut_patches(
+    sample: Any,
+    out: str | Path,
+    *,
+    tissue_map: Any = None,
+    correction: np.ndarray | None = None,
+    um_per_px: float = 0.25,
+    size: int = 256,
+    stride: int = 256,
+    min_tissue: float = 0.05,
+    min_nuclei: int = 1,
+    border: str = "keep",
+    exclude_blurred: bool = True,
+    exclude_pen: bool = True,
+    max_spoiled: float = 0.5,
+    compress_image: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Cut a sample's slide into patches with the ids of their nuclei and write the patch store.
+
+    Parameters
+    ----------
+    sample
+        From `stnuclei.io.open_sample`: ``name``, ``he``, ``um_per_px``, ``nuclei`` (he_px), ``table``, ``tissue``.
+    out
+        The store's folder.
+    tissue_map
+        From `stnuclei.quality.find_tissue`; none: the whole slide counts as tissue.
+    correction
+        (3, 3) he_px -> he_px that moves the nuclei (`stnuclei.quality.load_correction`).
+    um_per_px
+        Pixel size of the patches. A slide within 0.5 % of it is taken as it is, and its own size is written down.
+    size, stride
+        Side of a patch and distance of neighbours, px.
+    min_tissue
+        Share of a patch that must be usable tissue.
+    min_nuclei
+        Patches of fewer nuclei are dropped.
+    border
+        ``keep`` or ``drop`` nuclei cut by a patch's edge.
+    exclude_blurred, exclude_pen, max_spoiled
+        Whether blurred tissue and pen marks are unusable, and the share of a patch's tissue they may make up.
+    compress_image
+        Compress pixels (zstd) as well as ids.
+    seed
+        Written down with the settings; nothing here is random.
+    threads
+        Blocks worked on at once. The store does not depend on it.
+
+    Returns
+    -------
+    The counts in the store's attributes: patches, grid, dropped (by reason), nuclei (rows), nuclei_in, nuclei_placed,
+    nuclei_lost (by reason), bytes, bytes_per_patch, seconds.
+
+    Raises
+    ------
+    UserError
+        If a setting cannot be used, the pixel sizes do not go together, or no patch is left.
+    """
+    settings = {
+        "um_per_px": um_per_px,
+        "size": size,
+        "stride": stride,
+        "min_tissue": min_tissue,
+        "min_nuclei": min_nuclei,
+        "border": border,
+        "exclude_blurred": exclude_blurred,
+        "exclude_pen": exclude_pen,
+        "max_spoiled": max_spoiled,
+        "tissue_map": tissue_map is not None,
+        "correction": None if correction is None else np.asarray(correction, float).tolist(),
+        "seed": seed,
+    }
+    _check(sample, settings)
+    cutting = _prepare(sample, tissue_map, correction, settings)
+    tally = Tally(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
+    attrs = _attributes(sample, cutting, settings)
+    written = write_patches(
+        out,
+        _blocks(cutting, tally, f"cutting {sample.name}", threads),
+        attrs,
+        size=size,
+        compress_image=compress_image,
+        extra=lambda: {"counts": tally.finished(sample.name)},
+    )
+    print(tally.sentence(sample.name, written["counts"]), flush=True)
+    return written["counts"]
+
+
+def _check(sample: Any, settings: dict[str, Any]) -> None:
+    if settings["border"] not in ("keep", "drop"):
+        raise UserError(f"patches.border: {settings['border']!r} is neither keep nor drop")
+    for name in ("min_tissue", "max_spoiled"):
+        if not 0 <= settings[name] <= 1:
+            raise UserError(f"patches.{name} must lie between 0 and 1, not {settings[name]}")
+    slide, wanted = float(sample.um_per_px), float(settings["um_per_px"])
+    if not (math.isfinite(slide) and slide > 0 and wanted > 0):
+        raise UserError(f"sample {sample.name}: um/px of the slide ({slide}) and of patches ({wanted}) must be above 0")
+    if slide / wanted > _MOST_ENLARGED:
+        raise UserError(
+            f"sample {sample.name}: its slide has {slide:g} um/px, patches of {wanted:g} um/px would be enlarged "
+            f"{slide / wanted:.1f} times; raise patches.um_per_px or give the full-resolution slide"
+        )
+
+
+def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settings: dict[str, Any]) -> Cutting:
+    """Outlines in the patches' frame, the grid, and the judge of tissue."""
+    ratio = pixel_ratio(float(sample.um_per_px), settings["um_per_px"])
+    matrix = np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
+    height, width = (max(1, math.floor(length / ratio + 1e-6)) for length in sample.he.shape[:2])
+    grid = Grid(width, height, settings["size"], settings["stride"])
+    return Cutting(
+        slide=sample.he,
+        outlines=Outlines.of(sample.nuclei.geometry.to_numpy(), matrix),
+        cell_of=_cells(sample),
+        grid=grid,
+        ratio=ratio,
+        verdict=_judge(tissue_map, grid.size, ratio, settings),
+        min_nuclei=settings["min_nuclei"],
+        drop_cut=settings["border"] == "drop",
+    )
+
+
+def _cells(sample: Any) -> np.ndarray:
+    """Row of the table for each nucleus, int32; -1 where it has no cell."""
+    names = sample.table.obs_names
+    if not names.is_unique:
+        raise UserError(f"sample {sample.name}: cell ids occur twice in its table; read the sample again")
+    return names.get_indexer(sample.nuclei["cell_id"]).astype(np.int32)
+
+
+def _judge(tissue_map: Any, size: int, ratio: float, settings: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from corners (n, 2) to `Fate` codes by tissue."""
+    if tissue_map is None:
+        return lambda corners: np.zeros(len(corners), np.uint8)
+    shares = TissueShares(tissue_map)
+
+    def verdict(corners: np.ndarray) -> np.ndarray:
+        sharp, blurred, pen = shares.of(corners, size, ratio).T
+        tissue = sharp + blurred + pen
+        usable = sharp + (0 if settings["exclude_blurred"] else blurred) + (0 if settings["exclude_pen"] else pen)
+        codes = np.zeros(len(corners), np.uint8)
+        codes[usable < settings["min_tissue"] - 1e-9] = Fate.TISSUE
+        most = settings["max_spoiled"] * tissue + 1e-9
+        if settings["exclude_blurred"]:
+            codes[blurred > most] = Fate.BLURRED
+        if settings["exclude_pen"]:
+            codes[pen > most] = Fate.PEN
+        codes[tissue < settings["min_tissue"] - 1e-9] = Fate.TISSUE
+        return codes
+
+    return verdict
+
+
+def _attributes(sample: Any, cutting: Cutting, settings: dict[str, Any]) -> dict[str, Any]:
+    um = float(sample.um_per_px)
+    return {
+        "sample": sample.name,
+        "tissues": [sample.tissue],
+        "um_per_px": um if cutting.ratio == 1 else settings["um_per_px"],
+        "he_um_per_px": um,
+        "he_px_per_px": cutting.ratio,
+        "n_cells": int(sample.table.n_obs),
+        "settings": settings,
+    }
+
+
+def _blocks(cutting: Cutting, tally: Tally, label: str, threads: int) -> Iterator[PatchBlock]:
+    """Patches of all blocks in order; the next blocks are worked on while these are written."""
+    bar = Progress(len(cutting.grid), label, "patches")
+    jobs: Iterable[np.ndarray] = cutting.grid.blocks()
+    for cut in ahead(lambda corners: cut_block(cutting, corners), jobs, threads):
+        tally.add(cut.patches, cut.nuclei, cut.nuclei_fate)
+        bar.update(len(cut.patches))
+        if cut.block is not None:
+            yield cut.block
+    bar.close()
+
+
+def cut_block(cutting: Cutting, corners: np.ndarray) -> Cut:
+    """Cut the patches of one block.
+
+    Parameters
+    ----------
+    cutting
+        The slide and its nuclei.
+    corners
+        (n, 2) int64, top-left (x, y) of the patches, patch_px.
+    """
+    size, outlines = cutting.grid.size, cutting.outlines
+    (x0, y0), (x1, y1) = corners.min(0).tolist(), (corners.max(0) + size).tolist()
+    rows = outlines.within(x0, y0, x1, y1)
+    labels = outlines.paint(rows, x0, y0, x1 - x0, y1 - y0)
+    fates = cutting.verdict(corners)
+    fate_of = np.full(len(rows), Fate.NO_PIXEL, np.uint8)
+    bounds, slot = outlines.bounds[rows], np.zeros(len(rows) + 1, np.int32)
+    kept: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
+    for i, (x, y) in enumerate(corners.tolist()):
+        ids = np.empty((size, size), np.uint16)
+        view = labels[y - y0 : y - y0 + size, x - x0 : x - x0 + size]
+        places, centroids, lost = number_patch(view, bounds, x, y, cutting.drop_cut, slot, ids)
+        _check_ids(len(places), size)
+        if fates[i] == Fate.KEPT and len(places) < cutting.min_nuclei:
+            fates[i] = Fate.FEW_NUCLEI
+        fate_of[places] = np.minimum(fate_of[places], fates[i])
+        fate_of[lost] = np.minimum(fate_of[lost], fates[i] or Fate.CUT)
+        if fates[i] == Fate.KEPT:
+            kept.append((i, ids, rows[places], centroids))
+    block = _with_pixels(cutting, corners, kept) if kept else None
+    return Cut(block, fates, rows, fate_of)
+
+
+def _check_ids(n: int, size: int) -> None:
+    if n > np.iinfo(np.uint16).max:
+        raise UserError(f"patches: {n:,} nuclei in one patch of {size} px are more than 65,535; choose a smaller size")
+
+
+def _with_pixels(
+    cutting: Cutting, corners: np.ndarray, kept: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]
+) -> PatchBlock:
+    """Read the pixels the kept patches need, in one go, and cut them."""
+    size = cutting.grid.size
+    origin = corners[[i for i, *_ in kept]]
+    (x0, y0), (x1, y1) = origin.min(0).tolist(), (origin.max(0) + size).tolist()
+    pixels = read_region(cutting.slide, x0, y0, x1 - x0, y1 - y0, cutting.ratio)
+    images = np.empty((len(kept), size, size, 3), np.uint8)
+    for place, (x, y) in enumerate((origin - (x0, y0)).tolist()):
+        images[place] = pixels[y : y + size, x : x + size]
+    nuclei = np.concatenate([rows for _, _, rows, _ in kept])
+    return PatchBlock(
+        image=images,
+        instances=np.stack([ids for _, ids, _, _ in kept]),
+        origin=origin.astype(np.int32),
+        tissue=np.zeros(len(kept), np.uint8),
+        count=np.array([len(rows) for _, _, rows, _ in kept], np.int64),
+        cell_index=cutting.cell_of[nuclei],
+        nucleus_index=nuclei.astype(np.int32),
+        centroid=np.concatenate([centroids for *_, centroids in kept]),
+    )

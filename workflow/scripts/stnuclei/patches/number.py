@@ -1,0 +1,85 @@
+"""The ids of one patch: nuclei numbered 1..k in the order of their rows, with centroids."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(nogil=True, cache=True)
+def number_patch(
+    labels: np.ndarray,
+    bounds: np.ndarray,
+    x0: int,
+    y0: int,
+    drop_cut: bool,
+    slot: np.ndarray,
+    out: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number what a patch shows.
+
+    Parameters
+    ----------
+    labels
+        int32 (P, P): 1 + place of a nucleus in its block, 0 background.
+    bounds
+        float64 (n, 4): boxes of the block's nuclei, patch_px of the slide.
+    x0, y0
+        The patch's corner, patch_px of the slide.
+    drop_cut
+        Leave out nuclei whose outline reaches over the patch's edge.
+    slot
+        int32 (n + 1,) of zeros, a work array; zeros again on return.
+    out
+        uint16 (P, P), filled with 0 background and k the k-th nucleus.
+
+    Returns
+    -------
+    places : int64 (k,)
+        The patch's nuclei, ascending places in the block.
+    centroids : float32 (k, 2)
+        Mean (x, y) of their pixels; pixel 0 has its centre at 0.
+    cut : int64 (l,)
+        Places of those left out.
+    """
+    size = labels.shape[0]
+    found = np.empty(256, np.int64)
+    n = 0
+    for r in range(size):
+        for c in range(size):
+            value = labels[r, c]
+            if value > 0 and slot[value] == 0:
+                slot[value] = 1
+                if n == len(found):
+                    found = np.concatenate((found, np.empty(n, np.int64)))
+                found[n] = value - 1
+                n += 1
+    found = np.sort(found[:n])
+    is_cut = np.zeros(n, np.bool_)
+    if drop_cut:
+        for i in range(n):
+            b = bounds[found[i]]
+            is_cut[i] = b[0] < x0 or b[1] < y0 or b[2] > x0 + size or b[3] > y0 + size
+    places, cut = found[~is_cut], found[is_cut]
+    for i in range(len(cut)):
+        slot[cut[i] + 1] = -1
+    for i in range(len(places)):
+        slot[places[i] + 1] = i + 1
+    sums = np.zeros((len(places), 3), np.float64)
+    for r in range(size):
+        for c in range(size):
+            k = slot[labels[r, c]]
+            if k > 0:
+                out[r, c] = k
+                sums[k - 1, 0] += c
+                sums[k - 1, 1] += r
+                sums[k - 1, 2] += 1
+            else:
+                out[r, c] = 0
+    for i in range(n):
+        slot[found[i] + 1] = 0
+    centroids = np.empty((len(places), 2), np.float32)
+    for i in range(len(places)):
+        centroids[i, 0] = sums[i, 0] / sums[i, 2]
+        centroids[i, 1] = sums[i, 1] / sums[i, 2]
+    return places, centroids, cut
