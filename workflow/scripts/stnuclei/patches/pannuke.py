@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
 from stnuclei.files import write_aside
-from stnuclei.patches.number import number_patch
 from stnuclei.patches.npyfile import RowFile
+from stnuclei.patches.number import number_patch
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy

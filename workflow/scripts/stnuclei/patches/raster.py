@@ -1,9 +1,9 @@
 """Nuclei from polygons to pixels: scanline fill at pixel centres.
 
-A pixel belongs to a polygon when its centre lies inside (even-odd rule: holes stay empty); a centre on an edge belongs to
-the polygon on its right or below, so polygons that share an edge share no pixel and leave none free. Over many nuclei
-the number of pixels equals the polygons' area. Where nuclei overlap the smaller lies on top; of two of equal area, the
-one that comes later in the table.
+A pixel belongs to a polygon when its centre lies inside (even-odd rule: holes stay empty); a centre on an edge belongs
+to the polygon on its right or below, so polygons that share an edge share no pixel and leave none free. Over many
+nuclei the number of pixels equals the polygons' area. Where nuclei overlap the smaller lies on top; of two of equal
+area, the one that comes later in the table.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A slide's pixels at another pixel size, the same wherever the slide is cut into blocks.
 
-Output pixel j lies on the slide pixels [j s, (j + 1) s), s slide pixels wide. For s >= 1 its value is the mean over just
-that area, border pixels weighed by the share of them that lies inside; for s < 1 there is no area to average and it is
-Keys' cubic (a = -0.5) at its centre. Weights depend on j alone, so blocks of any size give the same pixels.
+Output pixel j lies on the slide pixels [j s, (j + 1) s), s slide pixels wide. For s >= 1 its value is the mean over
+just that area, border pixels weighed by the share of them that lies inside; for s < 1 there is no area to average and
+it is Keys' cubic (a = -0.5) at its centre. Weights depend on j alone, so blocks of any size give the same pixels.
 (cv2's INTER_AREA does the same for a whole image whose size divides; it cannot begin between two pixels.)
 """
 
