@@ -1,0 +1,211 @@
+"""CellViT's losses: as the published code computes them, and with its two slips put right.
+
+Every term is a quotient of sums over pixels. All sums are taken first, in one vector: so unlabelled pixels leave every
+sum and every denominator of the class branch alike, and several processes can add their vectors in one message and
+have the losses of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stnuclei.cellvit.targets import hv_maps
+from stnuclei.errors import UserError
+
+Variant = Literal["official", "corrected"]
+
+OFFICIAL_WEIGHTS: dict[str, float] = {
+    "np_focaltversky": 1.0,
+    "np_dice": 1.0,
+    "hv_mse": 2.5,
+    "hv_msge": 8.0,
+    "nt_bce": 0.5,
+    "nt_dice": 0.2,
+    "nt_mcfocaltversky": 0.5,
+    "tissue_ce": 0.1,
+}
+DICE_SMOOTH, TVERSKY_SMOOTH, FOCUS_SMOOTH = 1e-3, 1e-6, 1e-8
+MISSED, FALSE = 0.7, 0.3  # weights of missed and of false pixels in Tversky's index
+FOCAL = 4.0 / 3.0
+CLAMP = 1e-7
+
+
+def cellvit_losses(
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    variant: Variant = "official",
+    *,
+    add_up: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """All terms of the published loss, unweighted.
+
+    Parameters
+    ----------
+    outputs
+        Logits as the model gives them: ``nuclei_binary_map`` (B, 2, H, W), ``hv_map`` (B, 2, H, W),
+        ``nuclei_type_map`` (B, C, H, W) and, where the model has a tissue head, ``tissue_types`` (B, T).
+    targets
+        ``instances`` (B, H, W) integers; ``types`` (B, H, W) class ids, -1 where the class is unknown (or beyond what
+        the model tells apart): such pixels count for the binary and distance branches, not for the class branch;
+        ``tissue`` (B,), -1 where unknown; optionally ``hv`` (B, 2, H, W), else made from the instances.
+    variant
+        ``official``: as published, with softmax taken twice in the Tversky terms and the gradient filters of the MSGE
+        term along the other axis; ``corrected``: once, and along the map's own axis.
+    add_up
+        For several processes: sums a vector over all of them (and lets gradients through).
+
+    Returns
+    -------
+    Scalars ``np_focaltversky np_dice hv_mse hv_msge nt_bce nt_dice nt_mcfocaltversky tissue_ce``, finite for any
+    targets; ``tissue_ce`` is 0 without a tissue head.
+
+    Raises
+    ------
+    UserError
+        For an unknown variant.
+    """
+    if variant not in ("official", "corrected"):
+        raise UserError(f"loss variant {variant!r} is not known; choose official or corrected")
+    twice = variant == "official"
+    out = {name: _at_least_float(value) for name, value in outputs.items()}
+    binary = targets["instances"] > 0
+    with torch.autocast(binary.device.type, enabled=False):
+        sums = {
+            **_region_sums("np", out["nuclei_binary_map"], binary, twice),
+            **_region_sums("nt", out["nuclei_type_map"], targets["types"], twice),
+            **_hv_sums(out["hv_map"], targets, binary, transposed=twice),
+            **_tissue_sums(out.get("tissue_types"), targets.get("tissue"), binary),
+        }
+        if add_up is not None:
+            sums = _add_up(sums, add_up)
+        return _terms(sums)
+
+
+def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> Tensor:
+    """Weighted sum of the terms.
+
+    Parameters
+    ----------
+    terms
+        What `cellvit_losses` gives.
+    weights
+        Weight by name of the term; those left out keep the published value (`OFFICIAL_WEIGHTS`).
+
+    Raises
+    ------
+    UserError
+        If a weight's name is no term.
+    """
+    unknown = set(weights or ()) - set(OFFICIAL_WEIGHTS)
+    if unknown:
+        raise UserError(
+            f"loss weight {', '.join(sorted(unknown))}: no such term; known are {', '.join(OFFICIAL_WEIGHTS)}"
+        )
+    weights = {**OFFICIAL_WEIGHTS, **(weights or {})}
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def _at_least_float(value: Tensor) -> Tensor:
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def _region_sums(head: str, logits: Tensor, target: Tensor, twice: bool) -> dict[str, Tensor]:
+    """Sums over labelled pixels, per class, that cross-entropy, Dice and Tversky are made of.
+
+    `logits` (B, C, H, W); `target` (B, H, W) class ids, outside 0..C-1 unlabelled.
+    """
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    hit = target.unsqueeze(1) == classes
+    known = hit.any(1, keepdim=True)
+    p = torch.softmax(logits, 1)
+    sums = {f"{head}_area": _by_class(hit.to(p.dtype)), f"{head}_n": known.sum().to(p.dtype)}
+    sums |= _overlap(f"{head}_p", p, hit, known)
+    sharp = torch.softmax(p, 1) if twice else p
+    sums |= _overlap(f"{head}_s", sharp, hit, known) if twice else _renamed(sums, f"{head}_p", f"{head}_s")
+    if head == "nt":
+        own = torch.where(hit, p, 0.0).sum(1, keepdim=True)
+        nll = -own.clamp(CLAMP, 1 - CLAMP).log()
+        sums["nt_nll"] = torch.where(known, nll, 0.0).sum()
+    return sums
+
+
+def _by_class(x: Tensor) -> Tensor:
+    return x.sum((0, 2, 3))
+
+
+def _overlap(name: str, p: Tensor, hit: Tensor, known: Tensor) -> dict[str, Tensor]:
+    return {f"{name}_sum": _by_class(torch.where(known, p, 0.0)), f"{name}_hit": _by_class(torch.where(hit, p, 0.0))}
+
+
+def _renamed(sums: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    return {f"{new}_sum": sums[f"{old}_sum"], f"{new}_hit": sums[f"{old}_hit"]}
+
+
+def _hv_sums(pred: Tensor, targets: Mapping[str, Tensor], binary: Tensor, transposed: bool) -> dict[str, Tensor]:
+    """Squared errors of the distance maps and, inside nuclei, of their gradients."""
+    true = targets["hv"] if "hv" in targets else hv_maps(targets["instances"])
+    error = pred - true.to(pred.dtype)
+    # The filter is linear: the difference of the gradients is the gradient of the difference, one pass for two.
+    slope = F.conv2d(error, _kernels(error, transposed), padding=2, groups=2)
+    focus = binary.unsqueeze(1)
+    return {
+        "hv_square": error.square().sum(),
+        "hv_n": error.new_tensor(float(error.numel())),
+        "hv_slope": torch.where(focus, slope.square(), 0.0).sum(),
+        "hv_focus": 2 * focus.sum().to(error.dtype),
+    }
+
+
+def _kernels(like: Tensor, transposed: bool) -> Tensor:
+    """5 x 5 kernels a / (a^2 + b^2) for the x-map and the y-map, (2, 1, 5, 5).
+
+    The published code has `a` vary along rows for the x-map (`transposed`), which measures its change along y.
+    """
+    a = torch.arange(-2, 3, device=like.device, dtype=like.dtype)
+    along_rows = (a[:, None] / (a[:, None] ** 2 + a[None, :] ** 2 + 1e-15)).expand(5, 5)
+    pair = [along_rows, along_rows.t()] if transposed else [along_rows.t(), along_rows]
+    return torch.stack(pair).unsqueeze(1)
+
+
+def _tissue_sums(logits: Tensor | None, tissue: Tensor | None, binary: Tensor) -> dict[str, Tensor]:
+    if logits is None or tissue is None:
+        zero = torch.zeros((), device=binary.device)
+        return {"tissue_nll": zero, "tissue_n": zero}
+    nll = F.cross_entropy(logits, tissue, ignore_index=-1, reduction="sum")
+    return {"tissue_nll": nll, "tissue_n": (tissue != -1).sum().to(logits.dtype)}
+
+
+def _add_up(sums: dict[str, Tensor], add_up: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    parts = add_up(torch.cat([value.reshape(-1) for value in sums.values()])).split([v.numel() for v in sums.values()])
+    return {name: part.view(value.shape) for (name, value), part in zip(sums.items(), parts, strict=True)}
+
+
+def _terms(s: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The terms from the sums."""
+    return {
+        # The binary term pools both channels into one index, the class term adds one a class.
+        "np_focaltversky": _focal_tversky(*(s[f"np_{part}"].sum() for part in ("s_hit", "s_sum", "area"))),
+        "np_dice": _dice(s["np_p_hit"], s["np_p_sum"], s["np_area"]),
+        "hv_mse": s["hv_square"] / s["hv_n"],
+        "hv_msge": s["hv_slope"] / (s["hv_focus"] + FOCUS_SMOOTH),
+        "nt_bce": s["nt_nll"] / s["nt_n"].clamp(min=1),
+        "nt_dice": _dice(s["nt_p_hit"], s["nt_p_sum"], s["nt_area"]),
+        "nt_mcfocaltversky": _focal_tversky(s["nt_s_hit"], s["nt_s_sum"], s["nt_area"]).sum(),
+        "tissue_ce": s["tissue_nll"] / s["tissue_n"].clamp(min=1),
+    }
+
+
+def _dice(hit: Tensor, predicted: Tensor, area: Tensor) -> Tensor:
+    return (1 - (2 * hit + DICE_SMOOTH) / (predicted + area + DICE_SMOOTH)).sum()
+
+
+def _focal_tversky(hit: Tensor, predicted: Tensor, area: Tensor) -> Tensor:
+    missed, false = area - hit, predicted - hit
+    index = (hit + TVERSKY_SMOOTH) / (hit + MISSED * missed + FALSE * false + TVERSKY_SMOOTH)
+    # Rounding may lift a perfect index above 1, and a negative number has no power of 4/3.
+    return (1 - index).clamp(min=0) ** FOCAL
