@@ -40,7 +40,7 @@ def cellvit_losses(
     targets: Mapping[str, Tensor],
     variant: Variant = "official",
     *,
-    add_up: Callable[[Tensor], Tensor] | None = None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """All terms of the published loss, unweighted.
 
@@ -56,7 +56,7 @@ def cellvit_losses(
     variant
         ``official``: as published, with softmax taken twice in the Tversky terms and the gradient filters of the MSGE
         term along the other axis; ``corrected``: once, and along the map's own axis.
-    add_up
+    reduce
         For several processes: sums a vector over all of them (and lets gradients through).
 
     Returns
@@ -81,8 +81,8 @@ def cellvit_losses(
             **_hv_sums(out["hv_map"], targets, binary, transposed=twice),
             **_tissue_sums(out.get("tissue_types"), targets.get("tissue"), binary),
         }
-        if add_up is not None:
-            sums = _add_up(sums, add_up)
+        if reduce is not None:
+            sums = _reduced(sums, reduce)
         return _terms(sums)
 
 
@@ -180,8 +180,8 @@ def _tissue_sums(logits: Tensor | None, tissue: Tensor | None, binary: Tensor) -
     return {"tissue_nll": nll, "tissue_n": (tissue != -1).sum().to(logits.dtype)}
 
 
-def _add_up(sums: dict[str, Tensor], add_up: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    parts = add_up(torch.cat([value.reshape(-1) for value in sums.values()])).split([v.numel() for v in sums.values()])
+def _reduced(sums: dict[str, Tensor], reduce: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    parts = reduce(torch.cat([value.reshape(-1) for value in sums.values()])).split([v.numel() for v in sums.values()])
     return {name: part.view(value.shape) for (name, value), part in zip(sums.items(), parts, strict=True)}
 
 

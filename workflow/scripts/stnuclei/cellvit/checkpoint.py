@@ -1,0 +1,245 @@
+"""Checkpoints: written in the layout of the official files, with what else one must know; both kinds are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stnuclei.cellvit.decoder import Widths
+from stnuclei.cellvit.model import ARCHITECTURES, RATES, Architecture, CellViT, ModelSettings
+from stnuclei.cellvit.tensors import load_strictly, read_tensors
+from stnuclei.errors import UserError
+from stnuclei.files import write_aside
+from stnuclei.taxonomy import Taxonomy
+
+TYPES = "nuclei_type_maps_decoder.decoder0_header.2.weight"
+BINARY = "nuclei_binary_map_decoder.decoder0_header.2.weight"
+TISSUES = ("encoder.head.weight", "classifier_head.weight")
+EMBED = "encoder.patch_embed.proj.weight"
+NORMALISATION = (0.5, 0.5, 0.5)
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: nn.Module,
+    *,
+    taxonomy: Taxonomy | Mapping[str, Any] | str,
+    tissues: Sequence[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    epoch: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model with all that prediction needs; aside, then renamed.
+
+    The file has the official layout (`arch`, flat `config`, `model_state_dict`, `epoch`) and three more entries
+    (`taxonomy`, `tissues`, `provenance`), plain values all: it reads with ``weights_only=True``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    model
+        A `CellViT`; the wrappers of torch.compile and of DistributedDataParallel are seen through.
+    taxonomy
+        Classes of the type map.
+    tissues
+        Names of the tissue head's outputs.
+    config
+        Further settings (of training, say), nested or flat; official keys are added.
+    epoch
+        Epochs trained.
+    provenance
+        Samples, labels, versions, seed, scores.
+
+    Raises
+    ------
+    UserError
+        If taxonomy or tissues do not have as many entries as the model has outputs.
+    """
+    network = bare(model)
+    taxonomy = Taxonomy.from_dict(taxonomy) if isinstance(taxonomy, Mapping) else Taxonomy.load(taxonomy)
+    settings, names = network.settings, list(tissues or ())
+    if taxonomy.n_outputs != settings.nuclei_classes or len(names) != settings.tissues:
+        raise UserError(
+            f"checkpoint {path}: the model has {settings.nuclei_classes} classes (with background) and "
+            f"{settings.tissues} tissues, but taxonomy {taxonomy.name} has {taxonomy.n_outputs} and "
+            f"{len(names)} tissues are named"
+        )
+    content = {
+        "arch": settings.architecture.official,
+        "epoch": int(epoch),
+        "config": {**flat(config or {}), **_official_config(settings, taxonomy, names)},
+        "taxonomy": plain(taxonomy.to_dict()),
+        "tissues": names,
+        "provenance": plain(provenance or {}),
+        "model_state_dict": {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()},
+    }
+    with write_aside(path) as aside:
+        torch.save(content, aside)
+
+
+def bare(model: nn.Module) -> CellViT:
+    """The network inside the wrappers of torch.compile and DistributedDataParallel."""
+    while not isinstance(model, CellViT):
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if inner is None:
+            raise TypeError(f"not a CellViT: {type(model).__name__}")
+        model = inner
+    return model
+
+
+def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> tuple[CellViT, dict[str, Any]]:
+    """Read a model, written by us or by the official code.
+
+    Parameters
+    ----------
+    path
+        The file.
+    map_location
+        Where the model goes.
+
+    Returns
+    -------
+    The model in evaluation mode, and what the file says of it: ``arch``, ``architecture`` (our name), ``config``
+    (flat), ``taxonomy`` (dict; None in official files), ``classes`` (names, background first), ``tissues`` (names),
+    ``mean`` and ``std`` (of the normalisation), ``epoch``, ``provenance``.
+
+    Raises
+    ------
+    UserError
+        If the file is no checkpoint, of an unknown kind, or does not fit: then with the names of what is missing,
+        unexpected or of another shape. Nothing is ever loaded in part.
+    """
+    content = read_tensors(path, "checkpoint", map_location)
+    for key in ("arch", "config", "model_state_dict"):
+        if not isinstance(content, Mapping) or key not in content:
+            raise UserError(f"checkpoint {path}: has no entry {key!r}; give a checkpoint of stnuclei or of CellViT")
+    tensors, config = content["model_state_dict"], flat(content["config"])
+    settings = _settings(str(content["arch"]), config, tensors, path)
+    with torch.device("meta"):
+        model = CellViT(settings)
+    load_strictly(model, tensors, f"checkpoint {path}", assign=True)
+    model = model.to(memory_format=torch.channels_last).eval()
+    return model, _metadata(content, config, settings)
+
+
+def _metadata(content: Mapping[str, Any], config: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:
+    taxonomy = content.get("taxonomy")
+    names = _numbered(config, "dataset_config.nuclei_types.", settings.nuclei_classes, "class")
+    if taxonomy:
+        names = ["Background", *(entry["name"] for entry in taxonomy["classes"])]
+    tissues = content.get("tissues")
+    if tissues is None:
+        tissues = _numbered(config, "dataset_config.tissue_types.", settings.tissues, "tissue")
+    return {
+        "arch": content["arch"],
+        "architecture": settings.architecture.name,
+        "config": config,
+        "taxonomy": taxonomy,
+        "classes": names,
+        "tissues": list(tissues),
+        "mean": tuple(config.get("transformations.normalize.mean", NORMALISATION)),
+        "std": tuple(config.get("transformations.normalize.std", NORMALISATION)),
+        "epoch": content.get("epoch"),
+        "provenance": content.get("provenance") or {},
+    }
+
+
+def _numbered(config: Mapping[str, Any], prefix: str, count: int, word: str) -> list[str]:
+    """Names by number from a flat config's ``prefix<name>: number``; ``word 3`` where there is none."""
+    found = {v: key[len(prefix) :] for key, v in config.items() if key.startswith(prefix) and isinstance(v, int)}
+    return [found.get(i, f"{word} {i}") for i in range(count)]
+
+
+def _settings(arch: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str | Path) -> ModelSettings:
+    """What to build, from the file's words and from its shapes, which must agree."""
+    if TYPES not in tensors or BINARY not in tensors or EMBED not in tensors:
+        raise UserError(f"checkpoint {path}: lacks the tensors of a CellViT ({TYPES}, {BINARY}, {EMBED})")
+    classes = len(tensors[TYPES])
+    tissues = next((len(tensors[name]) for name in TISSUES if name in tensors), 0)
+    for key, found in (("data.num_nuclei_classes", classes), ("data.num_tissue_classes", tissues)):
+        # Official files always name a tissue count; that of a model without the head says nothing.
+        if config.get(key) not in (None, found) and found:
+            raise UserError(f"checkpoint {path}: config says {key} = {config[key]}, its tensors say {found}")
+    rates = {key: float(config[f"model.{key}"]) for key in RATES if f"model.{key}" in config}
+    regression = len(tensors[BINARY]) == 4
+    return ModelSettings(_architecture(arch, config, tensors, path), classes, tissues, regression, rates)
+
+
+def _architecture(
+    arch: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str | Path
+) -> Architecture:
+    dim = len(tensors[EMBED])
+    if arch == "CellViTSAM":
+        for one in ARCHITECTURES.values():
+            if one.is_sam and one.dim == dim:
+                return one
+        raise UserError(f"checkpoint {path}: there is no SAM encoder of width {dim}")
+    known = {"CellViT256": "cellvit-256", "CellViT": "cellvit-256", "CellViTTiny": "cellvit-tiny"}
+    if arch not in known:
+        raise UserError(f"checkpoint {path}: arch {arch!r} is not supported; known are CellViTSAM, {', '.join(known)}")
+    one = ARCHITECTURES[known[arch]]
+    if arch == "CellViT256":
+        return one
+    # Networks of any size say theirs in the config.
+    sizes = {"dim": "embed_dim", "depth": "depth", "heads": "num_heads", "skips": "extract_layers", "grid": "grid"}
+    found = {ours: config[f"model.{key}"] for ours, key in sizes.items() if f"model.{key}" in config}
+    found["skips"] = tuple(found.get("skips", one.skips))
+    widths = {key.rsplit(".", 1)[1]: value for key, value in config.items() if key.startswith("model.widths.")}
+    return replace(one, **{"dim": dim, **found}, widths=Widths(**widths) if widths else None)
+
+
+def _official_config(settings: ModelSettings, taxonomy: Taxonomy, tissues: list[str]) -> dict[str, Any]:
+    """The keys official code reads, and the sizes of a network that is not one of the published."""
+    one = settings.architecture
+    config: dict[str, Any] = {
+        "data.num_nuclei_classes": settings.nuclei_classes,
+        "data.num_tissue_classes": settings.tissues,
+        "model.backbone": one.backbone,
+        "model.regression_loss": settings.regression,
+        "model.embed_dim": one.dim,
+        "model.depth": one.depth,
+        "model.num_heads": one.heads,
+        "model.extract_layers": list(one.skips),
+        "transformations.normalize.mean": list(NORMALISATION),
+        "transformations.normalize.std": list(NORMALISATION),
+        "training.mixed_precision": True,
+        "dataset_config.nuclei_types.Background": 0,
+        **{f"dataset_config.nuclei_types.{c.name}": c.id for c in taxonomy.classes},
+        **{f"dataset_config.tissue_types.{name}": i for i, name in enumerate(tissues)},
+        **{f"model.{key}": rate for key, rate in settings.rates.items()},
+    }
+    if one.official == "CellViTTiny":
+        widths = one.widths or Widths.published(one.dim)
+        config |= {"model.grid": one.grid, **{f"model.widths.{key}": value for key, value in asdict(widths).items()}}
+    return config
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, keys joined by dots, values plain."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = plain(value)
+    return out
+
+
+def plain(value: Any) -> Any:
+    """Only what a safe reader accepts: dicts, lists, strings, numbers, booleans, None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray | Tensor):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)

@@ -1,0 +1,79 @@
+"""Encoders trained elsewhere: HIPT's ViT-S (DINO) and Segment Anything's image encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from stnuclei.cellvit.model import CellViT
+from stnuclei.cellvit.tensors import load_strictly, mismatches, read_tensors
+from stnuclei.errors import UserError
+
+# Where files keep their tensors: DINO's teacher (not the student), checkpoints of this program and of CellViT, others.
+ENTRIES = ("teacher", "model_state_dict", "state_dict", "model")
+PREFIXES = ("module.", "backbone.", "image_encoder.", "encoder.")
+
+
+def load_encoder(model: CellViT, path: str | Path) -> dict[str, Any]:
+    """Load weights into the encoder, all of them or none.
+
+    Known are HIPT's ``vit256_small_dino.pth`` (entry ``teacher``, prefixes ``module.`` and ``backbone.``), Meta's SAM
+    files (the part under ``image_encoder.``), flat SAM encoders as CellViT's authors give them, and checkpoints of
+    CellViT itself (the part under ``encoder.``).
+
+    Parameters
+    ----------
+    model
+        Its encoder is filled in place; the tissue head stays as it is.
+    path
+        The file.
+
+    Returns
+    -------
+    ``loaded``: number of tensors; ``left_out``: names in the file that are no part of the encoder.
+
+    Raises
+    ------
+    UserError
+        If the file does not give every tensor of the encoder in its shape: what is missing, unexpected or of another
+        shape is named, and nothing has been loaded.
+    """
+    content = read_tensors(path, "encoder weights")
+    tensors, left_out = _encoder_part(_tensors_of(content, path))
+    encoder = model.encoder
+    wanted = {name: value for name, value in encoder.state_dict().items() if not name.startswith("head.")}
+    # A head is what the encoder was trained with, never part of it.
+    heads = {name for name in tensors if name.startswith(("head.", "projection_head."))}
+    left_out += sorted(heads)
+    given = {name: value for name, value in tensors.items() if name not in heads}
+    problems = mismatches(wanted, given)
+    if problems:
+        name = model.settings.architecture.name
+        raise UserError(f"encoder weights {path}: do not fit the encoder of {name}: {'; '.join(problems)}")
+    own_head = {name: value for name, value in encoder.state_dict().items() if name.startswith("head.")}
+    load_strictly(encoder, {**given, **own_head}, f"encoder weights {path}")
+    return {"loaded": len(given), "left_out": left_out}
+
+
+def _tensors_of(content: Any, path: str | Path) -> Mapping[str, Tensor]:
+    for entry in ENTRIES:
+        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
+            content = content[entry]
+            break
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"encoder weights {path}: hold no tensors by name; give a HIPT or a SAM file")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _encoder_part(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors by the encoder's own names, and the names of what else the file holds."""
+    left_out: list[str] = []
+    for prefix in PREFIXES:
+        part = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        if part:
+            left_out += [name for name in tensors if not name.startswith(prefix)]
+            tensors = part
+    return dict(tensors), left_out

@@ -1,0 +1,102 @@
+"""Reading files of tensors, and saying plainly which of them do not fit."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stnuclei.errors import UserError
+
+SHOWN = 6
+
+
+def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
+    """Read a file of ``torch.save`` without running any code it might hold.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should be, for messages: ``checkpoint``, ``encoder weights``.
+    map_location
+        Where the tensors go.
+
+    Raises
+    ------
+    UserError
+        If it is not there, is no such file, or holds objects other than tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{what} {path}: no such file")
+    try:
+        # DINO's files carry the arguments of their training as a Namespace, which is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{what} {path}: is no file of tensors that can be read safely ({reason}); give a file written by torch.save "
+            "that holds tensors and plain values only"
+        ) from None
+
+
+def load_strictly(model: nn.Module, tensors: Mapping[str, Any], where: str, assign: bool = False) -> None:
+    """Load all tensors or none.
+
+    Parameters
+    ----------
+    model
+        What to fill.
+    tensors
+        Tensors by the model's names.
+    where
+        The file, for the message.
+    assign
+        Take the tensors as they are instead of copying them: for models on the meta device.
+
+    Raises
+    ------
+    UserError
+        Listing the names that are missing, unexpected or of another shape.
+    """
+    wanted = model.state_dict()
+    problems = mismatches(wanted, tensors)
+    if problems:
+        raise UserError(f"{where}: does not fit the model: {'; '.join(problems)}")
+    if assign:  # files written in half precision become models like any other
+        tensors = {name: _like(value, wanted[name]) for name, value in tensors.items()}
+    model.load_state_dict(dict(tensors), strict=True, assign=assign)
+
+
+def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[str]:
+    """What does not fit, in words: names missing, unexpected, of another shape; empty where all fits."""
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
+    shapes = [
+        f"{name} {_shape(given[name])} instead of {_shape(value)}"
+        for name, value in wanted.items()
+        if name in given and _shape(given[name]) != _shape(value)
+    ]
+    parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    return [f"{len(names)} {word} ({_listed(names)})" for word, names in parts if names]
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _like(value: Tensor, like: Tensor) -> Tensor:
+    return value.to(like.dtype) if value.is_floating_point() else value
+
+
+def _listed(names: list[str]) -> str:
+    more = f", ... {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
