@@ -43,7 +43,7 @@ def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{what} {path}: is no file of tensors that can be read safely ({reason}); give a file written by torch.save "
+            f"{what} {path}: cannot be read safely ({reason}); give a file written by torch.save "
             "that holds tensors and plain values only"
         ) from None
 
