@@ -16,7 +16,7 @@ import shapely
 from anndata import AnnData
 
 from stnuclei.errors import UserError
-from stnuclei.io.checks import check_nuclei
+from stnuclei.io.checks import check_centres, check_nuclei
 from stnuclei.io.hest_counts import Counted, count_transcripts
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import mend
@@ -51,6 +51,8 @@ def read_hest(
     counted = count_transcripts(files["transcripts"], min_qv)
     size, record = _pixel_size(metadata, counted, slide, files, he_um_per_px, pixel_size_tolerance)
     check_nuclei(files["nuclei"], slide, nuclei, size, "they must be H&E pixels of this slide")
+    where = pd.DataFrame(counted.centres, columns=["x", "y"], index=counted.cells)
+    check_centres(files["nuclei"], files["transcripts"].name, nuclei, where, size)
     warnings: list[str] = []
     table = join(counted, nuclei, files, warnings)
     provenance = describe(
@@ -84,14 +86,14 @@ def choose_id(folder: Path, wanted: str | None, name: str) -> str:
         raise UserError(
             f"{folder}: holds no metadata/*.json; give the HEST-1k folder (with wsis, metadata, transcripts)"
         )
-    for candidate in (wanted, name):
-        if candidate in ids:
-            return str(candidate)
+    asked = wanted or name
+    if asked in ids:
+        return asked
     if wanted is None and len(ids) == 1:
         return ids[0]
     told = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
-    asked = f"id {wanted} is not in it" if wanted else "several samples are in it and none is called so"
-    raise UserError(f"{folder}: {asked}; name one of {told}")
+    problem = f"id {wanted} is not in it" if wanted else "several samples are in it and none is called so"
+    raise UserError(f"{folder}: {problem}; name one of {told}")
 
 
 def _files(folder: Path, key: str, he_image: str | Path | None) -> dict[str, Path]:
@@ -104,7 +106,7 @@ def _files(folder: Path, key: str, he_image: str | Path | None) -> dict[str, Pat
     for path in files.values():
         if not path.is_file():
             raise UserError(
-                f"{path}: no such file; download sample {key} of HEST-1k with metadata, wsis, transcripts and xenium_seg"
+                f"{path}: no such file; download sample {key} of HEST-1k with metadata, wsis, transcripts, xenium_seg"
             )
     return files
 
@@ -176,7 +178,8 @@ def join(counted: Counted, nuclei: gpd.GeoDataFrame, files: dict[str, Path], war
     if known.mean() < 0.5:
         raise UserError(
             f"{files['nuclei']}: {100 * (1 - known.mean()):.0f} % of its cells, such as {owners[~known][0]}, have no "
-            f"transcript in {files['transcripts'].name} (cells there: {counted.cells[0]}, ...); the files are of different samples"
+            f"transcript in {files['transcripts'].name} (cells there: {counted.cells[0]}, ...); the files are of "
+            "different samples"
         )
     if not known.all():
         warnings.append(f"{int((~known).sum()):,} cells have a nucleus but not one transcript; they count zero")

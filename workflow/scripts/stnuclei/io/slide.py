@@ -36,7 +36,8 @@ class Slide(ABC):
         """Pixels (y1 - y0, x1 - x0, 3) uint8 of a region that lies inside the level."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, where one is held."""
+        return
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply, read_alignment
 from stnuclei.io.beside import find_alignment, find_he
 from stnuclei.io.cells import Cells, join, read_cells
-from stnuclei.io.checks import check_nuclei
+from stnuclei.io.checks import check_centres, check_nuclei
 from stnuclei.io.experiment import Experiment, read_experiment
 from stnuclei.io.matrix import read_matrix
+from stnuclei.io.morphology import find_morphology
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import build_polygons, mend
 from stnuclei.io.provenance import describe
@@ -51,14 +54,10 @@ def read_xenium(
         he_um_per_px,
         pixel_size_tolerance,
     )
-    to_he = um_to_he(alignment, experiment)
-    cells = read_cells(folder)
     warnings: list[str] = []
-    table = join(cells, read_matrix(folder), warnings)
-    table.obsm["spatial"] = apply(to_he, cells.centroids_um)
-    nuclei = read_nuclei(folder, cells, to_he, warnings)
-    need = "it must take H&E px of this slide to morphology px"
-    check_nuclei(alignment_path, slide, nuclei, size, need)
+    table, nuclei = _cells_and_nuclei(folder, um_to_he(alignment, experiment), size, warnings)
+    check_nuclei(alignment_path, slide, nuclei, size, "it must take H&E px of this slide to morphology px")
+    morphology = find_morphology(folder, experiment)
     provenance = describe(
         name=name,
         platform="xenium",
@@ -66,6 +65,7 @@ def read_xenium(
         software=experiment.software,
         pixel_size=size_record,
         morphology_um_per_px=experiment.pixel_size,
+        morphology=morphology and {"channels": morphology.channels, "shape": morphology.shape},
         alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
         files=_files(folder, slide, alignment_path),
         checksums=checksums,
@@ -73,6 +73,18 @@ def read_xenium(
         warnings=warnings,
     )
     return Sample(name, table, nuclei, slide, size, tissue, alignment.matrix, provenance)
+
+
+def _cells_and_nuclei(
+    folder: Path, to_he: np.ndarray, um_per_px: float, warnings: list[str]
+) -> tuple[AnnData, gpd.GeoDataFrame]:
+    cells = read_cells(folder)
+    table = join(cells, read_matrix(folder), warnings)
+    table.obsm["spatial"] = apply(to_he, cells.centroids_um)
+    nuclei = read_nuclei(folder, cells, to_he, warnings)
+    where = pd.DataFrame(table.obsm["spatial"], columns=["x", "y"], index=cells.ids)
+    check_centres(find_table(folder, "nucleus_boundaries"), cells.path.name, nuclei, where, um_per_px)
+    return table, nuclei
 
 
 def um_to_he(alignment: Alignment, experiment: Experiment) -> np.ndarray:
@@ -114,8 +126,8 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
     unknown = (row < 0) & ~unassigned
     if unknown.any():
         raise UserError(
-            f"{path}: {len(set(owner[unknown])):,} cell ids, such as {owner[unknown][0]}, are not in {cells.path.name}; "
-            "the files are of different runs"
+            f"{path}: {len(set(owner[unknown])):,} cell ids, such as {owner[unknown][0]}, are not in "
+            f"{cells.path.name}; the files are of different runs"
         )
     group = row if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
     first = dict(zip(*(values[::-1] for values in (group, owner)), strict=True))
