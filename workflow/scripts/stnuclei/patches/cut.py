@@ -1,4 +1,4 @@
-"""A slide cut into patches, block by block: nuclei painted, pixels read once, what was dropped counted with a reason."""
+"""A slide cut into patches, block by block: nuclei painted, pixels read once, what is dropped counted and why."""
 
 from __future__ import annotations
 
