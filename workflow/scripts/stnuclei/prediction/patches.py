@@ -1,0 +1,142 @@
+"""Prediction of a patch store: reading, network, separation and writing side by side, in order, with flat memory."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
+from stnuclei.cellvit.postprocess import separate_nuclei
+from stnuclei.errors import UserError
+from stnuclei.files import sha256
+from stnuclei.patches import PatchStore
+from stnuclei.prediction.predictor import Maps, Predictor, cpu_threads, describe
+from stnuclei.prediction.store import write_predictions
+from stnuclei.progress import Progress
+
+Prediction = tuple[np.ndarray, NucleiTable]
+WAITING = 2  # batches whose nuclei are being separated while the network works on the next one
+
+
+def predict_patches(
+    checkpoint: str | Path,
+    patches: str | Path,
+    out: str | Path,
+    *,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 1,
+    compile: bool = False,
+) -> dict[str, Any]:
+    """Predict the nuclei of every patch of a store and write them as ``predictions.zarr``.
+
+    Parameters
+    ----------
+    checkpoint
+        File of ours or of the official code.
+    patches
+        A patches.zarr.
+    out
+        Where the predictions go; replaced where something stands.
+    batch_size
+        Patches the network sees at once.
+    device, precision, compile
+        See `Predictor`.
+    threads
+        For reading, for the arithmetic of a CPU, and for separating nuclei, which runs outside the interpreter lock.
+        The result does not depend on it.
+
+    Returns
+    -------
+    Counts: patches, nuclei, seconds, patches_per_second.
+
+    Raises
+    ------
+    UserError
+        If checkpoint, store, device or sizes do not go together.
+    """
+    if batch_size < 1:
+        raise UserError(f"prediction.batch_size must be at least 1, not {batch_size}")
+    store, predictor = PatchStore(patches), Predictor(checkpoint, device, precision, compile=compile)
+    attrs = {
+        "sample": store.sample,
+        "um_per_px": store.um_per_px,
+        "model": {**describe(predictor), "sha256": sha256(checkpoint)},
+        "taxonomy": predictor.metadata["taxonomy"],
+        "classes": predictor.classes,
+    }
+    started = time.monotonic()
+    bar = Progress(len(store), f"prediction of {store.sample}", "patches")
+    with cpu_threads(threads, predictor.device):
+        found = _counted(_predictions(store, predictor, batch_size, threads), bar)
+        counts = write_predictions(out, found, len(store), store.patch_px, attrs)
+    bar.close()
+    seconds = time.monotonic() - started
+    return {**counts, "seconds": round(seconds, 2), "patches_per_second": round(len(store) / max(seconds, 1e-9), 1)}
+
+
+def _counted(predictions: Iterator[Prediction], bar: Progress) -> Iterator[Prediction]:
+    nuclei = 0
+    for prediction in predictions:
+        nuclei += len(prediction[1])
+        bar.update(1, f"{nuclei:,} nuclei")
+        yield prediction
+
+
+def _predictions(store: PatchStore, predictor: Predictor, batch_size: int, threads: int) -> Iterator[Prediction]:
+    """Predictions in the order of the store.
+
+    While the network works on a batch, the next is read and the nuclei of those before are separated.
+    """
+    waiting: deque[list[Future[Prediction]]] = deque()
+    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="stnuclei-separate")
+    try:
+        for images in _images(store, batch_size):
+            maps = predictor(images)
+            waiting.append([pool.submit(separate, maps, i, store.um_per_px) for i in range(len(maps))])
+            if len(waiting) > WAITING:
+                yield from (future.result() for future in waiting.popleft())
+        while waiting:
+            yield from (future.result() for future in waiting.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _images(store: PatchStore, batch_size: int) -> Iterator[np.ndarray]:
+    """Batches of pictures (B, P, P, 3) uint8, read one ahead."""
+    with ThreadPoolExecutor(1, thread_name_prefix="stnuclei-read") as reader:
+        slices = [slice(begin, begin + batch_size) for begin in range(0, len(store), batch_size)]
+        coming = deque(reader.submit(store.image.__getitem__, one) for one in slices[:1])
+        for one in [*slices[1:], None]:
+            images = coming.popleft().result() if coming else None
+            if one is not None:
+                coming.append(reader.submit(store.image.__getitem__, one))
+            if images is not None:
+                yield images
+
+
+def separate(maps: Maps, i: int, um_per_px: float) -> Prediction:
+    """Nuclei of one picture.
+
+    Parameters
+    ----------
+    maps
+        What the network saw.
+    i
+        Number of the picture in the batch.
+    um_per_px
+        Size of a pixel.
+
+    Returns
+    -------
+    Label map (H, W) int32 with ids 1..K, and the table of the K nuclei.
+    """
+    instances = separate_nuclei(maps.foreground[i], maps.hv[i], um_per_px)
+    return instances, nuclei_table(instances, maps.types[i])
