@@ -1,4 +1,5 @@
 """Tiny Xenium bundles and HEST-1k samples in every layout that is known, made in milliseconds."""
+# ruff: noqa: E501
 
 import functools
 import gzip
@@ -42,16 +43,28 @@ LAYOUTS = {
     "2.0 early": {"ids": "text", "labels": False, "software": "xenium-2.0.0.6", "images": V3_IMAGES},
     "2.0": {"ids": "text", "labels": True, "software": "xenium-2.0.0.10", "images": V3_IMAGES},
     "3.0": {"ids": "text", "labels": True, "software": "xenium-3.0.0.15", "images": V3_IMAGES},
-    "ranger": {"ids": "text", "labels": True, "software": "xenium-3.0.0.15", "images": V3_IMAGES, "ranger": "xenium-3.1.0.5"},
+    "ranger": {
+        "ids": "text",
+        "labels": True,
+        "software": "xenium-3.0.0.15",
+        "images": V3_IMAGES,
+        "ranger": "xenium-3.1.0.5",
+    },
     "4.0": {"ids": "text", "labels": True, "software": "xenium-4.0.1.2", "images": V4_IMAGES},
     "R&D": {"ids": "text", "labels": True, "software": "R&D", "images": V3_IMAGES},
-}  # fmt: skip
-CONTROLS_1 = (("NegControlProbe_00042", "Negative Control Probe"), ("NegControlCodeword_0502", "Negative Control Codeword"), ("BLANK_0001", "Blank Codeword"))  # fmt: skip
+}
+CONTROLS_1 = (
+    ("NegControlProbe_00042", "Negative Control Probe"),
+    ("NegControlCodeword_0502", "Negative Control Codeword"),
+    ("BLANK_0001", "Blank Codeword"),
+)
 CONTROLS_3 = (
-    ("NegControlProbe_00042", "Negative Control Probe"), ("NegControlCodeword_0502", "Negative Control Codeword"),
-    ("UnassignedCodeword_4357", "Unassigned Codeword"), ("DeprecatedCodeword_2162", "Deprecated Codeword"),
+    ("NegControlProbe_00042", "Negative Control Probe"),
+    ("NegControlCodeword_0502", "Negative Control Codeword"),
+    ("UnassignedCodeword_4357", "Unassigned Codeword"),
+    ("DeprecatedCodeword_2162", "Deprecated Codeword"),
     ("Intergenic_Region_1", "Genomic Control"),
-)  # fmt: skip
+)
 
 
 def cell_ids(kind, n=N_CELLS):
@@ -107,7 +120,13 @@ def slide_pixels():
 
 def write_he(path, pixels=None, um=HE_UM, **options):
     pixels = slide_pixels() if pixels is None else pixels
-    metadata = {"axes": "YXS", "PhysicalSizeX": um, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": um, "PhysicalSizeYUnit": "µm"}  # fmt: skip
+    metadata = {
+        "axes": "YXS",
+        "PhysicalSizeX": um,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": um,
+        "PhysicalSizeYUnit": "µm",
+    }
     with tifffile.TiffWriter(path, ome=True) as file:
         settings = {"photometric": "rgb", "tile": (128, 128), "compression": "zlib", **options}
         file.write(pixels, subifds=1, metadata=metadata if um else {"axes": "YXS"}, **settings)
@@ -170,10 +189,17 @@ def _write_mex(folder, matrix, ids, names, types):
 def write_boundaries(path, ids, layout, kind="parquet"):
     rows, centres = owners(layout["labels"]), to_um(he_centres())
     # The second nucleus of the first cell lies a little beside it.
-    middle = [centres[row] + (np.array([9.0, 0.0]) if number == 0 and layout["labels"] else 0) for number, row in enumerate(rows)]  # fmt: skip
+    middle = [
+        centres[row] + (np.array([9.0, 0.0]) if number == 0 and layout["labels"] else 0)
+        for number, row in enumerate(rows)
+    ]
     rings = np.vstack([outline(one) for one in middle])
     repeated = np.repeat(rows, 13)
-    columns = {"cell_id": ids.take(pa.array(repeated)), "vertex_x": rings[:, 0].astype(np.float32), "vertex_y": rings[:, 1].astype(np.float32)}  # fmt: skip
+    columns = {
+        "cell_id": ids.take(pa.array(repeated)),
+        "vertex_x": rings[:, 0].astype(np.float32),
+        "vertex_y": rings[:, 1].astype(np.float32),
+    }
     if layout["labels"]:
         columns["label_id"] = np.repeat(np.arange(1, len(rows) + 1, dtype=np.uint32), 13)
     write_table(path, pa.table(columns), kind)
@@ -195,7 +221,13 @@ def make_bundle(folder, version="3.0", tables="parquet", matrix="h5", morphology
     """Write a bundle with its H&E and alignment; returns the folder."""
     layout = {**LAYOUTS[version], **changes}
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = {"run_name": "test", "num_cells": N_CELLS, "pixel_size": MORPHOLOGY_UM, "analysis_sw_version": layout["software"], "images": layout["images"]}  # fmt: skip
+    experiment = {
+        "run_name": "test",
+        "num_cells": N_CELLS,
+        "pixel_size": MORPHOLOGY_UM,
+        "analysis_sw_version": layout["software"],
+        "images": layout["images"],
+    }
     if "ranger" in layout:
         experiment["xenium_ranger"] = {"version": layout["ranger"], "run_id": "x"}
     (folder / "experiment.xenium").write_text(json.dumps(experiment))
@@ -216,8 +248,28 @@ def make_hest(folder, key="TENX1", ids="text", tells="is_gene", bytes_names=Fals
     """Write one sample in the layout of HEST-1k; returns the folder."""
     for part in ("wsis", "metadata", "transcripts", "xenium_seg"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(folder / "wsis" / f"{key}.tif", slide_pixels(), photometric="rgb", tile=(256, 256), compression="lzw", resolution=(1e4 / HE_UM, 1e4 / HE_UM), resolutionunit="CENTIMETER", metadata=None)  # fmt: skip
-    metadata = {"id": key, "st_technology": "Xenium", "organ": "Bowel", "pixel_size_um_estimated": HE_UM, "pixel_size_um_embedded": 0.2125, "fullres_px_width": HE_SHAPE[1], "fullres_px_height": HE_SHAPE[0], "patient": float("nan"), "pixel_size": MORPHOLOGY_UM, "analysis_sw_version": "xenium-3.0.0.15"}  # fmt: skip
+    tifffile.imwrite(
+        folder / "wsis" / f"{key}.tif",
+        slide_pixels(),
+        photometric="rgb",
+        tile=(256, 256),
+        compression="lzw",
+        resolution=(1e4 / HE_UM, 1e4 / HE_UM),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+    )
+    metadata = {
+        "id": key,
+        "st_technology": "Xenium",
+        "organ": "Bowel",
+        "pixel_size_um_estimated": HE_UM,
+        "pixel_size_um_embedded": 0.2125,
+        "fullres_px_width": HE_SHAPE[1],
+        "fullres_px_height": HE_SHAPE[0],
+        "patient": float("nan"),
+        "pixel_size": MORPHOLOGY_UM,
+        "analysis_sw_version": "xenium-3.0.0.15",
+    }
     (folder / "metadata" / f"{key}.json").write_text(json.dumps(metadata))
     write_hest_transcripts(folder / "transcripts" / f"{key}_transcripts.parquet", ids, tells, bytes_names)
     centres = he_centres()
@@ -236,7 +288,9 @@ def write_hest_transcripts(path, ids="text", tells="is_gene", bytes_names=False)
     named = cell_ids(ids)
     none = {"integer": -1, "bytes": b"UNASSIGNED", "text": "UNASSIGNED"}[ids]
     extra = 30
-    owner = pa.concat_arrays([named.take(pa.array(row)), named.take(pa.array([3] * 2 * extra)), pa.array([none] * extra, named.type)])  # fmt: skip
+    owner = pa.concat_arrays(
+        [named.take(pa.array(row)), named.take(pa.array([3] * 2 * extra)), pa.array([none] * extra, named.type)]
+    )
     feature = [f"GENE{one}" for one in gene] + ["GENE0"] * extra + ["NegControlProbe_00042"] * extra + ["GENE1"] * extra
     quality = np.concatenate([np.full(len(row), 30.0), np.full(extra, 10.0), np.full(2 * extra, 35.0)])
     rng = np.random.default_rng(8)
@@ -244,7 +298,15 @@ def write_hest_transcripts(path, ids="text", tells="is_gene", bytes_names=False)
     at = at + rng.uniform(-6, 6, at.shape)
     um = to_um(at)
     names = pa.array([one.encode() for one in feature] if bytes_names else feature)
-    columns = {"cell_id": owner, "feature_name": names, "qv": quality.astype(np.float32), "x_location": um[:, 0], "y_location": um[:, 1], "he_x": at[:, 0], "he_y": at[:, 1]}  # fmt: skip
+    columns = {
+        "cell_id": owner,
+        "feature_name": names,
+        "qv": quality.astype(np.float32),
+        "x_location": um[:, 0],
+        "y_location": um[:, 1],
+        "he_x": at[:, 0],
+        "he_y": at[:, 1],
+    }
     is_control = np.array([one.startswith("Neg") for one in feature])
     if tells == "is_gene":
         columns["is_gene"] = ~is_control

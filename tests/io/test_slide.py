@@ -58,8 +58,18 @@ def test_axes_in_any_order(tmp_path, pixels, options):
 
 def test_numpy_slicing(tmp_path):
     slide = written(tmp_path / "x.tif", photometric="rgb", tile=(64, 64))
-    keys = [np.s_[10:200, 33:77], np.s_[5], np.s_[:, 7], np.s_[-30:, ::2], np.s_[::3, 400:100:-7], np.s_[3, 4], np.s_[..., 1],
-            np.s_[250:900, 1:2, 0], np.s_[9:9], np.s_[2, :, 2]]  # fmt: skip
+    keys = [
+        np.s_[10:200, 33:77],
+        np.s_[5],
+        np.s_[:, 7],
+        np.s_[-30:, ::2],
+        np.s_[::3, 400:100:-7],
+        np.s_[3, 4],
+        np.s_[..., 1],
+        np.s_[250:900, 1:2, 0],
+        np.s_[9:9],
+        np.s_[2, :, 2],
+    ]
     for key in keys:
         assert np.array_equal(slide[key], PIXELS[key]), key
     with pytest.raises(IndexError):

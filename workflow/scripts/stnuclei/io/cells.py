@@ -85,6 +85,7 @@ def join(cells: Cells, matrix: FeatureMatrix, warnings: list[str]) -> AnnData:
         found = ", ".join(sorted(set(matrix.types))) or "none"
         raise UserError(f"{matrix.path}: none of its {len(kinds):,} features is a gene (types: {found})")
     genes = sp.csr_matrix(counts[:, kinds == GENE], dtype=np.int32)
+    genes.eliminate_zeros()
     var = pd.DataFrame(
         {"gene_ids": matrix.ids[kinds == GENE]}, index=pd.Index(matrix.names[kinds == GENE], dtype=object)
     )

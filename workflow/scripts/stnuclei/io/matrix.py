@@ -129,12 +129,13 @@ def _decode(values: np.ndarray) -> np.ndarray:
 
 def _check(matrix: FeatureMatrix) -> None:
     n_cells, n_features = matrix.counts.shape
-    sizes = {"barcodes": len(matrix.barcodes), "features": len(matrix.ids)}
-    if (n_cells, n_features) != (len(matrix.barcodes), len(matrix.ids)):
-        raise UserError(
-            f"{matrix.path}: the matrix is {n_cells:,} cells x {n_features:,} features, but there are "
-            f"{sizes['barcodes']:,} barcodes and {sizes['features']:,} features; copy it again"
-        )
+    lists = {"barcodes": n_cells, "ids": n_features, "names": n_features, "types": n_features}
+    for name, length in lists.items():
+        if len(getattr(matrix, name)) != length:
+            raise UserError(
+                f"{matrix.path}: the matrix is {n_cells:,} cells x {n_features:,} features, but there are "
+                f"{len(getattr(matrix, name)):,} {name}; copy it again"
+            )
     data = matrix.counts.data
     if not np.isfinite(data).all() or (len(data) and (data.min() < 0 or data.max() > np.iinfo(np.int32).max)):
         raise UserError(f"{matrix.path}: holds counts that are negative, too large or no number; copy it again")

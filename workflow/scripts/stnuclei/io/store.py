@@ -16,6 +16,7 @@ import pandas as pd
 import zarr
 from geopandas import GeoDataFrame
 
+from stnuclei.errors import UserError
 from stnuclei.files import write_aside
 from stnuclei.io.pyramid import level_shapes, write_pyramid
 from stnuclei.io.sample import Sample
@@ -63,7 +64,10 @@ def write_sample(
         source, scale = (sample.he, 1.0) if copy_image else _overview(sample.he)
         shapes = level_shapes(*source.shape[:2])
         names = _describe_image(group, shapes, sample, scale)
-        write_pyramid(source, group, names, chunk, threads)
+        try:
+            write_pyramid(source, group, names, chunk, threads)
+        except UserError as error:
+            raise UserError(f"sample {sample.name}: {error}") from error.__cause__
         with _quiet():
             zarr.consolidate_metadata(aside)
 
