@@ -159,10 +159,9 @@ def test_frozen_weights_do_not_decay(settings):
     assert "encoder.pos_embed" not in moved and "decoder0.0.block.0.weight" in moved
 
 
-def test_unknown_loss_term_is_refused(settings):
-    with pytest.raises(UserError, match="there is no term np_dce"):
-        build.loss_weights(replace(settings, loss_weights={"np_dce": 1.0}))
-    assert build.loss_weights(settings)["hv_msge"] == 8
+def test_unknown_loss_term_is_refused(sources, settings, tmp_path):
+    with pytest.raises(UserError, match="np_dce.*known are"):
+        train(sources, [], tmp_path, replace(settings, loss_weights={"np_dce": 1.0}), taxonomy="pannuke")
 
 
 def test_sources_without_labels_or_patches(sources, settings, tmp_path):

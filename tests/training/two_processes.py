@@ -28,7 +28,7 @@ def backward(model, network, rows, reduce):
     """Gradients of the loss over some rows of the batch."""
     images, instances, classes, tissue = (part[rows] for part in batch())
     targets = make_targets(instances, classes) | {"tissue": tissue}
-    terms = cellvit_losses(network(images), targets, reduce=reduce)
+    terms = cellvit_losses(network(images.double()), targets, reduce=reduce)
     total_loss(terms, OFFICIAL_WEIGHTS).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
@@ -36,7 +36,7 @@ def backward(model, network, rows, reduce):
 def fresh():
     """A small CellViT without dropout, the same each time."""
     torch.manual_seed(1)
-    return build_model("cellvit-tiny", 6, 2)
+    return build_model("cellvit-tiny", 6, 2).double()
 
 
 def gradients(folder: Path) -> None:

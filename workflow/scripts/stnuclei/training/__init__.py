@@ -9,7 +9,7 @@ from typing import Any
 _HOMES = {
     "TrainSettings": "settings",
     "Source": "sources",
-    "Collection": "sources",
+    "Collection": "collection",
     "Sampler": "sampler",
     "PatchLoader": "loader",
     "Augmenter": "augment",

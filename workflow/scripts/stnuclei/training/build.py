@@ -10,16 +10,14 @@ import torch
 from torch import nn
 
 from stnuclei.cellvit import build_model, load_encoder, save_checkpoint
-from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS
-from stnuclei.errors import UserError
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training.augment import Augmenter
+from stnuclei.training.collection import Collection
 from stnuclei.training.distributed import SharedBatchNorm, World
 from stnuclei.training.failures import disk_explained
 from stnuclei.training.sampler import Sampler
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
-from stnuclei.training.sources import Collection
 
 
 def model(settings: TrainSettings, taxonomy: Taxonomy, tissues: tuple[str, ...], device: torch.device) -> nn.Module:
@@ -81,23 +79,6 @@ def gradient_norm(network: nn.Module, largest: float | None) -> torch.Tensor:
     if largest is not None:
         torch.nn.utils.clip_grads_with_norm_(network.parameters(), largest, norm)
     return norm
-
-
-def loss_weights(settings: TrainSettings) -> dict[str, float]:
-    """Weight of every loss term.
-
-    Raises
-    ------
-    UserError
-        If the settings name a term there is none of.
-    """
-    unknown = set(settings.loss_weights) - set(OFFICIAL_WEIGHTS)
-    if unknown:
-        raise UserError(
-            f"training.loss_weights: there is no term {', '.join(sorted(unknown))}; known are "
-            f"{', '.join(OFFICIAL_WEIGHTS)}"
-        )
-    return {**OFFICIAL_WEIGHTS, **settings.loss_weights}
 
 
 def augmenter(settings: TrainSettings) -> Augmenter:

@@ -118,7 +118,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W)."""
         if not self.training:
             return super().forward(x)
-        wide = x.float()
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         count = wide.new_full((1,), wide.numel() / wide.shape[1])
         sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
         total, squares, n = sum_over_processes(sums).split([x.shape[1], x.shape[1], 1])
@@ -136,7 +136,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Replace every BatchNorm2d of a model, in place, keeping parameters and their names."""
         for name, child in model.named_children():
             if isinstance(child, nn.BatchNorm2d) and not isinstance(child, cls):
-                shared = cls(child.num_features, child.eps, child.momentum)
+                shared = cls(child.num_features, child.eps, child.momentum).to(child.weight)
                 shared.load_state_dict(child.state_dict())
                 setattr(model, name, shared)
             else:

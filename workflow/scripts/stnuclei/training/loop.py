@@ -39,13 +39,14 @@ from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import build, failures, history, resume
 from stnuclei.training.augment import Augmenter
 from stnuclei.training.batches import on_device
-from stnuclei.training.distributed import World, processes, without_sync
+from stnuclei.training.collection import Collection
+from stnuclei.training.distributed import World, processes, sum_over_processes, without_sync
 from stnuclei.training.loader import PatchLoader
 from stnuclei.training.resume import Place
 from stnuclei.training.sampler import Sampler, patch_weights
 from stnuclei.training.schedule import learning_rate, precision_of
 from stnuclei.training.settings import TrainSettings
-from stnuclei.training.sources import Collection, Source
+from stnuclei.training.sources import Source
 from stnuclei.training.validation import validate
 
 Batch = Mapping[str, torch.Tensor]
@@ -61,6 +62,7 @@ class Run:
     world: World
     data: Collection
     held_out: Collection | None
+    loader: PatchLoader
     sampler: Sampler
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -146,6 +148,7 @@ def prepare(
         world=world,
         data=data,
         held_out=held_out,
+        loader=data.loader(taxonomy, settings.micro_batch(world.size), settings.workers),
         sampler=sampler,
         model=model,
         optimizer=build.optimizer(model, settings, world.device),
@@ -169,14 +172,7 @@ def train_epoch(run: Run) -> None:
     order = run.sampler.share(place.epoch, world.rank, world.size, first_step=place.step)
     if len(order) == 0:
         return
-    loader = PatchLoader(
-        run.data.sources,
-        run.taxonomy,
-        batch_size=settings.micro_batch(world.size),
-        sampler=order,
-        tissues=run.data.tissues,
-        threads=settings.workers,
-    )
+    run.loader.sampler = order
     build.set_trainable(run.model, settings, place.epoch)
     run.model.train()
     model = world.wrap(run.model)
@@ -184,7 +180,7 @@ def train_epoch(run: Run) -> None:
     bar = Progress(len(order) * world.size, f"epoch {place.epoch + 1}/{settings.epochs}", "patches", unseen)
     started = time.monotonic()
     held: list[Batch] = []
-    for batch in on_device(loader, world.device):
+    for batch in on_device(run.loader, world.device):
         held.append(batch)
         if len(held) == settings.accumulation:
             take_step(run, model, held)
@@ -237,10 +233,9 @@ def learn_from(run: Run, model: nn.Module, batch: Batch, seed: int) -> dict[str,
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, run.precision, enabled=run.precision != torch.float32):
         outputs = model(images)
-    # Losses sum over millions of pixels: in 16 bits they would lose what they measure.
-    outputs = {name: value.float() for name, value in outputs.items()}
-    terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
-    loss = total_loss(terms, build.loss_weights(settings))
+    reduce = sum_over_processes if settings.sync_losses else None
+    terms = cellvit_losses(outputs, targets, variant=settings.loss_variant, reduce=reduce)
+    loss = total_loss(terms, settings.loss_weights)
     run.scaler.scale(loss / settings.accumulation).backward()
     return {"loss": loss, **terms}
 
@@ -292,7 +287,8 @@ def finish_epoch(run: Run, board: history.Board) -> None:
         **{f"train_{name}": value / steps for name, value in place.sums.items()},
     }
     last = place.epoch + 1 == settings.epochs
-    if run.held_out is not None and ((place.epoch + 1) % settings.validate_every == 0 or last):
+    due = (place.epoch + 1) % settings.validate_every == 0 and settings.validation_patches > 0
+    if run.held_out is not None and (due or last):
         limit = None if last else settings.validation_patches
         with torch.autocast(run.world.device.type, run.precision, enabled=run.precision != torch.float32):
             scores = validate(

@@ -24,13 +24,11 @@ from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.segmentation import panoptic_quality
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training import build
 from stnuclei.training.batches import Batch, on_device
+from stnuclei.training.collection import Collection
 from stnuclei.training.distributed import World
-from stnuclei.training.loader import PatchLoader
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
-from stnuclei.training.sources import Collection
 
 RADIUS_UM = 3.0
 UM_PER_PX = 0.25
@@ -125,14 +123,8 @@ def validate(
     """
     chosen = sample(len(held_out), limit, settings.seed)
     size = min(settings.micro_batch(world.size), 64)
-    loader = PatchLoader(
-        held_out.sources,
-        taxonomy,
-        batch_size=size,
-        sampler=chosen[world.rank :: world.size],
-        tissues=held_out.tissues,
-        threads=settings.workers,
-    )
+    loader = held_out.loader(taxonomy, size, settings.workers)
+    loader.sampler = chosen[world.rank :: world.size]
     tally = Tally(len(taxonomy.classes))
     was_training = model.training
     model.eval()
@@ -169,7 +161,7 @@ def _tallies(
             targets = make_targets(batch["instances"], batch["classes"])
             targets["tissue"] = batch["tissue"]
             terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
-            loss = float(total_loss(terms, build.loss_weights(settings)))
+            loss = float(total_loss(terms, settings.loss_weights))
             foreground = outputs["nuclei_binary_map"].argmax(1).bool().cpu().numpy()
             hv = outputs["hv_map"].cpu().numpy()
             types = outputs["nuclei_type_map"].softmax(1).cpu().numpy()
