@@ -92,3 +92,15 @@ def shares(labels: np.ndarray, taxonomy: Taxonomy) -> str:
     known = [names[i] for i in order if names[i] in taxonomy.labels]
     part = dict(zip(names, counts / max(counts.sum(), 1), strict=True))
     return ", ".join(f"{name} {100 * part[name]:.0f} %" for name in known)
+
+
+def wrapped(text: str, width: int = 46) -> str:
+    """Break a list in words at its commas, so that no line is much longer than `width` characters."""
+    lines, line = [], ""
+    for word in text.split(", "):
+        if line and len(line) + len(word) > width:
+            lines.append(line + ",")
+            line = word
+        else:
+            line = f"{line}, {word}" if line else word
+    return "\n".join([*lines, line])

@@ -70,24 +70,14 @@ def cluster_cells(
         Cells x genes, raw counts; left as it is.
     resolution
         r of Leiden's modularity.
-    n_pcs
-        Principal components, fewer on panels or samples that have fewer.
-    n_neighbors
-        Neighbours a cell, itself included.
+    n_pcs, n_neighbors
+        Principal components (fewer where a panel has fewer); neighbours a cell, itself included.
     seed
         Seed of components, blocks and Leiden: the same seed gives the same clusters.
     min_cluster_cells
         Smaller clusters are merged into the one they are tied to most (see `merge_small`) and counted.
-    n_ranked
-        Genes kept a cluster.
-    n_iterations
-        Rounds of Leiden.
-    threads
-        Threads of neighbours and ranking.
-
-    Returns
-    -------
-    Clustering
+    n_ranked, n_iterations, threads
+        Genes kept a cluster; rounds of Leiden; threads of neighbours and ranking.
 
     Raises
     ------

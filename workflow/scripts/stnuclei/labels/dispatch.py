@@ -18,6 +18,7 @@ from stnuclei.labels.registry import LabelContext, check_settings, find_method
 from stnuclei.labels.result import Labels
 from stnuclei.taxonomy import Taxonomy
 
+TOP_GENES = 10
 log = logging.getLogger(__name__)
 
 
@@ -43,49 +44,37 @@ def label_cells(
         Cells x genes, raw counts; left as it is.
     method
         ``stnuclei``, ``paper``, ``paper_no_refinement``, ``topdown``, ``ucell``, ``aucell`` or ``cellassign``.
-    tissue
-        Tissue of the slide, a name or alias of the tissue map.
-    markers
-        Marker tables, a folder of them, or None for the shipped ones.
-    clusters
-        cell_id, cluster of `cluster_cells`; given together with `ranked_genes`, else computed.
-    ranked_genes
-        The genes of those clusters.
+    tissue, markers
+        A name or alias of the tissue map; marker tables, a folder of them, or None for the shipped ones.
+    clusters, ranked_genes
+        Both tables of `cluster_cells`, or neither: then they are made.
     taxonomy
         Classes of nuclei: a name, a file, or the object.
     disease
         What is known of the slide (``normal`` keeps a method from finding tumour where it heeds this).
-    seed
-        Seed of everything random.
-    threads
-        Threads a method may use.
-    **settings
-        The method's own settings.
+    seed, threads, **settings
+        Seed of everything random; threads a method may use; the method's own settings.
 
     Returns
     -------
-    Labels, cells in the table's order. A cell without counts is Unknown with confidence 0.
+    Labels in the table's order. A cell without counts is Unknown with confidence 0.
 
     Raises
     ------
     UserError
-        If method, tissue, taxonomy or a setting is unknown, or the counts or the clusters cannot be used.
+        If method, tissue, taxonomy or a setting is unknown, or counts or clusters cannot be used.
     """
     function = find_method(method)
     check_settings(method, function, settings)
     check_counts(adata)
     if not isinstance(markers, Markers):
         markers = load_markers(markers, taxonomy)
-    if (clusters is None) != (ranked_genes is None):
-        raise UserError("clusters and ranked_genes belong together: give both or neither")
-    if clusters is None or ranked_genes is None:
-        found = cluster_cells(adata, seed=seed, threads=threads)
-        clusters, ranked_genes = found.cells, found.ranked_genes
+    clusters, ranked_genes = _clusters(adata, clusters, ranked_genes, seed, threads)
     context = LabelContext(
         markers.tissue(tissue),
         markers,
         markers.taxonomy,
-        _in_order(clusters, cell_ids(adata)),
+        clusters,
         ranked_genes,
         disease or None,
         seed,
@@ -94,7 +83,19 @@ def label_cells(
     labels = function(adata, context, **settings)
     for warning in labels.info.get("warnings", ()):
         log.warning("%s: %s", method, warning)
-    return _without_empty(labels, totals(adata) == 0, context.taxonomy.unknown.name, method)
+    return _without_empty(_with_genes(labels, ranked_genes), totals(adata) == 0, context.taxonomy.unknown.name, method)
+
+
+def _clusters(
+    adata: anndata.AnnData, clusters: pd.DataFrame | None, ranked_genes: pd.DataFrame | None, seed: int, threads: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The clusters given, in the table's order, or new ones."""
+    if (clusters is None) != (ranked_genes is None):
+        raise UserError("clusters and ranked_genes belong together: give both or neither")
+    if clusters is None or ranked_genes is None:
+        found = cluster_cells(adata, seed=seed, threads=threads)
+        return found.cells, found.ranked_genes
+    return _in_order(clusters, cell_ids(adata)), ranked_genes
 
 
 def _in_order(clusters: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
@@ -107,6 +108,17 @@ def _in_order(clusters: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
         missing = found.index[found.isna()][0]
         raise UserError(f"clusters: cell {missing!r} of the table is not among them; they are of another sample")
     return pd.DataFrame({"cell_id": ids, "cluster": found.to_numpy(np.int32)})
+
+
+def _with_genes(labels: Labels, ranked_genes: pd.DataFrame) -> Labels:
+    """Name the top genes of each cluster where a method's evidence does not."""
+    evidence = labels.evidence
+    if evidence.empty or "top_genes" in evidence or "cluster" not in evidence:
+        return labels
+    top = ranked_genes[ranked_genes["rank"] <= TOP_GENES].groupby("cluster")["gene"].agg(",".join)
+    evidence = evidence.copy()
+    evidence.insert(evidence.columns.get_loc("n_cells") + 1, "top_genes", evidence["cluster"].map(top).fillna(""))
+    return Labels(labels.cells, evidence, labels.info)
 
 
 def _without_empty(labels: Labels, empty: np.ndarray, unknown: str, name: str) -> Labels:

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from stnuclei.labels.canvas import DPI, QUIET, bare, legend_labels, picture, point_area, scatter_labels, shares
+from stnuclei.labels.canvas import DPI, QUIET, bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
 from stnuclei.labels.clustering import principal_components
 from stnuclei.labels.expression import log_normalised
 from stnuclei.labels.maps import map_labels, positions
@@ -61,7 +61,7 @@ def draw_labels(
         upper, lower = figure.subfigures(2, 1, height_ratios=[6.2, 7.8])
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
-            map_labels(axes[0], positions(adata), names, taxonomy, shares(names, taxonomy))
+            map_labels(axes[0], positions(adata), names, taxonomy, wrapped(shares(names, taxonomy)))
         else:
             bare(axes[0], "no positions")
         chosen, points = embed(expression, embedding, seed)

@@ -13,7 +13,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
 from stnuclei.errors import UserError
-from stnuclei.labels.canvas import bare, legend_labels, picture, point_area, scatter_labels, shares
+from stnuclei.labels.canvas import bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
 from stnuclei.taxonomy import Taxonomy
 
 # Cells a close-up shows: few enough that each is seen.
@@ -35,7 +35,7 @@ def positions(adata: anndata.AnnData) -> np.ndarray:
 
 def map_labels(axes: Axes, xy: np.ndarray, labels: np.ndarray, taxonomy: Taxonomy, title: str = "") -> None:
     """Draw labels where the cells lie, y downwards as in the slide, both axes to one scale."""
-    scatter_labels(axes, xy, labels, taxonomy, point_area(len(xy), 3.4))
+    scatter_labels(axes, xy, labels, taxonomy, point_area(len(xy), 2.4))
     axes.set_aspect("equal")
     axes.set_xlim(xy[:, 0].min(), xy[:, 0].max())
     axes.set_ylim(xy[:, 1].max(), xy[:, 1].min())
@@ -137,7 +137,7 @@ def _band(
             continue
         name, labels = list(columns.items())[column]
         map_labels(upper, xy, labels, taxonomy, name)
-        upper.text(0, -0.01, _wrapped(shares(labels, taxonomy)), transform=upper.transAxes, fontsize=8, va="top")
+        upper.text(0, -0.01, wrapped(shares(labels, taxonomy)), transform=upper.transAxes, fontsize=8, va="top")
         upper.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="black", linewidth=0.8))
         if inside.any():
             map_labels(lower, xy[inside], labels[inside], taxonomy)
@@ -145,14 +145,3 @@ def _band(
         for spine in lower.spines.values():
             spine.set_visible(True)
             spine.set_linewidth(0.8)
-
-
-def _wrapped(text: str, width: int = 46) -> str:
-    lines, line = [], ""
-    for word in text.split(", "):
-        if line and len(line) + len(word) > width:
-            lines.append(line + ",")
-            line = word
-        else:
-            line = f"{line}, {word}" if line else word
-    return "\n".join([*lines, line])

@@ -88,7 +88,7 @@ def label_by_paper(
     ranked = {name: part["gene"].tolist() for name, part in context.ranked_genes.groupby("cluster", sort=True)}
     rows = [_judge(rule, int(name), int(size), ranked.get(name, []), context) for name, size in sizes.items()]
     chance = random_votes(rule.organ, rule.everywhere, n_genes, min_votes, rule.unknown, seed=context.seed)
-    evidence = pd.DataFrame(rows)
+    evidence = pd.DataFrame(rows).assign(random_decided=chance.decided)
     return Labels(_cells(adata, context, evidence, rule.unknown), evidence, _info(rule, chance))
 
 

@@ -101,7 +101,7 @@ def draw_calibration(axes: Axes, calibration: pd.DataFrame) -> None:
     axes.set_xlabel("confidence", fontsize=9)
     axes.set_ylabel("share right", fontsize=9)
     axes.set_title("calibration of decided cells", fontsize=10, loc="left")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _open_frame(axes)
 
 
