@@ -30,6 +30,13 @@ rule score_segmentation:
         predictions=rules.predict_patches.output.predictions,
     output:
         scores="<results>/models/{model}/scores/{set}.segmentation.parquet",
+        atlas=report(
+            "<results>/models/{model}/scores/{set}.errors.png",
+            caption="../report/errors.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"model": "{model}", "what": "worst patches of {set}"},
+        ),
     log:
         "<logs>/score_segmentation/{model}.{set}.log",
     benchmark:

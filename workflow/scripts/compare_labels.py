@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.labels import draw_comparison, label_agreement

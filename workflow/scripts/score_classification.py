@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from stnuclei.evaluation import confusion_table, draw_confusion, score_classification
+
+from stnuclei.evaluation import score_classification
+from stnuclei.evaluation.figures import figure_confusion
 from stnuclei.files import write_aside
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
@@ -33,4 +35,6 @@ with job(snakemake.log[0], f"class scores of {snakemake.wildcards.model} on {row
     ]
     with write_aside(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
-    draw_confusion(confusion_table(scores[0]), snakemake.output.figure, taxonomy=params.taxonomy)
+    figure_confusion(
+        snakemake.output.figure, scores[0], params.taxonomy, title=f"{snakemake.wildcards.model} on {row['sample']}"
+    )

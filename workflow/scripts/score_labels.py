@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from stnuclei.joblog import job
 from stnuclei.labels import read_annotation, score_labels
 

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from stnuclei.evaluation import score_segmentation
+from stnuclei.evaluation.figures import error_atlas
 from stnuclei.files import write_aside
 from stnuclei.joblog import job
 
@@ -23,3 +25,4 @@ with job(snakemake.log[0], f"segmentation scores of {snakemake.wildcards.model} 
     ]
     with write_aside(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
+    error_atlas(snakemake.output.atlas, snakemake.input.patches, snakemake.input.predictions, scores[0])

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
 from stnuclei.evaluation import table2, write_table
 from stnuclei.joblog import job
 
