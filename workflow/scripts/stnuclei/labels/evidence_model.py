@@ -18,6 +18,7 @@ from stnuclei.labels.malignancy import Malignancy, malignant_epithelium, slide_k
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
 from stnuclei.labels.smoothing import SimilarCells, group_means
+from stnuclei.labels.structure import shows_structure
 
 
 def label_stnuclei(
@@ -26,7 +27,8 @@ def label_stnuclei(
     *,
     n_neighbors: int = 15,
     smoothing: int = 2,
-    level: float = 0.05,
+    level: float = 0.01,
+    level_malignant: float = 0.05,
     prior_rows: float = 10.0,
     prior_rows_malignant: float = 3.0,
 ) -> Labels:
@@ -36,8 +38,9 @@ def label_stnuclei(
     2. Every cell's expression (square roots of shares, so that no single gene decides) is averaged twice over its
        nearest neighbours, and its deviation from the slide's background (`balanced_reference`) taken.
     3. The deviations' product with the log-odds is put on the scale of what the same deviations would give with the
-       genes' evidence dealt out at random (`PermutationScore`). The best category wins where its score exceeds the
-       critical one; the cell is Unknown otherwise, and where a lineage without a class wins.
+       genes' evidence dealt out at random (`PermutationScore`). The best category wins where its score, or that of the
+       cell's whole cluster for the same category, exceeds the critical one; the cell is Unknown otherwise, and where a
+       lineage without a class wins. A slide whose cells do not differ (`shows_structure`) is Unknown throughout.
     4. Epithelial cells are tested for malignancy (`malignant_epithelium`).
 
     Parameters
@@ -52,6 +55,8 @@ def label_stnuclei(
         How many times; 0 judges each cell alone.
     level
         Share of random evidence that may give a label.
+    level_malignant
+        Share of random evidence that may make a slide's epithelium malignant.
     prior_rows, prior_rows_malignant
         Rows that the panel's background is worth.
 
@@ -69,14 +74,13 @@ def label_stnuclei(
     evidence = lineage_evidence(context, adata.var_names, prior_rows)
     critical = critical_score(level, evidence.shape[1] - 1)
     lineages = weigh_lineages(expression, evidence, clusters, critical)
-    best = lineages.scores.argmax(axis=1)
-    best[lineages.scores.max(axis=1, initial=-np.inf) <= critical] = len(lineages.names) - 1
-    decided = _Decided(np.asarray(lineages.names, dtype=object)[best], _probability(lineages.scores, best, critical))
+    structured, ratio = shows_structure(part, context.seed)
+    decided = _decide(lineages, clusters, critical if structured else np.inf)
     malignancy = None
     if {context.taxonomy.role("epithelial"), context.taxonomy.role("neoplastic")} <= set(context.taxonomy.names):
         malignant = malignancy_evidence(context, adata.var_names, prior_rows_malignant).to_numpy()
-        malignancy = _refine(decided, expression, lineages, evidence, malignant, clusters, context, level)
-    return _labels(adata, context, filled, decided, lineages, evidence, critical, malignancy)
+        malignancy = _refine(decided, expression, lineages, evidence, malignant, clusters, context, level_malignant)
+    return _labels(adata, context, filled, decided, lineages, evidence, critical, ratio, malignancy)
 
 
 @dataclass
@@ -87,12 +91,22 @@ class _Decided:
     confidence: np.ndarray
 
 
-def _probability(scores: np.ndarray, best: np.ndarray, critical: float) -> np.ndarray:
-    """Probability of column `best` of each row: scores act as log-likelihoods, Unknown has at least the critical."""
-    scores = scores.copy()
-    scores[:, -1] = np.maximum(scores[:, -1], critical)
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True, initial=critical))
-    return weights[np.arange(len(best)), best] / weights.sum(axis=1)
+def _decide(lineages: Lineages, clusters: np.ndarray, critical: float) -> _Decided:
+    """Best category of each cell, Unknown where neither the cell nor its cluster exceeds the critical score."""
+    scores, last = lineages.scores, len(lineages.names) - 1
+    best = scores.argmax(axis=1)
+    sure = scores.max(axis=1, initial=-np.inf) > critical
+    place = np.minimum(np.searchsorted(lineages.clusters, clusters), len(lineages.clusters) - 1)
+    together = lineages.cluster_scores[place]
+    vouched = (clusters >= 0) & (together.argmax(axis=1) == best) & (together.max(axis=1) > critical)
+    # Scores act as log-likelihoods; Unknown has at least the critical one, unless the cluster vouches for the cell.
+    weights = scores.copy()
+    floor = np.where(vouched & ~sure, -np.inf, min(critical, np.finfo(np.float64).max))
+    weights[:, last] = np.maximum(weights[:, last], floor)
+    weights = np.exp(weights - weights.max(axis=1, keepdims=True, initial=-np.inf))
+    best[~sure & ~vouched] = last
+    confidence = weights[np.arange(len(best)), best] / weights.sum(axis=1)
+    return _Decided(np.asarray(lineages.names, dtype=object)[best], confidence)
 
 
 def _refine(
@@ -143,6 +157,7 @@ def _labels(
     lineages: Lineages,
     evidence: pd.DataFrame,
     critical: float,
+    structure: float,
     malignancy: Malignancy | None,
 ) -> Labels:
     names = np.full(adata.n_obs, context.taxonomy.unknown.name, dtype=object)
@@ -151,7 +166,11 @@ def _labels(
     clusters = context.clusters["cluster"].to_numpy(np.int32)
     cells = cell_table(cell_ids(adata), names, confidence, clusters)
     rows = explain_clusters(clusters[filled], decided.label, lineages, evidence, critical, malignancy)
-    info: dict[str, Any] = {"critical_score": critical, "genes_with_evidence": int((evidence != 0).any(axis=1).sum())}
+    info: dict[str, Any] = {
+        "critical_score": critical,
+        "structure": structure,
+        "genes_with_evidence": int((evidence != 0).any(axis=1).sum()),
+    }
     if malignancy is not None:
         info |= {
             "malignant": malignancy.present,

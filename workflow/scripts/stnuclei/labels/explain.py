@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from stnuclei.labels.chance import permutation_scores, words
+from stnuclei.labels.chance import words
 
 if TYPE_CHECKING:
     from stnuclei.labels.lineage import Lineages
@@ -50,7 +50,7 @@ def explain_clusters(
             columns=["cluster", "n_cells", "top_genes", "marker_set", "cancer_ratio", "decision", "why"]
         )
     deviations = lineages.cluster_means - lineages.reference
-    scores = permutation_scores(deviations, evidence.to_numpy())
+    scores = lineages.cluster_scores
     rows = []
     for place, name in enumerate(lineages.clusters):
         own = label[clusters == name]

@@ -25,8 +25,8 @@ class Lineages:
         Standard scores (cells, categories) against random pairing of genes and evidence.
     reference
         Background of each gene, (genes,), in square roots of shares.
-    clusters, cluster_means
-        Numbers of the clusters, and their mean expression (clusters, genes).
+    clusters, cluster_means, cluster_scores
+        Numbers of the clusters, their mean expression (clusters, genes) and its scores (clusters, categories).
     """
 
     names: tuple[str, ...]
@@ -34,6 +34,7 @@ class Lineages:
     reference: np.ndarray
     clusters: np.ndarray
     cluster_means: np.ndarray
+    cluster_scores: np.ndarray
 
 
 def weigh_lineages(cells: SimilarCells, evidence: pd.DataFrame, clusters: np.ndarray, critical: float) -> Lineages:
@@ -57,7 +58,8 @@ def weigh_lineages(cells: SimilarCells, evidence: pd.DataFrame, clusters: np.nda
     score = PermutationScore(weights, cells.shares.shape[0])
     for genes, values in cells.by_genes():
         score.add(genes, values - reference[genes])
-    return Lineages(tuple(evidence.columns), score.scores(), reference, names, means)
+    together = permutation_scores(means - reference, weights)
+    return Lineages(tuple(evidence.columns), score.scores(), reference, names, means, together)
 
 
 def balanced_reference(means: np.ndarray, sizes: np.ndarray, evidence: np.ndarray, critical: float) -> np.ndarray:

@@ -15,6 +15,7 @@ _NORMAL = re.compile(r"normal|health|control|non-?\s?(?:malignan|diseas|tumou?r|
 _TUMOUR = re.compile(r"cancer|tumou?r|malignan|carcinom|neoplas|metasta|melanoma|sarcoma|lymphoma|blastoma|glioma")
 _LEAST_GENES = 15  # with fewer epithelial genes on the panel, the test could not find anything
 _PERMUTATIONS = 999
+_CELLS_AT_ONCE = 20_000
 # Two groups of epithelium are told apart where their scores differ by more than chance does on both sides.
 _CHANCE = float(norm.isf(0.05))
 
@@ -115,7 +116,9 @@ def malignant_epithelium(
         )
     scores = np.empty(len(cells))
     for part, values in expression.by_cells(cells, genes):
-        scores[part] = rank_scores(values - reference[genes], weights[:, None])[:, 0]
+        values -= reference[genes].astype(np.float32)
+        for rows in np.array_split(np.arange(part.start, part.stop), len(values) // _CELLS_AT_ONCE + 1):
+            scores[rows] = rank_scores(values[rows - part.start], weights[:, None])[:, 0]
     groups = np.full(len(clusters), -1, dtype=np.int64)
     groups[cells] = np.maximum(clusters[cells], 0)
     _, sizes, means = group_means(expression.shares[:, genes], groups)

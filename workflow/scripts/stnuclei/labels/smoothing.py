@@ -14,7 +14,7 @@ from stnuclei.labels.expression import log_normalised
 from stnuclei.labels.neighbours import nearest_neighbours
 
 _GENES_AT_ONCE = 64
-_CELLS_AT_ONCE = 5_000
+_VALUES_AT_ONCE = 2**28  # 1 GB of float32
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,19 @@ class SimilarCells:
             yield genes, values
 
     def by_cells(self, cells: np.ndarray, genes: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Some genes, a block of some cells at a time: slice of `cells`, float32 (cells of the block, genes)."""
-        chosen = self.shares[:, genes].tocsr()
-        for start in range(0, len(cells), _CELLS_AT_ONCE):
-            part = slice(start, min(start + _CELLS_AT_ONCE, len(cells)))
-            weights = None
-            for _ in range(self.steps):
-                weights = self.mean[cells[part]] if weights is None else weights @ self.mean
-            values = chosen[cells[part]] if weights is None else weights @ chosen
-            yield part, values.toarray()
+        """Some genes together, some cells at a time: slice of `cells`, float32 (cells of the block, genes)."""
+        at_once = max(_VALUES_AT_ONCE // max(len(genes), 1), 1)
+        for start in range(0, len(cells), at_once):
+            part = slice(start, min(start + at_once, len(cells)))
+            values = np.empty((part.stop - part.start, len(genes)), np.float32)
+            own = self.mean[cells[part]] if self.steps else None
+            for first in range(0, len(genes), _GENES_AT_ONCE):
+                block = slice(first, first + _GENES_AT_ONCE)
+                smoothed = self.shares[:, genes[block]].toarray()
+                for _ in range(self.steps - 1):
+                    smoothed = self.mean @ smoothed
+                values[:, block] = smoothed[cells[part]] if own is None else own @ smoothed
+            yield part, values
 
 
 def root_shares(adata: anndata.AnnData) -> sparse.csc_matrix:
