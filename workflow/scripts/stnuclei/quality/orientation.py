@@ -13,7 +13,7 @@ from stnuclei.quality.stain import haematoxylin
 from stnuclei.quality.sweep import bin_mean, strips
 
 #: Pixel sizes of the density maps, um: the finest whose map is not too large.
-_MAP_UM = (4.0, 8.0, 16.0)
+_MAP_UM = (8.0, 16.0)
 _LARGEST_MAP = 1500
 _ANGLES = np.arange(-12.0, 12.1, 1.0)
 #: Band of the density that counts, um: what is coarser is the outline of the tissue, which fits in many ways.
@@ -36,7 +36,8 @@ def search_orientation(sample: Sample, white: np.ndarray | float) -> dict[str, A
 
     Returns
     -------
-    ``matrix`` (3, 3) that moves the nuclei (he_px -> he_px), ``name`` in words, ``correlation``. It is a proposal: whether single nuclei then fit is for the caller to check.
+    ``matrix`` (3, 3) that moves the nuclei (he_px -> he_px), ``name`` in words, ``correlation``.
+    It is a proposal: whether single nuclei then fit is for the caller to check.
     """
     side_um = max(sample.he.shape[:2]) * sample.um_per_px
     map_um = next((um for um in _MAP_UM if side_um / um <= _LARGEST_MAP), _MAP_UM[-1])

@@ -34,7 +34,7 @@ def find_pen(colour: np.ndarray, white: np.ndarray, um_per_px: float) -> np.ndar
     """
     red, green, blue = np.moveaxis(optical_density(colour, white), 2, 0)
     density = (red + green + blue) / 3
-    cold = (red > 1.15 * green) & (density > 0.12)
+    cold = (red > 1.08 * green) & (density > 0.12)
     black = (density > 0.55) & (blue > 0.8 * green) & (red > 0.8 * green)
     warm = (green > 0.25) & (blue > 0.75 * green) & (red < 0.2 * green)
     kinds = ((cold, _SMALLEST_COLD_UM2), (black, _SMALLEST_BLACK_UM2), (warm, _SMALLEST_WARM_UM2))

@@ -80,7 +80,7 @@ class TissueMap:
                 overview = file.pages[1].asarray() if len(file.pages) > 1 else None
             info.pop("classes")
             return cls(classes, float(info.pop("um_per_px")), float(info.pop("he_px_per_px")), info, overview)
-        except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
+        except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
             raise UserError(f"{path}: is no tissue map ({str(error)[:100]}); run find_tissue again") from error
 
     def figure(self, path: str | Path) -> None:

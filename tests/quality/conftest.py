@@ -1,0 +1,65 @@
+"""The composite samples, read once, and ways to move their nuclei."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stnuclei.io import Slide, read_sample
+from stnuclei.quality import find_tissue
+from stnuclei.quality.refine import transform
+
+
+class PixelSlide(Slide):
+    """A slide in memory."""
+
+    def __init__(self, pixels, path):
+        self.pixels, self.path, self.levels = pixels, path, (pixels.shape[:2],)
+        self.stated_um, self.info = {}, {}
+
+    def _read(self, level, y0, y1, x0, x1):
+        return self.pixels[y0:y1, x0:x1]
+
+
+def with_pixels(sample, pixels):
+    return dataclasses.replace(sample, he=PixelSlide(pixels, sample.he.path))
+
+
+def moved(sample, linear, shift=(0.0, 0.0)):
+    """The sample with its nuclei turned about the slide's middle by a matrix, then shifted by (x, y) he_px."""
+    middle = np.array(sample.he.shape[1::-1]) / 2
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = linear, middle - np.asarray(linear) @ middle + shift
+    return dataclasses.replace(sample, nuclei=transform(sample.nuclei, matrix))
+
+
+def turn(degrees):
+    angle = np.radians(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+@pytest.fixture(scope="session")
+def tools():
+    from types import SimpleNamespace
+
+    return SimpleNamespace(moved=moved, turn=turn, with_pixels=with_pixels)
+
+
+@pytest.fixture(scope="session")
+def hest(shared):
+    return read_sample("hest", shared / "data" / "composite_hest", sample="hest", checksums=False)
+
+
+@pytest.fixture(scope="session")
+def breast(shared):
+    return read_sample("xenium", shared / "data" / "composite_a", sample="a", checksums=False)
+
+
+@pytest.fixture(scope="session")
+def hest_tissue(hest):
+    return find_tissue(hest)
+
+
+@pytest.fixture(scope="session")
+def breast_tissue(breast):
+    return find_tissue(breast)
