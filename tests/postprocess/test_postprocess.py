@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from postprocess.plain import nuclei_plain, separate_nuclei_plain
+from stnuclei.cellvit.components import label_regions
 from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
 from stnuclei.cellvit.nuclei import contours, is_polygon, measure, nuclei_table
 from stnuclei.cellvit.postprocess import WatershedSettings, compact_ids, separate_nuclei
@@ -203,3 +204,25 @@ def test_lines_in_any_direction_are_no_polygons():
     instances = np.zeros((6, 6), np.int32)
     instances[[1, 2, 2], [1, 1, 2]] = 1
     assert is_polygon(instances, measure(instances))[0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_outlines_equal_opencv(seed):
+    rng = np.random.default_rng(seed)
+    for smooth in (0, 2):
+        field = cv2.GaussianBlur(rng.random((60, 60)), (0, 0), smooth) if smooth else rng.random((60, 60))
+        labels = label_regions(field > np.quantile(field, rng.uniform(0.2, 0.6)), True)
+        table = measure(labels)
+        for k, outline in zip(table.id, contours(labels, table), strict=True):
+            found = cv2.findContours((labels == k).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+            first = next(c for c, h in zip(found[0], found[1][0], strict=True) if h[3] < 0)
+            assert np.array_equal(outline, first[:, 0])
+
+
+def test_outline_of_a_nucleus_in_pieces_is_opencvs_first():
+    instances = np.zeros((30, 30), np.uint16)
+    instances[2:9, 2:9] = instances[15:25, 12:20] = 1
+    instances[3:9, 20:28] = 2
+    outlines = contours(instances, measure(instances))
+    found = cv2.findContours((instances == 1).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+    assert np.array_equal(outlines[0], found[0][:, 0]) and len(outlines[1]) == 4

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
 
 import cv2
 import numba
 import numpy as np
+
+from stnuclei.cellvit.borders import trace_borders
+from stnuclei.cellvit.components import find_runs
 
 _NONE = 1 << 30
 
@@ -184,7 +187,7 @@ def _measure_probabilities(
                 votes[k, best] += 1
 
 
-def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> Iterator[np.ndarray]:
+def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> list[np.ndarray]:
     """Outlines of the nuclei of a table, in its order.
 
     Parameters
@@ -194,14 +197,16 @@ def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> Iterator[np.
     table
         Its nuclei.
 
-    Yields
-    ------
-    (k, 2) int32 (x, y) px: centres of the border pixels of the first outer border that OpenCV finds, straight runs
-    left out. Fewer than three points (a dot, a straight line) are no polygon; the official code leaves such nuclei
-    out of its tables.
+    Returns
+    -------
+    (k, 2) int32 (x, y) px each: centres of the border pixels at which the outer border turns, equal to OpenCV's first
+    contour. Fewer than three points (a dot, a straight line) are no polygon; the official code leaves such nuclei out
+    of its tables.
     """
-    for k, box in zip(table.id.tolist(), table.bbox.tolist(), strict=True):
-        yield _contour(instances, k, *box)
+    if len(find_runs(instances, True).area) - 1 == len(table):  # every nucleus in one piece
+        points, starts = trace_borders(instances, table.id, table.bbox)
+        return [points[a:b] for a, b in itertools.pairwise(starts.tolist())]
+    return [_contour(instances, k, *box) for k, box in zip(table.id.tolist(), table.bbox.tolist(), strict=True)]
 
 
 def _contour(instances: np.ndarray, k: int, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

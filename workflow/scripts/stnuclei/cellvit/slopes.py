@@ -5,6 +5,7 @@ The taps are OpenCV's, so are the mirrored edges; sums differ in the order of ad
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -34,23 +35,36 @@ def slope(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, flo
         return values, float(values.min()), float(values.max())
     along, across = (taps.ravel()[kernel_px // 2 :] for taps in cv2.getDerivKernels(1, 0, kernel_px, ktype=cv2.CV_64F))
     rows, columns = _passes(kernel_px // 2)
+    padded = _space(image.shape[0] + kernel_px - 1, image.shape[1])
     if axis == 0:
-        return columns(rows(image, along.copy(), -1.0), across.copy(), 1.0)
-    return columns(rows(image, across.copy(), 1.0), along.copy(), -1.0)
+        rows(image, along.copy(), -1.0, padded)
+        return columns(padded, across.copy(), 1.0)
+    rows(image, across.copy(), 1.0, padded)
+    return columns(padded, along.copy(), -1.0)
+
+
+_kept = threading.local()
+
+
+def _space(height: int, width: int) -> np.ndarray:
+    """Room for the first pass, kept by thread: fresh pages would cost as much as the arithmetic."""
+    space = getattr(_kept, "space", None)
+    if space is None or space.shape != (height, width):
+        space = _kept.space = np.empty((height, width))
+    return space
 
 
 @lru_cache
-def _passes(reach: int) -> tuple[Callable[..., np.ndarray], Callable[..., tuple[np.ndarray, float, float]]]:
+def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[np.ndarray, float, float]]]:
     """Passes along rows and columns; with `reach` a constant the taps unroll and pixels go four or eight at a time.
 
-    Both take the image, the taps from the middle outwards (reach + 1), and the sign of the other half; the second
-    gives the extremes, too.
+    The first takes the image and fills the padded array, the second takes that and gives the slope and its extremes;
+    both take the taps from the middle outwards (reach + 1) and the sign of the other half.
     """
 
     @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-    def rows(image: np.ndarray, taps: np.ndarray, sign: float) -> np.ndarray:
+    def rows(image: np.ndarray, taps: np.ndarray, sign: float, padded: np.ndarray) -> None:
         height, width = image.shape
-        out = np.empty((height, width))
         line = np.empty(width + 2 * reach)
         for y in range(height):
             for x in range(width):
@@ -62,19 +76,16 @@ def _passes(reach: int) -> tuple[Callable[..., np.ndarray], Callable[..., tuple[
                 total = taps[0] * line[x + reach]
                 for k in range(1, reach + 1):
                     total += taps[k] * (line[x + reach + k] + sign * line[x + reach - k])
-                out[y, x] = total
-        return out
+                padded[y + reach, x] = total
+        for k in range(reach):
+            padded[reach - 1 - k] = padded[reach + k + 1]
+            padded[reach + height + k] = padded[reach + height - 2 - k]
 
     @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-    def columns(image: np.ndarray, taps: np.ndarray, sign: float) -> tuple[np.ndarray, float, float]:
-        height, width = image.shape
+    def columns(padded: np.ndarray, taps: np.ndarray, sign: float) -> tuple[np.ndarray, float, float]:
+        height, width = padded.shape[0] - 2 * reach, padded.shape[1]
         out = np.empty((height, width))
         low, high = np.full(width, np.inf), np.full(width, -np.inf)
-        padded = np.empty((height + 2 * reach, width))
-        padded[reach : reach + height] = image
-        for k in range(reach):
-            padded[reach - 1 - k] = image[k + 1]
-            padded[reach + height + k] = image[height - 2 - k]
         for y in range(height):
             for x in range(width):
                 total = taps[0] * padded[y + reach, x]
