@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,10 @@ from stnuclei.patches.grid import Grid, TissueShares
 from stnuclei.patches.number import number_patch
 from stnuclei.patches.raster import Outlines
 from stnuclei.patches.resample import pixel_ratio, read_region
+from stnuclei.patches.settings import CutSettings
 from stnuclei.patches.tally import Fate, Tally
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
-
-T = TypeVar("T")
-
-#: Finer than the slide by more than this, the pixels would be invented.
-_MOST_ENLARGED = 4.0
 
 
 @dataclass(frozen=True)
@@ -76,18 +72,9 @@ def cut_patches(
     *,
     tissue_map: Any = None,
     correction: np.ndarray | None = None,
-    um_per_px: float = 0.25,
-    size: int = 256,
-    stride: int = 256,
-    min_tissue: float = 0.05,
-    min_nuclei: int = 1,
-    border: str = "keep",
-    exclude_blurred: bool = True,
-    exclude_pen: bool = True,
-    max_spoiled: float = 0.5,
-    compress_image: bool = False,
     seed: int = 0,
     threads: int = 1,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Cut a sample's slide into patches with the ids of their nuclei and write the patch store.
 
@@ -101,24 +88,12 @@ def cut_patches(
         From `stnuclei.quality.find_tissue`; none: the whole slide counts as tissue.
     correction
         (3, 3) he_px -> he_px that moves the nuclei (`stnuclei.quality.load_correction`).
-    um_per_px
-        Pixel size of the patches. A slide within 0.5 % of it is taken as it is, and its own size is written down.
-    size, stride
-        Side of a patch and distance of neighbours, px.
-    min_tissue
-        Share of a patch that must be usable tissue.
-    min_nuclei
-        Patches of fewer nuclei are dropped.
-    border
-        ``keep`` or ``drop`` nuclei cut by a patch's edge.
-    exclude_blurred, exclude_pen, max_spoiled
-        Whether blurred tissue and pen marks are unusable, and the share of a patch's tissue they may make up.
-    compress_image
-        Compress pixels (zstd) as well as ids.
     seed
         Written down with the settings; nothing here is random.
     threads
         Blocks worked on at once. The store does not depend on it.
+    **settings
+        um_per_px, size, stride, min_tissue, min_nuclei, border, ...: see `CutSettings`.
 
     Returns
     -------
@@ -130,58 +105,30 @@ def cut_patches(
     UserError
         If a setting cannot be used, the pixel sizes do not go together, or no patch is left.
     """
-    settings = {
-        "um_per_px": um_per_px,
-        "size": size,
-        "stride": stride,
-        "min_tissue": min_tissue,
-        "min_nuclei": min_nuclei,
-        "border": border,
-        "exclude_blurred": exclude_blurred,
-        "exclude_pen": exclude_pen,
-        "max_spoiled": max_spoiled,
-        "tissue_map": tissue_map is not None,
-        "correction": None if correction is None else np.asarray(correction, float).tolist(),
-        "seed": seed,
-    }
-    _check(sample, settings)
-    cutting = _prepare(sample, tissue_map, correction, settings)
+    chosen = CutSettings(**settings)
+    chosen.check_slide(sample.name, float(sample.um_per_px))
+    cutting = _prepare(sample, tissue_map, correction, chosen)
     tally = Tally(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
-    attrs = _attributes(sample, cutting, settings)
+    how = {"tissue_map": tissue_map is not None, "seed": seed}
+    how["correction"] = None if correction is None else np.asarray(correction, float).tolist()
     written = write_patches(
         out,
         _blocks(cutting, tally, f"cutting {sample.name}", threads),
-        attrs,
-        size=size,
-        compress_image=compress_image,
+        _attributes(sample, cutting, {**chosen.to_dict(), **how}),
+        size=chosen.size,
+        compress_image=chosen.compress_image,
         extra=lambda: {"counts": tally.finished(sample.name)},
     )
     print(tally.sentence(sample.name, written["counts"]), flush=True)
     return written["counts"]
 
 
-def _check(sample: Any, settings: dict[str, Any]) -> None:
-    if settings["border"] not in ("keep", "drop"):
-        raise UserError(f"patches.border: {settings['border']!r} is neither keep nor drop")
-    for name in ("min_tissue", "max_spoiled"):
-        if not 0 <= settings[name] <= 1:
-            raise UserError(f"patches.{name} must lie between 0 and 1, not {settings[name]}")
-    slide, wanted = float(sample.um_per_px), float(settings["um_per_px"])
-    if not (math.isfinite(slide) and slide > 0 and wanted > 0):
-        raise UserError(f"sample {sample.name}: um/px of the slide ({slide}) and of patches ({wanted}) must be above 0")
-    if slide / wanted > _MOST_ENLARGED:
-        raise UserError(
-            f"sample {sample.name}: its slide has {slide:g} um/px, patches of {wanted:g} um/px would be enlarged "
-            f"{slide / wanted:.1f} times; raise patches.um_per_px or give the full-resolution slide"
-        )
-
-
-def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settings: dict[str, Any]) -> Cutting:
+def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settings: CutSettings) -> Cutting:
     """Outlines in the patches' frame, the grid, and the judge of tissue."""
-    ratio = pixel_ratio(float(sample.um_per_px), settings["um_per_px"])
+    ratio = pixel_ratio(float(sample.um_per_px), settings.um_per_px)
     matrix = np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
     height, width = (max(1, math.floor(length / ratio + 1e-6)) for length in sample.he.shape[:2])
-    grid = Grid(width, height, settings["size"], settings["stride"])
+    grid = Grid(width, height, settings.size, settings.stride)
     return Cutting(
         slide=sample.he,
         outlines=Outlines.of(sample.nuclei.geometry.to_numpy(), matrix),
@@ -189,8 +136,8 @@ def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settin
         grid=grid,
         ratio=ratio,
         verdict=_judge(tissue_map, grid.size, ratio, settings),
-        min_nuclei=settings["min_nuclei"],
-        drop_cut=settings["border"] == "drop",
+        min_nuclei=settings.min_nuclei,
+        drop_cut=settings.border == "drop",
     )
 
 
@@ -202,7 +149,7 @@ def _cells(sample: Any) -> np.ndarray:
     return names.get_indexer(sample.nuclei["cell_id"]).astype(np.int32)
 
 
-def _judge(tissue_map: Any, size: int, ratio: float, settings: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
+def _judge(tissue_map: Any, size: int, ratio: float, settings: CutSettings) -> Callable[[np.ndarray], np.ndarray]:
     """A function from corners (n, 2) to `Fate` codes by tissue."""
     if tissue_map is None:
         return lambda corners: np.zeros(len(corners), np.uint8)
@@ -211,15 +158,15 @@ def _judge(tissue_map: Any, size: int, ratio: float, settings: dict[str, Any]) -
     def verdict(corners: np.ndarray) -> np.ndarray:
         sharp, blurred, pen = shares.of(corners, size, ratio).T
         tissue = sharp + blurred + pen
-        usable = sharp + (0 if settings["exclude_blurred"] else blurred) + (0 if settings["exclude_pen"] else pen)
+        usable = sharp + (0 if settings.exclude_blurred else blurred) + (0 if settings.exclude_pen else pen)
         codes = np.zeros(len(corners), np.uint8)
-        codes[usable < settings["min_tissue"] - 1e-9] = Fate.TISSUE
-        most = settings["max_spoiled"] * tissue + 1e-9
-        if settings["exclude_blurred"]:
+        codes[usable < settings.min_tissue - 1e-9] = Fate.TISSUE
+        most = settings.max_spoiled * tissue + 1e-9
+        if settings.exclude_blurred:
             codes[blurred > most] = Fate.BLURRED
-        if settings["exclude_pen"]:
+        if settings.exclude_pen:
             codes[pen > most] = Fate.PEN
-        codes[tissue < settings["min_tissue"] - 1e-9] = Fate.TISSUE
+        codes[tissue < settings.min_tissue - 1e-9] = Fate.TISSUE
         return codes
 
     return verdict
