@@ -137,10 +137,12 @@ def _band(
             continue
         name, labels = list(columns.items())[column]
         map_labels(upper, xy, labels, taxonomy, name)
-        upper.text(0, -0.01, wrapped(shares(labels, taxonomy)), transform=upper.transAxes, fontsize=8, va="top")
         upper.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="black", linewidth=0.8))
         if inside.any():
             map_labels(lower, xy[inside], labels[inside], taxonomy)
+        # A title, for titles do not widen their column; always two lines, so that rows stay level.
+        note = wrapped(shares(labels, taxonomy))
+        lower.set_title(note if "\n" in note else note + "\n ", fontsize=8, loc="left")
         bare(lower)
         for spine in lower.spines.values():
             spine.set_visible(True)
