@@ -157,6 +157,6 @@ def open_slide(path: str | Path) -> Slide:
         raise UserError(f"{path}: is empty; copy the slide again")
     with open(path, "rb") as file:
         start = file.read(4)
-    if start[:2] in (b"II", b"MM") and path.suffix.lower() not in (".ndpi", ".mrxs", ".vms", ".scn"):
+    if start[:2] in (b"II", b"MM") and path.suffix.lower() not in (".ndpi", ".mrxs", ".vms", ".scn", ".bif"):
         return TiffSlide(path)
     return OpenslideSlide(path)

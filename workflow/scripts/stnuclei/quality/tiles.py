@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import shapely
 from geopandas import GeoDataFrame
-from skimage.segmentation import expand_labels
 
 from stnuclei.io import Sample
 from stnuclei.quality.stain import haematoxylin
@@ -19,6 +18,7 @@ from stnuclei.quality.tissue_map import TISSUE, TissueMap
 WORKING_UM = 0.5
 SIDE = 512
 _RING_UM = 2.0
+_RING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_RING_UM / WORKING_UM) + 1,) * 2)
 _SUBPIXEL_BITS = 5
 
 
@@ -110,7 +110,8 @@ def contrast(labels: np.ndarray, density: np.ndarray) -> tuple[float, float, int
     Mean inside minus mean in a ring of 2 um (other nuclei left out); share of nuclei darker than their ring; how
     many nuclei were compared.
     """
-    ring = expand_labels(labels, distance=_RING_UM / WORKING_UM)
+    # The largest number within reach; which of two near nuclei gets a ring pixel does not matter.
+    ring = cv2.dilate(labels.astype(np.uint16), _RING).astype(np.int32)
     ring[labels > 0] = 0
     n = int(labels.max()) + 1
     sums = [np.bincount(part.ravel(), density.ravel(), n)[1:] for part in (labels, ring)]
