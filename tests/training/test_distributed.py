@@ -1,22 +1,26 @@
 """Two processes of batch n do what one of 2n does."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from stnuclei.errors import UserError
+from stnuclei.training import train
 from stnuclei.training.distributed import SharedBatchNorm, World, processes
 
 WORKER = Path(__file__).with_name("two_processes.py")
 
 
-def run_two(*arguments):
-    """Start the worker twice, as torchrun would; return what each printed."""
+def run_two(*command):
+    """Start a command of Python twice, as torchrun would; return what each printed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -24,7 +28,7 @@ def run_two(*arguments):
     shared |= {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
     started = [
         subprocess.Popen(
-            [sys.executable, WORKER, *map(str, arguments)],
+            [sys.executable, *map(str, command)],
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -39,7 +43,7 @@ def run_two(*arguments):
 
 
 def test_gradients_of_two_at_n_are_those_of_one_at_2n(tmp_path):
-    run_two("gradients", tmp_path)
+    run_two(WORKER, "gradients", tmp_path)
     result = torch.load(tmp_path / "gradients.pt")
     assert result["largest"] > 1e-3  # there is something to compare
     for name, difference in result["difference"].items():
@@ -47,8 +51,25 @@ def test_gradients_of_two_at_n_are_those_of_one_at_2n(tmp_path):
     assert result["buffers"] < 1e-6
 
 
-def test_counts_and_flags_are_agreed_on(tmp_path):
-    assert run_two("agree", tmp_path) == ["[3.0, 30.0] [True, False]\n"] * 2
+def test_counts_and_flags_are_agreed_on():
+    assert run_two(WORKER, "agree") == ["[3.0, 30.0] [True, False]\n"] * 2
+
+
+def test_two_processes_train_what_one_does_in_two_parts(sources, settings, tmp_path):
+    """Order, dropout, augmentation, gradients, steps: the whole run, not only one step of it."""
+    entries = [{"patches": str(source.patches), "labels": str(source.labels)} for source in sources]
+    content = {"sources": entries, "validation": entries[1:], "out_dir": str(tmp_path / "two")}
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps({**content, "settings": settings.to_dict()}))
+    said = run_two("-m", "stnuclei.training", run)
+    assert "2 process(es) x 1 part(s) of 4" in said[0] and said[1] == ""
+    train(sources, sources[1:], tmp_path / "one", replace(settings, accumulation=2), taxonomy="pannuke")
+    one, two = (torch.load(tmp_path / name / "last.pt")["parts"]["model"] for name in ("one", "two"))
+    for name, value in one.items():
+        if "running" not in name and "tracked" not in name:  # two processes count a step once
+            assert torch.allclose(value, two[name], atol=2e-4), name
+    rows = [pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two")]
+    assert rows[0]["train_loss"].tolist() == pytest.approx(rows[1]["train_loss"].tolist(), rel=1e-3)
 
 
 def test_shared_batchnorm_alone_is_batchnorm():

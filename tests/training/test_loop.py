@@ -19,6 +19,13 @@ from stnuclei.training.failures import TrainingStopped
 CLOCK = ["seconds", "patches_per_s"]
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """A picture an epoch is most of the time of such small runs; the unbroken run draws its own."""
+    if "unbroken" not in request.fixturenames:
+        monkeypatch.setattr(loop.history, "draw", lambda *arguments: None)
+
+
 def weights(folder):
     return torch.load(folder / "last.pt", weights_only=True)["parts"]
 

@@ -1,8 +1,9 @@
-"""Batches from the loader to the device, one ahead of the step that uses them."""
+"""Batches from the loader to the device, ahead of the step that uses them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -14,15 +15,16 @@ STAY = frozenset({"index"})  # wanted in messages only
 def on_device(batches: Iterable[Mapping[str, Any]], device: torch.device) -> Iterator[Batch]:
     """Yield the batches with their tensors on the device.
 
-    On a GPU the copy of a batch runs in a stream of its own while the step before it computes.
+    A thread takes batches from the loader while the step before them computes; on a GPU they are copied there in a
+    stream of their own at the same time.
     """
+    taken = _taken(batches, pin=device.type == "cuda")
     if device.type != "cuda":
-        for batch in batches:
-            yield {name: torch.as_tensor(value) for name, value in batch.items()}
+        yield from taken
         return
     stream = torch.cuda.Stream(device)
     ahead: Batch | None = None
-    for batch in batches:
+    for batch in taken:
         following = _copied(batch, device, stream)
         if ahead is not None:
             yield _ready(ahead, device, stream)
@@ -31,15 +33,28 @@ def on_device(batches: Iterable[Mapping[str, Any]], device: torch.device) -> Ite
         yield _ready(ahead, device, stream)
 
 
-def _copied(batch: Mapping[str, Any], device: torch.device, stream: torch.cuda.Stream) -> Batch:
-    tensors = {name: torch.as_tensor(value) for name, value in batch.items()}
+def _taken(batches: Iterable[Mapping[str, Any]], pin: bool) -> Iterator[Batch]:
+    """The batches as tensors, each taken in a thread while the caller is busy with the one before."""
+    source = iter(batches)
+
+    def take() -> Batch | None:
+        batch = next(source, None)
+        if batch is None:
+            return None
+        tensors = {name: torch.as_tensor(value) for name, value in batch.items()}
+        return {name: value.pin_memory() if pin and name not in STAY else value for name, value in tensors.items()}
+
+    # Leaving early (a stop, an error in the step) waits for the batch under way, then closes the loader.
+    with ThreadPoolExecutor(1, thread_name_prefix="stnuclei-batches") as pool:
+        coming = pool.submit(take)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(take)
+            yield batch
+
+
+def _copied(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> Batch:
     with torch.cuda.stream(stream):
-        return {
-            name: value
-            if name in STAY
-            else (value if value.is_pinned() else value.pin_memory()).to(device, non_blocking=True)
-            for name, value in tensors.items()
-        }
+        return {name: value if name in STAY else value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def _ready(batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> Batch:

@@ -130,6 +130,9 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"training.{name} must be above 0 or left out, not {value}")
+        for name in ("warmup_steps", "freeze_epochs", "workers", "validation_patches", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"training.{name} must not be below 0, as {getattr(self, name)} is")
         for name in ("sampling_gamma", "drop_rate", "attention_drop", "drop_path"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"training.{name} must lie between 0 and 1, not {getattr(self, name)}")
