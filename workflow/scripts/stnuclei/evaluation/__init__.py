@@ -22,6 +22,17 @@ _HOME = {
     "table3": "tables",
     "describe_store": "tables",
     "write_table": "tables",
+    "by_class": "breakdowns",
+    "by_size": "breakdowns",
+    "pannuke_table": "breakdowns",
+    "calibration": "breakdowns",
+    "over_runs": "breakdowns",
+    "figure_labels": "figures",
+    "figure_predictions": "figures",
+    "figure_confusion": "figures",
+    "figure_pq": "figures",
+    "figure_calibration": "figures",
+    "error_atlas": "figures",
 }
 
 __all__ = sorted(_HOME)

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stnuclei.errors import UserError
+from stnuclei.evaluation.classscores import UNPAIRED
 from stnuclei.evaluation.drawing import SCALE, class_colors, legend, outline, rgb
 from stnuclei.evaluation.mistakes import trace_mistakes
 from stnuclei.evaluation.overlap import joint_histogram
@@ -208,6 +209,8 @@ def figure_confusion(
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
+        if not value and UNPAIRED in (table.index[row], table.columns[column]):
+            continue  # a nucleus has at least one side
         dark = share[row, column] > 0.6
         text = f"{value:,}\n{100 * share[row, column]:.0f} %"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
@@ -230,6 +233,26 @@ def figure_pq(path: str | Path, scores: Mapping[str, pd.DataFrame]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel("PQ of a patch")
     _save(figure, path)
+
+
+def figure_calibration(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Share of right classes by predicted probability, a line a model (tables of `calibration`), numbers below."""
+    figure = Figure(figsize=(4.2, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
+    for (name, table), color in zip(tables.items(), _LINES * (len(tables) // len(_LINES) + 1), strict=False):
+        middle = (table["low"] + table["high"]) / 2
+        upper.plot(middle, table["accuracy"], color=color, marker="o", label=f"{name} (ECE {table.attrs['ece']:.3f})")
+        lower.step(middle, table["count"] / max(table["count"].sum(), 1), color=color, where="mid")
+    upper.set(ylabel="share of right classes", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(fontsize=8, frameon=False)
+    lower.set(xlabel="predicted probability of the class", ylabel="share of nuclei")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def _opened(patches: Any) -> Any:
@@ -286,7 +309,7 @@ def _scale_bar(axes: Any, um_per_px: float, um: float = 20.0) -> None:
     height = axes.images[0].get_array().shape[0]
     x, y, length = 0.04 * height, 0.94 * height, um / um_per_px
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
-    axes.text(x + length / 2, y - 0.02 * height, f"{um:g} um", ha="center", va="bottom", fontsize=7)
+    axes.text(x + length / 2, y - 0.02 * height, f"{um:g} \N{MICRO SIGN}m", ha="center", va="bottom", fontsize=7)
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -30,7 +30,7 @@ def open_pair(patches: Any, predictions: Any) -> tuple[Any, Any]:
     Raises
     ------
     UserError
-        If their numbers of patches differ.
+        If their numbers of patches or their samples differ.
     """
     if isinstance(patches, str | Path):
         from stnuclei.patches import PatchStore  # deferred: these scores work on label maps without a store, too
@@ -45,6 +45,9 @@ def open_pair(patches: Any, predictions: Any) -> tuple[Any, Any]:
             f"predictions hold {len(predictions)} patches and the patch store {len(patches)}: they do not belong "
             "together; predict again for this patch store"
         )
+    names = [getattr(store, "attrs", {}).get("sample") for store in (patches, predictions)]
+    if None not in names and names[0] != names[1]:
+        raise UserError(f"predictions are of sample {names[1]} and patches of {names[0]}: give those of one sample")
     return patches, predictions
 
 

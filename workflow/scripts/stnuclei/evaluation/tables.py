@@ -161,9 +161,9 @@ def classification_sums(
 ) -> np.ndarray:
     """(N, C (C + 1)) confusion counts of each patch: C true by C predicted classes and one for any other class."""
     code = {name: i for i, name in enumerate(names)}
-    true = scores["true"].map(code).to_numpy(float)
-    paired = scores["pred"].to_numpy() != UNPAIRED
-    pred = scores["pred"].map(code).to_numpy(float)
+    true = scores["true"].astype(object).map(code).to_numpy(float)
+    paired = (scores["pred"] != UNPAIRED).to_numpy()
+    pred = scores["pred"].astype(object).map(code).to_numpy(float)
     if other == "wrong":
         pred = np.where(np.isnan(pred) & paired, len(names), pred)
     elif other != "exclude":
