@@ -18,12 +18,14 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
 
     Returns
     -------
-    Group values in the order they first appear (k,), and polygons (k,); None where a group has fewer than three
-    different vertices.
+    First row of every group (k,), in that order, and polygons (k,); None where a group encloses nothing.
     """
-    order = _contiguous(group)
-    group, vertices = group[order], vertices[order]
-    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    starts = _starts(group)
+    order = None
+    if len(np.unique(group[starts])) < len(starts):  # rows of a polygon lie apart: not seen in real files
+        order = _contiguous(group)
+        group, vertices = group[order], vertices[order]
+        starts = _starts(group)
     sizes = np.diff(np.r_[starts, len(group)])
     polygons = np.full(len(starts), None, dtype=object)
     enough = sizes >= 3
@@ -34,7 +36,11 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
         polygons[enough] = shapely.polygons(shapely.linearrings(vertices[rows], indices=ring))
     flat = enough & (shapely.area(polygons) <= 0)
     polygons[flat] = None
-    return group[starts], polygons
+    return starts if order is None else order[starts], polygons
+
+
+def _starts(group: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
 
 
 def _contiguous(group: np.ndarray) -> np.ndarray:

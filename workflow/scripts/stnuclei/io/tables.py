@@ -132,6 +132,24 @@ def texts(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> pd.Serie
     return values.astype(object)
 
 
+def coded_texts(path: Path, name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Column of ids that repeat: code of every row (n,) int32, and what each code means (k,) str.
+
+    A vertex table repeats each id a dozen times; as text it would be the largest thing in memory.
+
+    Raises
+    ------
+    UserError
+        See `texts`.
+    """
+    if column.null_count:
+        texts(path, name, column)
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
+    names = texts(path, name, encoded.dictionary).to_numpy()
+    return encoded.indices.to_numpy(zero_copy_only=False), names
+
+
 def _is_text(kind: pa.DataType) -> bool:
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
     return any(test(kind) for test in (*tests, pa.types.is_string_view, pa.types.is_fixed_size_binary))

@@ -22,7 +22,7 @@ from stnuclei.io.polygons import build_polygons, mend
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
 from stnuclei.io.slide import Slide, open_slide
-from stnuclei.io.tables import find_table, numbers, read_columns, texts
+from stnuclei.io.tables import coded_texts, find_table, numbers, read_columns
 
 _NO_CELL = ("-1", "UNASSIGNED", "")
 
@@ -119,27 +119,24 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
     """
     path = find_table(folder, "nucleus_boundaries")
     columns = read_columns(path, ("cell_id", "vertex_x", "vertex_y"), ("label_id",))
-    owner = texts(path, "cell_id", columns["cell_id"]).to_numpy()
+    code, names = coded_texts(path, "cell_id", columns["cell_id"])
     vertices = np.column_stack([numbers(path, axis, columns[axis]) for axis in ("vertex_x", "vertex_y")])
-    row = cells.ids.get_indexer(owner)
-    unassigned = np.isin(owner, _NO_CELL)
-    unknown = (row < 0) & ~unassigned
-    if unknown.any():
+    free = np.isin(names, _NO_CELL)
+    unknown = names[(cells.ids.get_indexer(names) < 0) & ~free]
+    if len(unknown):
         raise UserError(
-            f"{path}: {len(set(owner[unknown])):,} cell ids, such as {owner[unknown][0]}, are not in "
-            f"{cells.path.name}; the files are of different runs"
+            f"{path}: {len(unknown):,} cell ids, such as {unknown[0]}, are not in {cells.path.name}; "
+            "the files are of different runs"
         )
-    group = row if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
-    first = dict(zip(*(values[::-1] for values in (group, owner)), strict=True))
-    values, polygons = build_polygons(group, apply(to_he, vertices))
+    group = code if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
+    first, polygons = build_polygons(group, apply(to_he, vertices))
     mended, source = mend(polygons)
     lost = len(polygons) - len(set(source))
     if lost:
         warnings.append(f"{lost:,} of {len(polygons):,} nucleus outlines enclose nothing and were dropped")
     if not len(mended):
         raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
-    ids = np.array([first[value] for value in values[source]], dtype=object)
-    ids[np.isin(ids, _NO_CELL)] = None
+    ids = np.where(free, None, names)[code[first[source]]]
     return gpd.GeoDataFrame({"cell_id": ids}, geometry=mended)
 
 
