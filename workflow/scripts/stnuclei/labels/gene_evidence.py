@@ -47,6 +47,7 @@ def lineage_evidence(context: LabelContext, panel: Sequence[str], prior_rows: fl
     background = np.maximum((counts[known] / total[known, None]).mean(axis=0), _LEAST_SHARE)
     background /= background.sum()
     share = (counts + prior_rows * background) / (total + prior_rows)[:, None]
+    share[~known] = background
     return pd.DataFrame(np.log(share / background), index=votes.index, columns=votes.columns)
 
 
