@@ -156,3 +156,7 @@ def test_what_is_not_counts_is_refused(table):
         cluster_cells(doubled)
     with pytest.raises(UserError, match="nothing to label"):
         cluster_cells(table[:0].copy())
+    empty = table.copy()
+    empty.X = empty.X * 0
+    with pytest.raises(UserError, match="without counts"):
+        cluster_cells(empty)

@@ -18,7 +18,7 @@ def check_counts(adata: anndata.AnnData) -> None:
     Raises
     ------
     UserError
-        If it has no cells or genes, doubled cell or gene names, or values that are no counts.
+        If it has no cells or genes, doubled cell or gene names, values that are no counts, or no count at all.
     """
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise UserError(f"the table has {adata.n_obs} cells and {adata.n_vars} genes: nothing to label")
@@ -32,6 +32,8 @@ def check_counts(adata: anndata.AnnData) -> None:
     values = values[:_SAMPLE]
     if values.size and (not np.all(np.isfinite(values)) or values.min() < 0 or np.any(values != np.floor(values))):
         raise UserError("the table's X holds values that are no counts: labels are made from raw counts (0, 1, 2, ...)")
+    if adata.X.sum() == 0:
+        raise UserError(f"all {adata.n_obs:,} cells of the table are without counts: nothing to label")
 
 
 def cell_ids(adata: anndata.AnnData) -> np.ndarray:

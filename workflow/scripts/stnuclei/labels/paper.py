@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import anndata
@@ -83,7 +83,7 @@ def label_by_paper(
     if refine and context.taxonomy.role("neoplastic"):
         cancer = CancerRule.of(context.markers, cancer_set, n_cancer_genes, cancer_ratio)
         background = cancer.background(context.markers.translate(adata.var_names))
-        rule = PaperRule(**(vars(rule) | {"cancer": cancer, "cancer_background": background}))
+        rule = replace(rule, cancer=cancer, cancer_background=background)
     sizes = context.clusters.loc[context.clusters["cluster"] >= 0, "cluster"].value_counts().sort_index()
     ranked = {name: part["gene"].tolist() for name, part in context.ranked_genes.groupby("cluster", sort=True)}
     rows = [_judge(rule, int(name), int(size), ranked.get(name, []), context) for name, size in sizes.items()]
