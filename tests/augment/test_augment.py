@@ -215,6 +215,26 @@ def test_superpixels_follow_edges():
     assert not left & right
 
 
+def test_superpixels_are_the_same_on_a_device(monkeypatch):
+    import stnuclei.training.augment_superpixels as module
+
+    image = cv2.GaussianBlur(np.random.default_rng(0).random((64, 80, 3), np.float32) * 255, (7, 7), 0)
+    images = torch.from_numpy(image).permute(2, 0, 1)[None]
+    compiled, n = slic(images, 40)
+    step = module._slic_compiled
+    monkeypatch.setattr(module, "_slic_compiled", lambda f, c, n, rounds: on_tensors(module, f, c, n, rounds))
+    tensors, _ = slic(images, 40)
+    assert (compiled == tensors).float().mean() > 0.99 and step is not module._slic_compiled
+
+
+def on_tensors(module, features, candidates, n, rounds):
+    features, candidates = torch.from_numpy(features)[None], torch.from_numpy(candidates)
+    labels = candidates[4][None]
+    for _ in range(rounds):
+        labels = module._nearest(features, module._means(features, labels, n), candidates)
+    return labels[0].numpy()
+
+
 def test_zoom_blur_keeps_the_centre_and_blurs_the_rim():
     image = torch.zeros(1, 3, 65, 65)
     image[..., 32, 32] = image[..., 32, 60] = 255.0

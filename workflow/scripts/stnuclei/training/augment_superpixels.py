@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numba
+import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_lab
@@ -35,7 +37,7 @@ def fill_superpixels(
     scale = min(1.0, largest / max(size))
     small = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="bilinear", antialias=False)
     labels, n = slic(small, count)
-    colour, _ = _means(small, labels, n)
+    colour = _means(small, labels, n)
     chosen = torch.rand(len(images), n, generator=generator, device=images.device) < share
     flat = labels.flatten(1)
     filled = chosen.gather(1, flat).unsqueeze(1)
@@ -47,7 +49,7 @@ def fill_superpixels(
 def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     """Cut pictures into superpixels by local k-means on colour (Lab) and place.
 
-    Each pixel chooses among the nine centres that started around it, so that a round is one tensor operation.
+    Each pixel chooses among the nine centres that started around it, so that a round is a few tensor operations.
     Connectivity is not enforced: a superpixel may keep a stray pixel.
 
     Returns
@@ -67,22 +69,52 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     features = torch.cat([rgb_to_lab(images / 255), x * (_COMPACTNESS / side), y * (_COMPACTNESS / side)], 1)
     home_row = (torch.arange(height, device=images.device) * rows // height).view(-1, 1)
     home_column = (torch.arange(width, device=images.device) * columns // width).view(1, -1)
+    around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     candidates = torch.stack(
-        [
-            (home_row + dy).clamp(0, rows - 1) * columns + (home_column + dx).clamp(0, columns - 1)
-            for dy in (-1, 0, 1)
-            for dx in (-1, 0, 1)
-        ]
+        [(home_row + dy).clamp(0, rows - 1) * columns + (home_column + dx).clamp(0, columns - 1) for dy, dx in around]
     )
+    if images.device.type == "cpu":
+        maps = [_slic_compiled(one, candidates.numpy(), rows * columns, _ROUNDS) for one in features.numpy()]
+        return torch.from_numpy(np.stack(maps)), rows * columns
     labels = candidates[4].expand(batch, height, width)
     for _ in range(_ROUNDS):
-        centres, _ = _means(features, labels, rows * columns)
-        labels = _nearest(features, centres, candidates)
+        labels = _nearest(features, _means(features, labels, rows * columns), candidates)
     return labels, rows * columns
 
 
-def _means(values: torch.Tensor, labels: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean of (B, C, H, W) over each label, (B, C, n), and the numbers of pixels (B, 1, n)."""
+@numba.njit(cache=True, nogil=True)
+def _slic_compiled(features: np.ndarray, candidates: np.ndarray, n: int, rounds: int) -> np.ndarray:
+    """The rounds for one picture in main memory: features (5, H, W), candidates (9, H, W) -> (H, W) int64."""
+    channels, height, width = features.shape
+    labels = candidates[4].copy()
+    for _ in range(rounds):
+        centres = np.zeros((n, channels), np.float32)
+        pixels = np.zeros(n, np.int64)
+        for y in range(height):
+            for x in range(width):
+                k = labels[y, x]
+                pixels[k] += 1
+                for c in range(channels):
+                    centres[k, c] += features[c, y, x]
+        for k in range(n):
+            for c in range(channels):
+                centres[k, c] /= max(pixels[k], 1)
+        for y in range(height):
+            for x in range(width):
+                best = np.float32(np.inf)
+                for i in range(candidates.shape[0]):
+                    k = candidates[i, y, x]
+                    gap = np.float32(0.0)
+                    for c in range(channels):
+                        gap += (features[c, y, x] - centres[k, c]) ** 2
+                    if gap < best:
+                        best = gap
+                        labels[y, x] = k
+    return labels
+
+
+def _means(values: torch.Tensor, labels: torch.Tensor, n: int) -> torch.Tensor:
+    """Mean of (B, C, H, W) over each label, (B, C, n)."""
     batch, channels = values.shape[:2]
     index = labels.flatten(1).unsqueeze(1)
     pixels = torch.zeros(batch, 1, n, device=values.device).scatter_add_(
@@ -90,7 +122,7 @@ def _means(values: torch.Tensor, labels: torch.Tensor, n: int) -> tuple[torch.Te
     )
     total = torch.zeros(batch, channels, n, device=values.device)
     total.scatter_add_(2, index.expand(-1, channels, -1), values.flatten(2))
-    return total / pixels.clamp(min=1), pixels
+    return total / pixels.clamp(min=1)
 
 
 def _nearest(features: torch.Tensor, centres: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
