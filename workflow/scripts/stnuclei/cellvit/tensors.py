@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,17 @@ from torch import Tensor, nn
 from stnuclei.errors import UserError
 
 SHOWN = 6
+# What reading bytes that are no file of tensors ends in, depending on which bytes they are.
+BROKEN = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    struct.error,
+)
 
 
 def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
@@ -40,7 +52,7 @@ def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
         # DINO's files carry the arguments of their training as a Namespace, which is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError) as error:
+    except BROKEN as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{what} {path}: cannot be read safely ({reason}); give a file written by torch.save "
