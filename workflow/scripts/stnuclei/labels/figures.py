@@ -70,7 +70,7 @@ def draw_labels(
         draw_clusters(axes[2], points, labels.cells["cluster"].to_numpy()[chosen])
         axes[2].set_title(f"{_SPACE[embedding]}, by cluster", fontsize=10, loc="left")
         present = [name for name in taxonomy.labels if name in set(names)]
-        legend_labels(axes[0], present, taxonomy, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=len(present))
+        legend_labels(axes[0], present, taxonomy, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
         dots, bars = lower.subplots(1, 2, width_ratios=[1, 1.25])
         draw_markers(dots, expression, adata.var_names.to_numpy(), names, taxonomy)
         draw_evidence(bars, labels.evidence, taxonomy)

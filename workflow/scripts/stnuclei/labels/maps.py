@@ -101,16 +101,19 @@ def draw_comparison(
         columns["manual annotation"] = manual.to_numpy().astype(str)
     square, per_row = close_up(xy), min(len(columns), 4)
     bands = -(-len(columns) // per_row)
-    with picture(path, 4.0 * per_row, _height(xy, per_row, bands)) as figure:
-        parts = np.atleast_1d(figure.subfigures(bands + 1, 1, height_ratios=[10] * bands + [0.7]))
+    present = [name for name in taxonomy.labels if any(name in set(labels) for labels in columns.values())]
+    beside = max(3, 2 * per_row)
+    with picture(path, 4.0 * per_row, _height(xy, bands)) as figure:
+        lines = 0.4 + 0.4 * -(-len(present) // beside)
+        parts = np.atleast_1d(figure.subfigures(bands + 1, 1, height_ratios=[10] * bands + [lines]))
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}
             _band(parts[band], xy, chosen, square, taxonomy, per_row)
-        legend_labels(parts[-1], taxonomy.labels, taxonomy, loc="center", ncols=len(taxonomy.labels))
+        legend_labels(parts[-1], present, taxonomy, loc="center", ncols=beside)
 
 
-def _height(xy: np.ndarray, per_row: int, bands: int) -> float:
+def _height(xy: np.ndarray, bands: int) -> float:
     """Inches that give whole slides of 4 inches' width their own height (within reason) and room for close-ups."""
     extent = np.ptp(xy, axis=0)
     whole = float(np.clip(4.0 * extent[1] / max(extent[0], 1e-9), 2.0, 6.0))
