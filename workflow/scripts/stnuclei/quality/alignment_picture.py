@@ -55,6 +55,7 @@ def _three(report: AlignmentReport) -> list[tuple[str, int]]:
 def _draw_overview(axes: Axes, report: AlignmentReport, picture: dict[str, Any]) -> None:
     sample, tissue = picture["sample"], picture["tissue"]
     mm = sample.um_per_px / 1000
+    height, width = sample.he.shape[:2]
     if tissue is not None:
         show_overview(axes, tissue)
     side = SIDE * WORKING_UM / 1000
@@ -65,7 +66,8 @@ def _draw_overview(axes: Axes, report: AlignmentReport, picture: dict[str, Any])
         axes.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, fill=False, color="#1f4e99", linewidth=0.8))
     for name, row in _three(report):
         box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
-        at = (tiles["x"][row] * mm, tiles["y"][row] * mm)
+        # A tile at the slide's edge has its middle outside: its name is brought back in.
+        at = np.clip((tiles["x"][row], tiles["y"][row]), 0, (0.96 * width, 0.96 * height)) * mm
         axes.annotate(name, at, ha="center", va="center", fontsize=9, color="black", bbox=box)
     axes.set_title(f"{len(tiles)} tiles looked at", fontsize=11)
 

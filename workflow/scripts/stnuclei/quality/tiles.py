@@ -60,7 +60,7 @@ def choose_tiles(sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None,
     level, mean = plan(sample.he, sample.um_per_px, WORKING_UM)
     scale = sample.he.downsample(level) * mean
     side = SIDE * scale
-    centre = np.column_stack([nuclei.geometry.centroid.x, nuclei.geometry.centroid.y])
+    centre = shapely.get_coordinates(shapely.centroid(nuclei.geometry.to_numpy()))
     height, width = sample.he.shape[:2]
     inside = (centre >= 0).all(axis=1) & (centre < (width, height)).all(axis=1)
     if tissue is not None:
@@ -72,10 +72,10 @@ def choose_tiles(sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None,
     return Grid(enough * side, scale)
 
 
-def read_tile(sample: Sample, corner: np.ndarray, white: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (SIDE, SIDE, 3) uint8 and haematoxylin density (SIDE, SIDE) float32 of a tile."""
+def read_density(sample: Sample, corner: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Haematoxylin density of the tile at `corner` (x, y) he_px, (SIDE, SIDE) float32; `white` is glass (3,)."""
     pixels, _ = read_um(sample.he, sample.um_per_px, WORKING_UM, corner[0], corner[1], SIDE, SIDE)
-    return pixels.astype(np.uint8), haematoxylin(pixels, white)
+    return haematoxylin(pixels, white)
 
 
 def nuclei_in(nuclei: GeoDataFrame, corner: np.ndarray, side: float) -> np.ndarray:
