@@ -9,16 +9,9 @@ import pytest
 from evaluation.stores import Store, grid
 from stnuclei.errors import UserError
 from stnuclei.evaluation import calibration, score_classification, score_segmentation
+from stnuclei.evaluation.charts import figure_calibration, figure_confusion, figure_pq
 from stnuclei.evaluation.drawing import class_colors, outline
-from stnuclei.evaluation.figures import (
-    choose_patches,
-    error_atlas,
-    figure_calibration,
-    figure_confusion,
-    figure_labels,
-    figure_pq,
-    figure_predictions,
-)
+from stnuclei.evaluation.figures import choose_patches, error_atlas, figure_labels, figure_predictions
 from stnuclei.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.load("pannuke")

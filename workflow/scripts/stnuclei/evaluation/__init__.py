@@ -29,9 +29,9 @@ _HOME = {
     "over_runs": "breakdowns",
     "figure_labels": "figures",
     "figure_predictions": "figures",
-    "figure_confusion": "figures",
-    "figure_pq": "figures",
-    "figure_calibration": "figures",
+    "figure_confusion": "charts",
+    "figure_pq": "charts",
+    "figure_calibration": "charts",
     "error_atlas": "figures",
 }
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from stnuclei.files import write_aside
 from stnuclei.taxonomy import Taxonomy
 
+PAGE = 7.2  # inch, the width between the margins of a page
 SCALE = 3  # outlines are drawn on enlarged pixels, to stay thin at the size of a page
 _THICKNESS = 5
-_SHIFT = 4  # OpenCV draws at 1/16 px
+_DPI = 220
 
 
 def outline(
@@ -61,10 +66,14 @@ def rgb(color: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def legend(figure: object, names: Sequence[str], colors: Sequence[str], **place: object) -> None:
+def legend(figure: Figure, names: Sequence[str], colors: Sequence[str], **place: object) -> None:
     """A line of swatches below the pictures."""
-    from matplotlib.lines import Line2D
-
     handles = [Line2D([], [], color=color, linewidth=4, label=name) for name, color in zip(names, colors, strict=True)]
     options = {"loc": "lower center", "ncols": len(names), "frameon": False, "fontsize": 8} | place
     figure.legend(handles=handles, **options)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure aside and rename it; the ending tells the format."""
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=_DPI, facecolor="white")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stnuclei.errors import UserError
-from stnuclei.evaluation.classscores import UNPAIRED
-from stnuclei.evaluation.drawing import SCALE, class_colors, legend, outline, rgb
+from stnuclei.evaluation.charts import figure_calibration, figure_confusion, figure_pq
+from stnuclei.evaluation.drawing import PAGE, SCALE, class_colors, legend, outline, rgb, save_figure
 from stnuclei.evaluation.mistakes import trace_mistakes
 from stnuclei.evaluation.overlap import joint_histogram
 from stnuclei.evaluation.stores import nucleus_classes, open_pair
-from stnuclei.files import write_aside
 from stnuclei.taxonomy import Taxonomy
 
-_PAGE = 7.2  # inch, the width between the margins of a page
-_DPI = 220
+__all__ = [
+    "choose_patches",
+    "error_atlas",
+    "figure_calibration",
+    "figure_confusion",
+    "figure_labels",
+    "figure_pq",
+    "figure_predictions",
+]
+
 MISTAKE_COLORS = {
     "missed": "#D55E00",
     "invented": "#0072B2",
@@ -194,67 +201,6 @@ def _by_mistake(instances: np.ndarray, marks: Mapping[int, str]) -> tuple[np.nda
     return instances, colors
 
 
-def figure_confusion(
-    path: str | Path, scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke", title: str = ""
-) -> None:
-    """Confusion matrix from rows of `score_classification`: counts, shaded by the share of each true class."""
-    taxonomy = Taxonomy.load(taxonomy)
-    table = scores.pivot_table("count", "true", "pred", "sum", fill_value=0, observed=True)
-    order = [*taxonomy.names, taxonomy.unknown.name, "Background", "Unpaired"]
-    table = table.reindex(
-        index=[c for c in order if c in table.index], columns=[c for c in order if c in table.columns]
-    )
-    share = table.to_numpy(float) / np.maximum(table.sum(axis=1).to_numpy(float)[:, None], 1)
-    figure = Figure(figsize=(1.6 + 0.85 * table.shape[1], 1.4 + 0.5 * table.shape[0]), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        if not value and UNPAIRED in (table.index[row], table.columns[column]):
-            continue  # a nucleus has at least one side
-        dark = share[row, column] > 0.6
-        text = f"{value:,}\n{100 * share[row, column]:.0f} %"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
-    axes.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(table.shape[0]), table.index, fontsize=8)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    _save(figure, path)
-
-
-def figure_pq(path: str | Path, scores: Mapping[str, pd.DataFrame]) -> None:
-    """Histogram of PQ over patches, a panel a model (rows of `score_segmentation` for one policy)."""
-    figure = Figure(figsize=(_PAGE, 1.1 + 1.3 * len(scores)), layout="constrained")
-    panels = figure.subplots(len(scores), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, table) in zip(panels, scores.items(), strict=True):
-        pq = table["pq"].dropna()
-        axes.hist(pq, bins=np.linspace(0, 1, 41), color="#0072B2")
-        axes.axvline(pq.mean(), color="#D55E00", linewidth=1.5)
-        axes.set_title(f"{name}: mean {pq.mean():.3f}, {len(pq):,} patches", fontsize=9, loc="left")
-        axes.set_ylabel("patches", fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("PQ of a patch")
-    _save(figure, path)
-
-
-def figure_calibration(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Share of right classes by predicted probability, a line a model (tables of `calibration`), numbers below."""
-    figure = Figure(figsize=(4.2, 4.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
-    for (name, table), color in zip(tables.items(), _LINES * (len(tables) // len(_LINES) + 1), strict=False):
-        middle = (table["low"] + table["high"]) / 2
-        upper.plot(middle, table["accuracy"], color=color, marker="o", label=f"{name} (ECE {table.attrs['ece']:.3f})")
-        lower.step(middle, table["count"] / max(table["count"].sum(), 1), color=color, where="mid")
-    upper.set(ylabel="share of right classes", xlim=(0, 1), ylim=(0, 1))
-    upper.legend(fontsize=8, frameon=False)
-    lower.set(xlabel="predicted probability of the class", ylabel="share of nuclei")
-    for axes in (upper, lower):
-        axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
-
-
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-
-
 def _opened(patches: Any) -> Any:
     if isinstance(patches, str | Path):
         from stnuclei.patches import PatchStore
@@ -285,7 +231,7 @@ def _grid(
     if not rows:
         raise UserError(f"{path}: there is no patch to draw")
     columns = len(titles)
-    side = _PAGE / min(columns, 4)
+    side = PAGE / min(columns, 4)
     figure = Figure(figsize=(side * columns, side * len(rows) + 0.55))
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for r, row in enumerate(rows):
@@ -302,7 +248,7 @@ def _grid(
     figure.subplots_adjust(0.03 if notes else 0.005, 0.3 / height, 0.995, 1 - 0.25 / height, 0.02, 0.02)
     names = [*taxonomy.names, taxonomy.unknown.name]
     legend(figure, *(entries or (names, [taxonomy.color_of(name) for name in names])))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _scale_bar(axes: Any, um_per_px: float, um: float = 20.0) -> None:
@@ -310,9 +256,3 @@ def _scale_bar(axes: Any, um_per_px: float, um: float = 20.0) -> None:
     x, y, length = 0.04 * height, 0.94 * height, um / um_per_px
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
     axes.text(x + length / 2, y - 0.02 * height, f"{um:g} \N{MICRO SIGN}m", ha="center", va="bottom", fontsize=7)
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    save: Callable[..., None] = figure.savefig
-    with write_aside(path) as aside:
-        save(aside, dpi=_DPI, facecolor="white")
