@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from stnuclei.errors import UserError
 from stnuclei.labels import cluster_cells, label_cells, load_markers
 from stnuclei.labels.structure import shows_structure
 
@@ -102,6 +103,7 @@ def test_shuffled_counts_are_unknown(cells, markers, clusters):
     shuffled = anndata.AnnData(sparse.csr_matrix(counts), obs=cells.obs[[]], var=cells.var[[]])
     found = label_cells(shuffled, "stnuclei", "Breast", markers=markers)
     assert (found.cells["label"] == "Unknown").mean() >= 0.95
+    assert any("shuffled" in warning for warning in found.info["warnings"])
     assert not shows_structure(shuffled)[0] and shows_structure(cells)[0]
 
 
@@ -156,3 +158,7 @@ def test_empty_cells_foreign_panels_and_small_tables(cells, markers):
     foreign.var_names = [f"ENSMUSG{i:05d}" for i in range(part.n_vars)]
     assert (label_cells(foreign, "stnuclei", "Breast", markers=markers).cells["label"] == "Unknown").all()
     assert len(label_cells(part[:4].copy(), "stnuclei", "Breast", markers=markers).cells) == 4
+    nothing = part.copy()
+    nothing.X = sparse.csr_matrix(part.shape, dtype=np.int32)
+    with pytest.raises(UserError, match="without counts"):
+        label_cells(nothing, "stnuclei", "Breast", markers=markers)

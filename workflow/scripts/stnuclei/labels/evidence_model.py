@@ -18,7 +18,9 @@ from stnuclei.labels.malignancy import Malignancy, malignant_epithelium, slide_k
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
 from stnuclei.labels.smoothing import SimilarCells, group_means
-from stnuclei.labels.structure import shows_structure
+from stnuclei.labels.structure import NO_STRUCTURE, shows_structure
+
+_FEW_GENES = 20
 
 
 def label_stnuclei(
@@ -179,7 +181,20 @@ def _labels(
             "malignant_genes": malignancy.genes,
             "malignant_why": malignancy.why,
         }
+    info["warnings"] = _warnings(info, slide_kind(context.disease))
     return Labels(cells, rows, info)
+
+
+def _warnings(info: dict[str, Any], kind: str) -> list[str]:
+    """What a person should know before trusting the labels."""
+    found = []
+    if info["structure"] <= NO_STRUCTURE:
+        found.append("the cells differ no more than shuffled counts do: all are Unknown")
+    if info["genes_with_evidence"] < _FEW_GENES:
+        found.append(f"only {info['genes_with_evidence']} genes of the panel are in the tissue's marker tables")
+    if kind == "unsaid" and not info.get("malignant", True) and np.isfinite(info["malignant_chance"]):
+        found.append(f"no cell is called malignant: {info['malignant_why']}; the samples table's disease can decide it")
+    return found
 
 
 register("stnuclei", label_stnuclei)

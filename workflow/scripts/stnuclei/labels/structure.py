@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 _SAMPLE = 1_000
 _SHUFFLES = 4
-_EXCESS = 1.1  # the largest component must exceed the shuffled ones' by a tenth
+NO_STRUCTURE = 1.1  # the largest component must exceed the shuffled ones' by a tenth
 _LEAST_CELLS = 20
 _STRATUM = 50  # cells of like depth that counts are shuffled among
 
@@ -43,7 +43,7 @@ def shows_structure(adata: anndata.AnnData, seed: int = 0) -> tuple[bool, float]
     strata = np.array_split(counts, max(len(counts) // _STRATUM, 1))
     shuffled = max(_largest(np.vstack([rng.permuted(part, axis=0) for part in strata])) for _ in range(_SHUFFLES))
     ratio = found / shuffled if shuffled > 0 else float("inf")
-    return ratio > _EXCESS, float(ratio)
+    return ratio > NO_STRUCTURE, float(ratio)
 
 
 def _largest(counts: np.ndarray) -> float:
