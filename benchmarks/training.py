@@ -32,6 +32,7 @@ from stnuclei.taxonomy import Taxonomy  # noqa: E402
 from stnuclei.training import PatchLoader, Source, TrainSettings, failures, loop  # noqa: E402
 from stnuclei.training.batches import on_device  # noqa: E402
 from stnuclei.training.distributed import processes  # noqa: E402
+from stnuclei.training.run import Run, prepare  # noqa: E402
 
 PX, NUCLEI = 256, 40
 
@@ -85,7 +86,7 @@ def rate(action: Callable[[], int], device: torch.device, seconds: float) -> flo
     return float(np.median(rounds[1:]))
 
 
-def measure(run: loop.Run, seconds: float) -> dict[str, float]:
+def measure(run: Run, seconds: float) -> dict[str, float]:
     """Rates of all parts for one prepared run."""
     settings, device = run.settings, run.world.device
     size = settings.micro_batch(run.world.size)
@@ -135,7 +136,7 @@ def measure(run: loop.Run, seconds: float) -> dict[str, float]:
     return {name: rate(action, device, seconds) for name, action in parts.items()}
 
 
-def busy(device: torch.device, run: loop.Run) -> str:
+def busy(device: torch.device, run: Run) -> str:
     """Share of the time of an epoch in which the GPU computes; empty on a CPU."""
     if device.type != "cuda":
         return ""
@@ -182,7 +183,7 @@ def main() -> None:
             )
             out = Path(folder) / f"run{len(columns)}"
             stop = failures.StopRequest()
-            run = loop.prepare([source], [], out, settings, Taxonomy.load("pannuke"), world, stop)
+            run = prepare([source], [], out, settings, Taxonomy.load("pannuke"), world, stop)
             column = f"{architecture}, batch {size}, {str(run.precision).removeprefix('torch.')}"
             columns[column] = measure(replace(run), options.seconds)
             share = busy(world.device, run)

@@ -12,9 +12,12 @@ import torch
 
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.errors import UserError
+from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import Source, build, loop, train
 from stnuclei.training.__main__ import main, read_run
-from stnuclei.training.failures import TrainingStopped
+from stnuclei.training.distributed import World
+from stnuclei.training.failures import StopRequest, TrainingStopped
+from stnuclei.training.run import prepare
 
 CLOCK = ["seconds", "patches_per_s"]
 
@@ -123,6 +126,19 @@ def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path
     settings = replace(settings, accumulation=2, epochs=1, samples_per_epoch=8)
     train(sources, [], tmp_path, settings, taxonomy="pannuke")
     assert len(rows(tmp_path)) == 1
+
+
+def test_slow_disks_change_the_order_only(sources, settings, tmp_path):
+    taxonomy, world, stop = Taxonomy.load("pannuke"), World(0, 1, torch.device("cpu")), StopRequest()
+    runs = [
+        prepare(sources, [], tmp_path / str(slow), replace(settings, slow_disk=slow), taxonomy, world, stop)
+        for slow in (False, True)
+    ]
+    orders = [run.order() for run in runs]
+    assert sorted(orders[0]) == sorted(orders[1]) and not np.array_equal(*orders)
+    runs[1].place.step = 3
+    assert np.array_equal(runs[1].order(), orders[1][3 * 8 :])
+    train(sources, [], tmp_path / "whole", replace(settings, slow_disk=True, epochs=1), taxonomy="pannuke")
 
 
 def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, monkeypatch):

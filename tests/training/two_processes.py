@@ -12,14 +12,14 @@ from stnuclei.training.distributed import SharedBatchNorm, processes, sum_over_p
 
 
 def batch():
-    """Eight pictures of squares, 64 px."""
+    """Eight pictures of squares, 32 px."""
     torch.manual_seed(3)
-    instances = torch.zeros(8, 64, 64, dtype=torch.int32)
+    instances = torch.zeros(8, 32, 32, dtype=torch.int32)
     for b in range(8):
         for k in range(5):
-            y, x = torch.randint(0, 54, (2,)).tolist()
-            instances[b, y : y + 9, x : x + 9] = k + 1
-    images = torch.randn(8, 3, 64, 64) + (instances > 0)[:, None]
+            y, x = torch.randint(0, 24, (2,)).tolist()
+            instances[b, y : y + 7, x : x + 7] = k + 1
+    images = torch.randn(8, 3, 32, 32) + (instances > 0)[:, None]
     classes = torch.randint(-1, 6, (8, 5))
     return images, instances, classes, torch.randint(0, 2, (8,))
 

@@ -82,10 +82,12 @@ class Collection:
     def __len__(self) -> int:
         return int(self.first[-1])
 
-    def loader(self, taxonomy: Taxonomy, batch_size: int, threads: int) -> PatchLoader:
+    def loader(self, taxonomy: Taxonomy, batch_size: int, threads: int, sweep: int = 0) -> PatchLoader:
         """A loader of these patches; set its ``sampler`` before each pass."""
         nothing = np.zeros(0, np.int64)
-        return PatchLoader(self.sources, taxonomy, batch_size, nothing, tissues=self.tissues, threads=threads)
+        return PatchLoader(
+            self.sources, taxonomy, batch_size, nothing, tissues=self.tissues, threads=threads, sweep=sweep
+        )
 
     def name_of(self, index: int) -> str:
         """Which patch a number stands for, for messages: ``store[row]``."""

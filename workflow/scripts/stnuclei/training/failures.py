@@ -76,17 +76,21 @@ def memory_explained(settings: TrainSettings, processes: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise UserError(_memory_advice(settings, processes)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise UserError(_memory_advice(settings, processes)) from error
 
 
 def _memory_advice(settings: TrainSettings, processes: int) -> str:
     held = settings.micro_batch(processes)
     said = (
-        f"training: the GPU's memory does not hold {held} patches at a time (batch_size {settings.batch_size}, "
+        f"training: memory does not hold {held} patches at a time (batch_size {settings.batch_size}, "
         f"{processes} process(es), accumulation {settings.accumulation})"
     )
     smaller = next((n for n in range(held // 2, 0, -1) if held % n == 0), None)
     if smaller is None:
-        return f"{said}: take a smaller architecture or a GPU with more memory"
+        return f"{said}: take a smaller architecture or a device with more memory"
     return (
         f"{said}: set training.accumulation to {settings.accumulation * held // smaller}, which holds {smaller} at a "
         "time and keeps the batch; the run continues from its last checkpoint"

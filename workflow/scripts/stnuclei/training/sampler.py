@@ -124,11 +124,8 @@ class Sampler:
             order = np.minimum(order, self.n_patches - 1)  # rounding of the last cumulated weight
         return order.astype(np.int64).reshape(self.steps, self.batch_size)
 
-    def share(self, epoch: int, rank: int, processes: int, first_step: int = 0) -> np.ndarray:
-        """Patch numbers one process reads from step `first_step` on, in order, int64 (n,).
-
-        Each batch is cut into equal consecutive parts, one a process.
-        """
-        order = self.epoch(epoch)[first_step:]
+    def share(self, epoch: int, rank: int, processes: int) -> np.ndarray:
+        """Patch numbers one process reads, in order, int64 (n,); each batch is cut into equal parts, one a process."""
+        order = self.epoch(epoch)
         width = self.batch_size // processes
         return order[:, rank * width : (rank + 1) * width].reshape(-1)

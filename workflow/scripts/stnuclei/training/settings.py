@@ -64,6 +64,9 @@ class TrainSettings:
         Several processes: BatchNorm statistics, and the sums inside Dice and Tversky losses, over all of them.
     device, workers, threads
         ``auto``, ``cuda`` or ``cpu``; threads that read patches; threads of the CPU arithmetic (none: torch decides).
+    slow_disk
+        For disks that seek slowly: patches are drawn from a few files at a time, which are read ahead as a whole; what
+        is drawn in an epoch stays, its order changes.
     validation_patches, validate_every
         Size of the sample scored each so many epochs (all patches are scored at the end).
     seed
@@ -105,6 +108,7 @@ class TrainSettings:
     device: str = "auto"
     workers: int = 8
     threads: int | None = None
+    slow_disk: bool = False
     validation_patches: int = 512
     validate_every: int = 1
     seed: int = 19
