@@ -1,0 +1,169 @@
+"""How long cutting takes: a million nuclei and 20,000 patches from a JPEG-tiled slide, and whether memory stays flat.
+
+    python benchmarks/cutting.py [--side 142] [--nuclei 1000000] [--threads 2] [--um 0.2125] [--write]
+
+The slide is generated: tiles of smooth random tissue, JPEG 4:2:0 at quality 85, 512 px, in a BigTIFF. Each size is cut
+in a process of its own, which reports its peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+TILE = 512
+
+
+def tissue_tiles(n: int, seed: int = 0) -> list[bytes]:
+    """JPEG tiles of pink ground with dark blobs and fine noise."""
+    import cv2
+    import imagecodecs
+
+    random = np.random.default_rng(seed)
+    out = []
+    for _ in range(n):
+        blobs = cv2.GaussianBlur(random.normal(size=(TILE, TILE)), (0, 0), 6)
+        dark = np.clip(blobs / blobs.std() - 0.8, 0, 1)[..., None]
+        ground = np.array([225, 170, 200]) + 20 * cv2.GaussianBlur(random.normal(size=(TILE, TILE, 3)), (0, 0), 2)
+        pixels = ground * (1 - dark) + np.array([90, 60, 140]) * dark + random.normal(0, 4, (TILE, TILE, 3))
+        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+        out.append(imagecodecs.jpeg_encode(pixels, level=85, subsampling="420"))
+    return out
+
+
+def write_slide(path: Path, side: int) -> None:
+    """A square slide of `side` px."""
+    import tifffile
+
+    tiles, along = tissue_tiles(16), -(-side // TILE)
+    random = np.random.default_rng(1)
+    segments = (tiles[k] for k in random.integers(0, len(tiles), along**2))
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        file.write(
+            segments,
+            shape=(side, side, 3),
+            dtype=np.uint8,
+            tile=(TILE, TILE),
+            photometric="ycbcr",
+            subsampling=(2, 2),
+            compression="jpeg",
+            metadata=None,
+        )
+
+
+def make_sample(path: Path, side: int, n: int, um: float) -> SimpleNamespace:
+    """The slide with `n` nuclei of 13 vertices anywhere on it."""
+    import anndata as ad
+    import geopandas as gpd
+    import pandas as pd
+    import shapely
+
+    from stnuclei.io import open_slide
+
+    random = np.random.default_rng(2)
+    angle = np.linspace(0, 2 * np.pi, 13)[None]
+    axes, turn = random.uniform(2.0, 4.5, (2, n, 1)) / um, random.uniform(0, np.pi, (n, 1))
+    x, y = axes[0] * np.cos(angle), axes[1] * np.sin(angle)
+    centre = random.uniform(20, side - 20, (2, n, 1))
+    points = np.stack(
+        [x * np.cos(turn) - y * np.sin(turn) + centre[0], x * np.sin(turn) + y * np.cos(turn) + centre[1]], -1
+    )
+    points[:, -1] = points[:, 0]
+    ids = np.array([f"cell{i}" for i in range(n)], dtype=object)
+    table = ad.AnnData(np.zeros((n, 1), np.float32), obs=pd.DataFrame(index=ids))
+    nuclei = gpd.GeoDataFrame({"cell_id": ids}, geometry=shapely.polygons(points))
+    return SimpleNamespace(
+        name="generated", table=table, nuclei=nuclei, he=open_slide(path), um_per_px=um, tissue="Breast"
+    )
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def cut_one(folder: Path, side: int, n: int, um: float, threads: int) -> None:
+    """Child process: cut and print a line of JSON."""
+    from stnuclei.patches import cut_patches
+
+    sample = make_sample(folder / f"{side}.tif", side, n, um)
+    before = peak_mb()
+    begin, cpu = time.monotonic(), time.process_time()
+    counts = cut_patches(sample, folder / "patches.zarr", threads=threads)
+    took = {"seconds": time.monotonic() - begin, "cpu": time.process_time() - cpu}
+    print("RESULT " + json.dumps({**counts, **took, "before": before, "peak": peak_mb()}))
+
+
+def measure(folder: Path, patches: int, n: int, um: float, threads: int) -> dict:
+    """Write a slide of patches x patches and cut it."""
+    side = int(patches * 256 * 0.25 / um)
+    path = folder / f"{side}.tif"
+    write_slide(path, side)
+    command = [sys.executable, __file__, "--child", str(folder), str(side), str(n), str(um), str(threads)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    line = next(line for line in output.splitlines() if line.startswith("RESULT "))
+    size = path.stat().st_size
+    path.unlink()
+    return {"side": side, "slide_bytes": size, "nuclei_asked": n, **json.loads(line[7:])}
+
+
+def table(results: list[dict], um: float, threads: int) -> str:
+    """Markdown."""
+    lines = [
+        f"{threads} threads, {platform.processor() or platform.machine()}, slide at {um} um/px resampled to 0.25, JPEG "
+        f"4:2:0 tiles of {TILE} px.",
+        "",
+        "| patches | nuclei | placed | slide px | slide | seconds | CPU s | patches/s | store | memory before | peak |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in results:
+        lines.append(
+            f"| {r['patches']:,} | {r['nuclei_in']:,} | {r['nuclei_placed']:,} | {r['side']:,} | "
+            f"{r['slide_bytes'] / 1e9:.2f} GB | {r['seconds']:.0f} | {r['cpu']:.0f} | "
+            f"{r['patches'] / r['seconds']:,.0f} | "
+            f"{r['bytes'] / 1e9:.2f} GB | {r['before']:,.0f} MB | {r['peak']:,.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    if sys.argv[1:2] == ["--child"]:
+        folder, side, n, um, threads = sys.argv[2:7]
+        cut_one(Path(folder), int(side), int(n), float(um), int(threads))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=142, help="patches along the slide")
+    parser.add_argument("--nuclei", type=int, default=1_000_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--um", type=float, default=0.2125)
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/cutting.md")
+    given = parser.parse_args()
+    half = given.side // 2
+    with tempfile.TemporaryDirectory() as folder:
+        results = [
+            measure(Path(folder), side, n, given.um, given.threads)
+            for side, n in ((half, given.nuclei // 4), (given.side, given.nuclei))
+        ]
+    text = table(results, given.um, given.threads)
+    print(text)
+    if given.write:
+        options = f"--side {given.side} --nuclei {given.nuclei} --threads {given.threads} --um {given.um}"
+        content = f"# Cutting a slide\n\n`python benchmarks/cutting.py {options} --write`\n\n{text}\n"
+        (ROOT / "benchmarks" / "results" / "cutting.md").write_text(content)
+
+
+if __name__ == "__main__":
+    main()
