@@ -73,7 +73,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _sam("H", 1280, 32, 16),
         # Ours, for CPUs: the same classes with few channels.
         Architecture(
-            "cellvit-tiny", "CellViTTiny", "tiny", 96, 4, 3, (1, 2, 3, 4), widths=Widths(64, 48, 32, 32, 24, 16, 16)
+            "cellvit-tiny", "CellViTTiny", "tiny", 96, 4, 3, (1, 2, 3, 4), widths=Widths(64, 48, 32, 32, 16, 8, 8)
         ),
     )
 }
