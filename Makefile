@@ -22,7 +22,8 @@ demo: environment
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not dag and not slurm' -n 2
+	$(BIN)/python -m pytest -m dag --durations=5
 
 test-fast: environment
 	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES)

@@ -133,7 +133,8 @@ rule write_table2:
         runtime=runtime(30),
     params:
         pairs=[[model, sample] for model in MODELS for sample in SEG_EVAL],
-        settings=config["evaluation"],
+        bootstrap=config["evaluation"]["bootstrap"],
+        rows=published_rows(),
         seed=config["seed"],
     message:
         "writing table 2: segmentation"
@@ -159,7 +160,8 @@ rule write_table3:
         runtime=runtime(30),
     params:
         pairs=[[model, sample] for model in MODELS for sample in CLS_EVAL],
-        settings=config["evaluation"],
+        bootstrap=config["evaluation"]["bootstrap"],
+        rows=published_rows(),
         taxonomy=config["taxonomy"],
         seed=config["seed"],
     message:

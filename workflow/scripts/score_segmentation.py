@@ -25,4 +25,4 @@ with job(snakemake.log[0], f"segmentation scores of {snakemake.wildcards.model} 
     ]
     with write_aside(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
-    error_atlas(snakemake.output.atlas, snakemake.input.patches, snakemake.input.predictions, scores[0])
+    error_atlas(snakemake.output.atlas, snakemake.input.patches, snakemake.input.predictions, scores[0], n=3)

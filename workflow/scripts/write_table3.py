@@ -22,6 +22,6 @@ with job(snakemake.log[0], "table 3"):
         snakemake.output.tsv,
         snakemake.output.md,
         title="Table 3: classes of nuclei on the annotated slide",
-        note="Over matched nuclei with a class in the annotation; in round brackets a 95 % interval (bootstrap by slide "
-        "where there are several, else by patch), in square brackets the paper's figure.",
+        note="Over matched nuclei with a class in the annotation; in round brackets a 95 % bootstrap interval (by "
+        "slide where there are several, else by patch), in square brackets the paper's figure.",
     )

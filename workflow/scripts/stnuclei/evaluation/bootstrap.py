@@ -50,7 +50,8 @@ def bootstrap(
     values = scores(draws)
     found = ~np.isnan(values).all(0)
     low, high = np.full((2, *values.shape[1:]), np.nan)
-    low[found], high[found] = np.nanquantile(values[:, found], (margin, 1 - margin), axis=0)
+    if found.any():
+        low[found], high[found] = np.nanquantile(values[:, found], (margin, 1 - margin), axis=0)
     return low, high
 
 
