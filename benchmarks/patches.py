@@ -225,8 +225,9 @@ def main() -> None:
             "|---|---:|---:|",
             *cold,
             "",
-            "Computed, not measured, for a disk of 8 ms a seek and 150 MB/s: at random each patch costs four short reads "
-            f"(index and data of two files), {1 / (4 * 0.008 + 0.199 / 150):.0f} patches/s; by shards with the sweep, "
+            "Computed, not measured, for a disk of 8 ms a seek and 150 MB/s: at random each patch costs four short "
+            f"reads (index and data of two files), "
+            f"{1 / (4 * 0.008 + 0.199 / 150):.0f} patches/s; by shards with the sweep, "
             f"{1 / (0.199 / 150 + 2 * 0.008 / 256):.0f} patches/s.",
         ]
     )
