@@ -48,10 +48,9 @@ def label_cells(
         A name or alias of the tissue map; marker tables, a folder of them, or None for the shipped ones.
     clusters, ranked_genes
         Both tables of `cluster_cells`, or neither: then they are made.
-    taxonomy
-        Classes of nuclei: a name, a file, or the object.
-    disease
-        What is known of the slide (``normal`` keeps a method from finding tumour where it heeds this).
+    taxonomy, disease
+        Classes of nuclei (a name, a file, or the object); what is known of the slide (``normal``: no tumour, for
+        methods that heed it).
     seed, threads, **settings
         Seed of everything random; threads a method may use; the method's own settings.
 
@@ -69,17 +68,10 @@ def label_cells(
     check_counts(adata)
     if not isinstance(markers, Markers):
         markers = load_markers(markers, taxonomy)
+    place = markers.tissue(tissue)  # before the clusters, which take their time
     clusters, ranked_genes = _clusters(adata, clusters, ranked_genes, seed, threads)
-    context = LabelContext(
-        markers.tissue(tissue),
-        markers,
-        markers.taxonomy,
-        clusters,
-        ranked_genes,
-        disease or None,
-        seed,
-        threads,
-    )
+    known = (place, markers, markers.taxonomy, clusters, ranked_genes)
+    context = LabelContext(*known, disease=disease or None, seed=seed, threads=threads)
     labels = function(adata, context, **settings)
     for warning in labels.info.get("warnings", ()):
         log.warning("%s: %s", method, warning)
