@@ -173,7 +173,7 @@ def patch_targets():
 
 
 def training_targets():
-    return patch_targets() + expand(
+    return [*patch_targets(), "<results>/figures/augmentation.png"] + expand(
         "<results>/models/{model}/{file}", model=MODELS, file=["checkpoint.pt", "curves.png"]
     )
 

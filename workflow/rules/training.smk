@@ -46,3 +46,29 @@ rule train_model:
         "training model {wildcards.model}"
     script:
         "../scripts/train_model.py"
+
+
+rule draw_augmentation:
+    input:
+        patches=lambda wildcards: [f"{RESULTS}/samples/{SOURCES[MODELS[0]]['train'][0].name}/patches.zarr"],
+    output:
+        figure=report(
+            "<results>/figures/augmentation.png",
+            caption="../report/augmentation.rst",
+            category="Models",
+            labels={"model": "all", "what": "augmentation"},
+        ),
+    log:
+        "<logs>/draw_augmentation.log",
+    benchmark:
+        "<benchmarks>/draw_augmentation.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(10),
+    message:
+        "drawing the transforms of the augmentation"
+    script:
+        "../scripts/draw_augmentation.py"
