@@ -79,6 +79,11 @@ class _Shards:
         begin, self.done, self.filled = self.done, self.done + self.filled, 0
         self.pending = self.array[begin : self.done].write(part, can_reference_source_data_indefinitely=True)
 
+    def settle(self) -> None:
+        """Wait until nothing is being written, however it ended."""
+        if self.pending is not None:
+            self.pending.exception()
+
     def close(self) -> int:
         """Write what is left and fix the array's length, which is returned."""
         if self.filled:
@@ -162,13 +167,19 @@ def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress
         "nucleus_index": [np.zeros(0, np.int32)],
         "centroid": [np.zeros((0, 2), np.float32)],
     }
-    for block in blocks:
-        images.add(block.image)
-        ids.add(block.instances)
-        for name, parts in columns.items():
-            parts.append(getattr(block, name).astype(parts[0].dtype))
-    images.close()
-    patches = ids.close()
+    try:
+        for block in blocks:
+            images.add(block.image)
+            ids.add(block.instances)
+            for name, parts in columns.items():
+                parts.append(getattr(block, name).astype(parts[0].dtype))
+        images.close()
+        patches = ids.close()
+    except BaseException:
+        # A shard still being written would put its file back into a folder that is being removed.
+        images.settle()
+        ids.settle()
+        raise
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     write_group(aside / "nuclei", {})
     write_table(aside / "nuclei_offset", np.cumsum(whole["count"]))
