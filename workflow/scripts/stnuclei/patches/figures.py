@@ -118,4 +118,5 @@ def _scale_bar(panel, store: PatchStore) -> None:  # noqa: ANN001 a matplotlib a
     length = 20 / store.um_per_px * _SCALE
     x, y = 0.04 * store.patch_px * _SCALE, 0.95 * store.patch_px * _SCALE
     panel.plot([x, x + length], [y, y], color="black", lw=2.5, solid_capstyle="butt")
-    panel.text(x, y * 0.985, "20 um", fontsize=7, va="bottom")
+    ground = {"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
+    panel.text(x + length / 2, y * 0.975, "20 um", fontsize=7, va="bottom", ha="center", bbox=ground)
