@@ -14,6 +14,7 @@ _HOMES = {
     "load_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
     "load_encoder": "encoder_weights",
+    "export_model": "export",
     "cellvit_losses": "losses",
     "total_loss": "losses",
     "OFFICIAL_WEIGHTS": "losses",
