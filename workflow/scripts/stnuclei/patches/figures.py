@@ -117,6 +117,7 @@ def _shades(rows: slice, classes: np.ndarray | None, colors: dict[int, str] | No
 def _scale_bar(panel, store: PatchStore) -> None:  # noqa: ANN001 a matplotlib axes
     length = 20 / store.um_per_px * _SCALE
     x, y = 0.04 * store.patch_px * _SCALE, 0.95 * store.patch_px * _SCALE
+    panel.plot([x, x + length], [y, y], color="white", lw=5.5, solid_capstyle="projecting", alpha=0.85)
     panel.plot([x, x + length], [y, y], color="black", lw=2.5, solid_capstyle="butt")
     ground = {"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85}
     panel.text(x + length / 2, y * 0.975, "20 um", fontsize=7, va="bottom", ha="center", bbox=ground)
