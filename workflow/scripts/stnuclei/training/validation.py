@@ -78,7 +78,8 @@ class Tally:
             out["loss"] = self.loss / self.patches
         if self.with_nuclei:
             out |= {"bpq": self.pq / self.with_nuclei, "dice": self.dice / self.with_nuclei}
-        hits, missed, extra = self.pairs[1:, 1:].sum(), self.pairs[1:, 0].sum(), self.pairs[0, 1:].sum()
+        hits, missed = float(self.pairs[1:, 1:].sum()), float(self.pairs[1:, 0].sum())
+        extra = float(self.pairs[0, 1:].sum())
         if hits + missed > 0:
             out["detection_f1"] = 2 * hits / (2 * hits + missed + extra)
             out["detection_precision"] = hits / max(hits + extra, 1)
