@@ -167,7 +167,7 @@ def warm_rows(folder: Path, n: int) -> list[str]:
         ("tar of PNG + npz, sequential (webdataset)", tar, order[:512]),
         ("our store by zarr-python, `oindex[32]`", zarr_fancy, order[:64]),
         ("our store by zarr-python, patch by patch", zarr_single, order[:1024]),
-        ("**our loader**, random 256-patch batches", ours, np.concatenate([order] * 2)),
+        ("**our loader**, random 256-patch batches", ours, np.concatenate([order] * 6)),
     ]
     lines = []
     for label, run, chosen in forms:
