@@ -1,7 +1,7 @@
 # stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
 #   snakemake --cores 8                      the samples of config/samples.tsv
 #   snakemake --cores 2 --configfile config/demo/config.yaml
-#   snakemake labels | patches | train | tables      one stage and what it needs
+#   snakemake slides | labels | patches | train | tables | publish --cores 8      one stage and what it needs
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -23,6 +23,7 @@ pathvars:
     demo=DEMO,
 
 
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/labels.smk"
@@ -38,6 +39,7 @@ localrules:
     patches,
     train,
     tables,
+    publish,
 
 
 rule all:
@@ -72,6 +74,11 @@ rule train:
 rule tables:
     input:
         table_targets(),
+
+
+rule publish:
+    input:
+        expand("<results>/published/{sample}.zarr", sample=SAMPLES["sample"]),
 
 
 onstart:

@@ -56,6 +56,7 @@ MODELS = list(config["models"])
 PANNUKE_SETS = [name for name in SETS if name.startswith("pannuke_")]
 SEG_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "seg_eval", "sample"])
 CLS_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "cls_eval", "sample"])
+HEST_IDS = sorted(set(SAMPLES.loc[SAMPLES["platform"] == "hest", "hest_id"]) - {""})
 ANNOTATED = list(SAMPLES.loc[SAMPLES["annotation"] != "", "sample"])
 
 
@@ -82,11 +83,19 @@ def simulated(path):
     return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])
 
 
+def downloaded(sample):
+    """Whether the workflow downloads this sample from HEST-1k."""
+    row = SAMPLES.loc[sample]
+    return bool(config["hest"]["download"] and row["platform"] == "hest" and row["hest_id"])
+
+
 def bundle_input(wildcards):
     """Files a sample is read from, as far as they can be looked at: a dry run works where the data are not."""
     files = sample_files(wildcards.sample)
     if simulated(files["path"]):
         return [files["path"]]
+    if downloaded(wildcards.sample):
+        return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
     marks = [Path(files["path"]) / "experiment.xenium", *(files[c] for c in ("he_image", "he_alignment") if c in files)]
     return [str(mark) for mark in marks if Path(mark).exists()]
 
@@ -106,13 +115,12 @@ def pannuke_input(wildcards):
 
 def stop_if_files_are_missing():
     """Say at once, before the first job, which files of which samples are not there."""
+    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name == "read_sample"}
     missing = [
         f"  - sample {sample}, column {column}: {path} is not there"
-        for sample in SAMPLES["sample"]
+        for sample in sorted(to_read)
         for column, path in sample_files(sample).items()
-        if not simulated(path)
-        and not Path(path).exists()
-        and not Path(f"{RESULTS}/samples/{sample}/sample.zarr").exists()
+        if not simulated(path) and not (column == "path" and downloaded(sample)) and not Path(path).exists()
     ]
     folder = config["pannuke"]["path"]
     if folder and not simulated(folder) and not Path(folder).exists():

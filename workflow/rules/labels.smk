@@ -136,3 +136,28 @@ rule score_labels:
         "scoring the labels of {wildcards.sample} against its annotation"
     script:
         "../scripts/score_labels.py"
+
+
+rule publish_sample:
+    input:
+        store=rules.read_sample.output.store,
+        labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS),
+    output:
+        store=directory("<results>/published/{sample}.zarr"),
+    log:
+        "<logs>/publish_sample/{sample}.log",
+    benchmark:
+        "<benchmarks>/publish_sample/{sample}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000, 1),
+        runtime=runtime(60),
+    params:
+        methods=METHODS,
+        taxonomy=config["taxonomy"],
+    message:
+        "publishing {wildcards.sample} with its labels"
+    script:
+        "../scripts/publish_sample.py"

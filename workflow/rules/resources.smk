@@ -1,0 +1,44 @@
+# What comes from outside: HEST-1k samples, and the marker tables from their original downloads.
+rule download_hest:
+    output:
+        checksums="{folder}/checksums/{hest_id}.json",
+    log:
+        "<logs>/download_hest/{folder}/{hest_id}.log",
+    benchmark:
+        "<benchmarks>/download_hest/{folder}/{hest_id}.tsv"
+    wildcard_constraints:
+        hest_id="|".join(map(re.escape, HEST_IDS)) or "none",
+    retries: 3
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(240),
+    params:
+        revision=config["hest"]["revision"],
+    message:
+        "downloading HEST-1k sample {wildcards.hest_id}"
+    script:
+        "../scripts/download_hest.py"
+
+
+rule rebuild_markers:
+    output:
+        tables=directory("<results>/markers"),
+    log:
+        "<logs>/rebuild_markers.log",
+    benchmark:
+        "<benchmarks>/rebuild_markers.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(60),
+    params:
+        originals=config["markers"],
+    message:
+        "rebuilding the marker tables from their originals"
+    script:
+        "../scripts/rebuild_markers.py"
