@@ -206,7 +206,8 @@ def main() -> None:
         folder = Path(name)
         write_all(folder, given.patches)
         cold = cold_rows(folder, given.patches)
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        for thread in os.listdir("/proc/self/task"):  # those of tensorstore, too
+            os.sched_setaffinity(int(thread), {min(os.sched_getaffinity(0))})
         warm = warm_rows(folder, given.patches)
         bytes_a_patch = PatchStore(folder / "patches.zarr").attrs["counts"]["bytes_per_patch"]
     load = os.getloadavg()[0]
