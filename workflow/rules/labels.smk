@@ -9,6 +9,8 @@ rule cluster_cells:
         "<logs>/cluster_cells/{sample}.log",
     benchmark:
         "<benchmarks>/cluster_cells/{sample}.tsv"
+    # Ahead of a training that is ready: it waits for labels of others and would hold a core all the while.
+    priority: 10
     conda:
         "../../envs/labels.yaml"
     threads: 4
@@ -50,6 +52,8 @@ rule label_cells:
         "<logs>/label_cells/{sample}.{method}.log",
     benchmark:
         "<benchmarks>/label_cells/{sample}.{method}.tsv"
+    # Ahead of a training that is ready: it waits for labels of others and would hold a core all the while.
+    priority: 10
     conda:
         "../../envs/labels.yaml"
     threads: 2
