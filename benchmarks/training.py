@@ -201,6 +201,9 @@ def report(columns: dict[str, dict[str, float | str]], world: object, options: a
         cells = [values.get(part, "") for values in columns.values()]
         words = [f"{v:,.1f}" if isinstance(v, float) else v for v in cells]
         lines.append(f"| {part} | {' | '.join(words)} |")
+    lines += (
+        [] if torch.cuda.is_available() else ["", "There was no GPU here; the same command measures one where it is."]
+    )
     table = "\n".join([where, "", *lines])
     print(table)
     if options.write:
