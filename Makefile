@@ -5,6 +5,9 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 
+# On a small machine many one-thread jobs pack better than few of several.
+SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1
+
 .PHONY: demo test test-fast lint environment rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
@@ -17,7 +20,7 @@ BIN := .venv/bin
 environment: .venv/ready
 
 demo: environment
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo/config.yaml
+	$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
 	$(BIN)/snakemake --cores 1 --configfile config/demo/config.yaml --report demo/results/report.html
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
