@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from conftest import ROOT
+from paths import ROOT
 from stnuclei.config.hest_table import paper_samples
 from stnuclei.config.samples import read_samples
 from stnuclei.errors import UserError

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from conftest import ROOT
+from paths import ROOT
 from stnuclei.config import check_config, with_defaults
 from stnuclei.errors import UserError
 

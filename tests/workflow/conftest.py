@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import ROOT
+from paths import ROOT
 from runner import Workflow
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
+from paths import ROOT
+from runner import Workflow
 from stnuclei.io import open_sample
 from stnuclei.patches import PatchStore
-
-from conftest import ROOT
-from runner import Workflow
 
 pytestmark = pytest.mark.dag
 

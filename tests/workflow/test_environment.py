@@ -5,7 +5,7 @@ import sys
 
 import yaml
 
-from conftest import ROOT
+from paths import ROOT
 
 
 def lock() -> set[str]:
