@@ -28,7 +28,7 @@ rule train_model:
     retries: 2
     conda:
         "../../envs/cellvit.yaml"
-    threads: 8
+    threads: lambda wildcards: training_settings(wildcards)["threads"] or 8
     resources:
         mem_mb=memory(8000),
         runtime=runtime(1440),
