@@ -1,6 +1,7 @@
 """Run snakemake as a user does: the program, from a folder of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -32,3 +33,9 @@ class Workflow:
         text = done.stdout + done.stderr
         assert not check or done.returncode == 0, text[-6000:]
         return Run(done.returncode, text)
+
+
+def count(text: str, rule: str) -> int:
+    """Jobs of a rule by a dry run's table."""
+    found = re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)
+    return int(found.group(1)) if found else 0

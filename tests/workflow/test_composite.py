@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from paths import ROOT
-from runner import Workflow
+from runner import Workflow, count
 from stnuclei.io import open_sample
 from stnuclei.patches import PatchStore
 
@@ -80,7 +80,7 @@ def test_labels_agree_with_the_shipped_truth(composite, shared):
 def test_the_loss_falls(composite):
     for model in ("st", "pannuke"):
         history = pd.read_csv(composite.folder / "results" / "models" / model / "history.csv")
-        loss = history["loss"].to_numpy()
+        loss = history["train_loss"].to_numpy()
         print(model, "loss by epoch", np.round(loss, 3))
         assert loss[-1] < 0.97 * loss[0]
 
@@ -97,10 +97,10 @@ def test_deleting_one_output_reruns_only_what_depends_on_it(composite):
         text = dry(composite)
     finally:
         labels.write_bytes(kept)
-    for rule in ("cluster_cells", "cut_patches", "read_sample", "train_model", "predict_patches"):
-        assert f"rule {rule}:" not in text, rule
-    assert "rule label_cells:" in text
-    assert "rule compare_labels:" in text
+    for rule in ("read_sample", "cluster_cells", "cut_patches", "train_model", "predict_patches"):
+        assert count(text, rule) == 0, rule
+    assert count(text, "label_cells") == 1
+    assert count(text, "compare_labels") == 1
 
 
 def stage_contents(folder) -> dict[str, bytes | str]:

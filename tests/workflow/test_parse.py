@@ -1,13 +1,8 @@
 """What the workflow says before any job: with no data, with a wrong configuration, with files missing."""
 
-import re
-
 import yaml
 
-
-def count(text: str, rule: str) -> int:
-    found = re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)
-    return int(found.group(1)) if found else 0
+from runner import count
 
 
 def test_dry_run_lists_the_jobs_of_each_sample_where_there_are_no_data(workflow):
