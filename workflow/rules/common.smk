@@ -164,20 +164,23 @@ def runtime(base_min):
 # --- what can be asked for ----------------------------------------------------------------------------------------
 
 
+# Every stage's outputs are asked for, not only the last: whichever is deleted is made again.
 def slide_targets():
-    return expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=["alignment.png", "tissue.png"])
+    files = ["sample.zarr", "tissue.tif", "tissue.png", "alignment.json", "alignment.png"]
+    return expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=files)
 
 
 def label_targets():
-    targets = expand("<results>/samples/{sample}/labels.png", sample=SAMPLES["sample"])
-    targets += expand(
-        "<results>/samples/{sample}/labels/{method}.xenium_explorer.csv", sample=SAMPLES["sample"], method=METHODS
-    )
+    files = ["clusters.parquet", "ranked_genes.parquet", "labels.png"]
+    targets = expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=files)
+    endings = ["parquet", "evidence.tsv", "png", "xenium_explorer.csv"]
+    labels = "<results>/samples/{sample}/labels/{method}.{ending}"
+    targets += expand(labels, sample=SAMPLES["sample"], method=METHODS, ending=endings)
     return targets + expand("<results>/samples/{sample}/label_scores.tsv", sample=ANNOTATED)
 
 
 def patch_targets():
-    return expand("<results>/samples/{set}/patches.png", set=SETS)
+    return expand("<results>/samples/{set}/patches.{ending}", set=SETS, ending=["zarr", "png"])
 
 
 def training_targets():
@@ -190,6 +193,9 @@ def table_targets():
     tables = ["table1"] + ["table2"] * bool(SEG_EVAL) + ["table3"] * bool(CLS_EVAL)
     figures = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(SEG_EVAL)
     targets = expand("<results>/tables/{table}.{ending}", table=tables, ending=["tsv", "md"])
+    scores = "<results>/models/{model}/scores/{sample}.{what}.parquet"
+    targets += expand(scores, model=MODELS, sample=SEG_EVAL, what="segmentation")
+    targets += expand(scores, model=MODELS, sample=CLS_EVAL, what="classification")
     return targets + expand("<results>/figures/{figure}.png", figure=figures)
 
 
