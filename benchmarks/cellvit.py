@@ -1,6 +1,6 @@
 """CellViT: forward, targets, losses, post-processing, metrics against plain versions; on a GPU also patches a second.
 
-    flock /tmp/bench.lock python benchmarks/cellvit.py --write
+    python benchmarks/cellvit.py --write
 
 Plain versions are `plain.py` and `targets_postprocess.py` beside this file: the published steps written out. Both take
 turns on one thread and the fastest tenth of rounds counts, so that a busy machine hits both alike. Where torch sees a
