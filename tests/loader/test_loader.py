@@ -143,7 +143,7 @@ def test_damage_names_store_patch_and_file(sources, name):
 def test_stores_that_do_not_go_together(sources, source_of):
     with pytest.raises(UserError, match=r"\[32, 64\] px"):
         PatchLoader([*sources, source_of("d", 3, size=64)], "pannuke", 8, np.arange(3))
-    with pytest.raises(UserError, match="no patch store"):
+    with pytest.raises(UserError, match="no store of patches"):
         PatchLoader([type(sources[0])(sources[0].patches / "x", None)], "pannuke", 8, np.arange(3))
 
 

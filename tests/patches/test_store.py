@@ -127,7 +127,7 @@ def test_a_cut_or_missing_shard_names_itself(store):
 
 
 def test_what_is_no_patch_store_is_told(tmp_path):
-    with pytest.raises(UserError, match="no patch store"):
+    with pytest.raises(UserError, match="no store of patches"):
         PatchStore(tmp_path / "absent.zarr")
     other = tmp_path / "other.zarr"
     zarr.create_group(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,11 +60,37 @@ def write_table(path: Path, values: np.ndarray) -> None:
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the metadata of a zarr v3 group."""
-    import json
-
     path.mkdir(parents=True, exist_ok=True)
     content = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     (path / "zarr.json").write_text(json.dumps(content, indent=1))
+
+
+def read_attributes(path: Path, form: str, version: int, noun: str, maker: str) -> dict[str, Any]:
+    """Read the attributes of a store of ours, or say what else it is.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+    form, version
+        What `format` must say, and the newest version this program reads.
+    noun, maker
+        For the error: what the store should hold, and the rule that writes it.
+
+    Raises
+    ------
+    UserError
+        If there is no such store, it is of another format, or of a newer version.
+    """
+    try:
+        attributes = dict(json.loads((path / "zarr.json").read_text())["attributes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: is no store of {noun} ({error}); write it with the rule {maker}") from None
+    if attributes.get("format") != form:
+        raise UserError(f"{path}: is a zarr store but not one of {noun}; give a {noun}.zarr")
+    if attributes.get("version", 0) > version:
+        raise UserError(f"{path}: has version {attributes['version']}, this program reads up to {version}; update it")
+    return attributes
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: str, chunk: list[int], codecs: list[dict]) -> ts.TensorStore:

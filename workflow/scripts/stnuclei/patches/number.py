@@ -42,22 +42,11 @@ def number_patch(
     cut : int64 (l,)
         Places of those left out.
     """
-    size = labels.shape[0]
-    found = np.empty(256, np.int64)
-    n = 0
-    for r in range(size):
-        for c in range(size):
-            value = labels[r, c]
-            if value > 0 and slot[value] == 0:
-                slot[value] = 1
-                if n == len(found):
-                    found = np.concatenate((found, np.empty(n, np.int64)))
-                found[n] = value - 1
-                n += 1
-    found = np.sort(found[:n])
-    is_cut = np.zeros(n, np.bool_)
+    found = _places(labels, slot)
+    is_cut = np.zeros(len(found), np.bool_)
     if drop_cut:
-        for i in range(n):
+        size = labels.shape[0]
+        for i in range(len(found)):
             b = bounds[found[i]]
             is_cut[i] = b[0] < x0 or b[1] < y0 or b[2] > x0 + size or b[3] > y0 + size
     places, cut = found[~is_cut], found[is_cut]
@@ -65,21 +54,38 @@ def number_patch(
         slot[cut[i] + 1] = -1
     for i in range(len(places)):
         slot[places[i] + 1] = i + 1
-    sums = np.zeros((len(places), 3), np.float64)
-    for r in range(size):
-        for c in range(size):
+    centroids = _renumber(labels, slot, len(places), out)
+    for i in range(len(found)):
+        slot[found[i] + 1] = 0
+    return places, centroids, cut
+
+
+@numba.njit(nogil=True, cache=True)
+def _places(labels: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """Places of the nuclei a patch shows, ascending; their slots are left at 1."""
+    found, n = np.empty(256, np.int64), 0
+    for r in range(labels.shape[0]):
+        for c in range(labels.shape[1]):
+            value = labels[r, c]
+            if value > 0 and slot[value] == 0:
+                slot[value] = 1
+                if n == len(found):
+                    found = np.concatenate((found, np.empty(n, np.int64)))
+                found[n] = value - 1
+                n += 1
+    return np.sort(found[:n])
+
+
+@numba.njit(nogil=True, cache=True)
+def _renumber(labels: np.ndarray, slot: np.ndarray, n: int, out: np.ndarray) -> np.ndarray:
+    """Fill `out` with the slots that are above 0; the mean (x, y) of each of the `n` nuclei's pixels."""
+    sums = np.zeros((n, 3), np.float64)
+    for r in range(labels.shape[0]):
+        for c in range(labels.shape[1]):
             k = slot[labels[r, c]]
+            out[r, c] = max(k, 0)
             if k > 0:
-                out[r, c] = k
                 sums[k - 1, 0] += c
                 sums[k - 1, 1] += r
                 sums[k - 1, 2] += 1
-            else:
-                out[r, c] = 0
-    for i in range(n):
-        slot[found[i] + 1] = 0
-    centroids = np.empty((len(places), 2), np.float32)
-    for i in range(len(places)):
-        centroids[i, 0] = sums[i, 0] / sums[i, 2]
-        centroids[i, 1] = sums[i, 1] / sums[i, 2]
-    return places, centroids, cut
+    return (sums[:, :2] / sums[:, 2:]).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,8 +11,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from stnuclei.errors import UserError
-from stnuclei.patches.arrays import open_array, read_table, told
+from stnuclei.patches.arrays import open_array, read_attributes, read_table, told
 
 FORMAT, VERSION = "stnuclei-patches", 1
 NUCLEUS = np.dtype([("cell_index", np.int32), ("nucleus_index", np.int32), ("centroid", np.float32, (2,))])
@@ -101,16 +99,7 @@ class PatchStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self.attrs: dict[str, Any] = json.loads((self.path / "zarr.json").read_text())["attributes"]
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{self.path}: is no patch store ({error}); write it with the rule cut_patches") from None
-        if self.attrs.get("format") != FORMAT:
-            raise UserError(f"{self.path}: is a zarr store but not one of patches; give a patches.zarr")
-        if self.attrs.get("version", 0) > VERSION:
-            raise UserError(
-                f"{self.path}: has version {self.attrs['version']}, this program reads up to {VERSION}; update it"
-            )
+        self.attrs = read_attributes(self.path, FORMAT, VERSION, "patches", "cut_patches")
         self.image = Items(self.path / "image")
         self.instances = Items(self.path / "instances")
 

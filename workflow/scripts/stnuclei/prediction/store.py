@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from stnuclei.cellvit.nuclei import NucleiTable
 from stnuclei.errors import UserError
 from stnuclei.files import write_aside
-from stnuclei.patches.arrays import SHARD, create_pixels, read_table, write_group, write_table
+from stnuclei.patches.arrays import SHARD, create_pixels, read_attributes, read_table, write_group, write_table
 from stnuclei.patches.store import Items
 
 FORMAT, VERSION = "stnuclei-predictions", 1
@@ -129,16 +128,7 @@ class PredictionStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            self.attrs: dict[str, Any] = json.loads((self.path / "zarr.json").read_text())["attributes"]
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{self.path}: is no store of predictions ({error}); run predict_patches") from None
-        if self.attrs.get("format") != FORMAT:
-            raise UserError(f"{self.path}: is a zarr store but not one of predictions; give a predictions.zarr")
-        if self.attrs.get("version", 0) > VERSION:
-            raise UserError(
-                f"{self.path}: has version {self.attrs['version']}, this program reads up to {VERSION}; update it"
-            )
+        self.attrs = read_attributes(self.path, FORMAT, VERSION, "predictions", "predict_patches")
         self.instances = Items(self.path / "instances")
 
     def __len__(self) -> int:
