@@ -220,6 +220,12 @@ def training_settings(wildcards):
     return {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
 
 
+def gpus_of(wildcards):
+    """GPUs a model is trained on: one a process, none where the configuration trains on CPU."""
+    wanted = config["resources"]["gpu"]
+    return max(wanted, training_settings(wildcards)["processes"]) if wanted else 0
+
+
 def published_rows():
     """Model -> the label method it was trained with, where it is one: that names the paper's row."""
     methods = {model: {one.labels for one in parts["train"]} for model, parts in SOURCES.items()}

@@ -32,7 +32,7 @@ rule train_model:
     resources:
         mem_mb=memory(8000),
         runtime=runtime(1440),
-        gpu=config["resources"]["gpu"],
+        gpu=gpus_of,
     params:
         sources=lambda wildcards: {
             part: [[one.name, one.labels] for one in SOURCES[wildcards.model][part]]
