@@ -1,0 +1,190 @@
+"""nuclei.parquet: the nuclei of a slide as GeoParquet, written and read in pieces.
+
+Columns, one row a nucleus: ``nucleus_id`` int64 (1..n in file order); ``class`` str; ``class_id`` int8;
+``class_probability`` float32; ``probability_<class>`` float32, one column a class, background first; ``centroid_x`` and
+``centroid_y`` float32, he_px; ``area_um2`` float32; ``image`` str (name of the picture) only where a folder of pictures
+was segmented; ``geometry`` WKB polygon, he_px. In he_px, pixel i of the slide spans [i, i + 1].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from stnuclei.errors import UserError
+from stnuclei.taxonomy import Taxonomy
+
+FORMAT, VERSION = "stnuclei-nuclei", 1
+ROW_GROUP = 1 << 16
+_GEO = {
+    "version": "1.1.0",
+    "primary_column": "geometry",
+    # crs null: a plane whose place on Earth is not known; without the entry readers take degrees.
+    "columns": {"geometry": {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": None}},
+}
+
+
+def schema(classes: list[str], images: bool = False) -> pa.Schema:
+    """Columns of the file; `classes` are the names, background first."""
+    probabilities = [(f"probability_{name}", pa.float32()) for name in classes]
+    picture = [("image", pa.string())] if images else []
+    return pa.schema(
+        [
+            ("nucleus_id", pa.int64()),
+            ("class", pa.string()),
+            ("class_id", pa.int8()),
+            ("class_probability", pa.float32()),
+            *probabilities,
+            ("centroid_x", pa.float32()),
+            ("centroid_y", pa.float32()),
+            ("area_um2", pa.float32()),
+            *picture,
+            ("geometry", pa.binary()),
+        ]
+    )
+
+
+class NucleiWriter:
+    """Writes the file in row groups; at most one of them is held in memory.
+
+    Parameters
+    ----------
+    path
+        The file; give a temporary one and rename it.
+    classes
+        Names, background first.
+    images
+        Whether rows name their picture.
+    """
+
+    def __init__(self, path: str | Path, classes: list[str], images: bool = False) -> None:
+        self._schema = schema(classes, images)
+        self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._held: list[pa.Table] = []
+        self._rows = self.nuclei = 0
+        self.by_class: dict[str, int] = dict.fromkeys(classes[1:], 0)
+
+    def write(self, table: pa.Table) -> None:
+        """Append nuclei; `table` has the file's columns but for ``nucleus_id``, in any order, and perhaps others."""
+        if not len(table):
+            return
+        ids = pa.array(np.arange(self.nuclei + 1, self.nuclei + len(table) + 1))
+        table = table.append_column("nucleus_id", ids).select(self._schema.names).cast(self._schema)
+        self.nuclei += len(table)
+        for count in table["class"].value_counts().to_pylist():
+            self.by_class[count["values"]] = self.by_class.get(count["values"], 0) + count["counts"]
+        self._held.append(table)
+        self._rows += len(table)
+        if self._rows >= ROW_GROUP:
+            self._flush(everything=False)
+
+    def _flush(self, everything: bool) -> None:
+        held = pa.concat_tables(self._held)
+        whole = len(held) if everything else len(held) // ROW_GROUP * ROW_GROUP
+        for begin in range(0, whole, ROW_GROUP):
+            self._file.write_table(held.slice(begin, min(ROW_GROUP, whole - begin)), row_group_size=ROW_GROUP)
+        # Copied, so that what was written is not kept alive by a slice of it.
+        rest = held.slice(whole)
+        self._held = [rest.take(pa.array(np.arange(len(rest))))] if len(rest) else []
+        self._rows = len(rest)
+
+    def close(self, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write what is held and the key-value metadata ``geo`` and ``stnuclei``; None: only let go of the file."""
+        if metadata is not None:
+            if self._held:
+                self._flush(everything=True)
+            content = {"format": FORMAT, "version": VERSION, **metadata}
+            self._file.add_key_value_metadata({"geo": json.dumps(_GEO), "stnuclei": json.dumps(content)})
+        self._file.close()
+
+
+class NucleiFile:
+    """Read access to a nuclei.parquet, piece by piece.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder `stnuclei.prediction.segment_slide` wrote.
+
+    Raises
+    ------
+    UserError
+        If it is no such file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        self.path = path / "nuclei.parquet" if path.is_dir() else path
+        try:
+            self._file = pq.ParquetFile(self.path)
+            self.metadata: dict[str, Any] = json.loads(self._file.metadata.metadata[b"stnuclei"])
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            raise UserError(f"{self.path}: is no nuclei.parquet ({message}); run segment_slide again") from error
+        if self.metadata.get("format") != FORMAT or self.metadata.get("version") != VERSION:
+            raise UserError(f"{self.path}: was written by another version of stnuclei; run segment_slide again")
+
+    def __len__(self) -> int:
+        return self._file.metadata.num_rows
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """Classes, ids and colours of the model."""
+        return Taxonomy.from_dict(self.metadata["taxonomy"], where=str(self.path))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the probabilities' columns, background first."""
+        return list(self.metadata["classes"])
+
+    @property
+    def um_per_px(self) -> float:
+        """Size of a slide pixel (he_px)."""
+        return float(self.metadata["slide_um_per_px"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._file.schema_arrow.names)
+
+    def arrow_batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[pa.RecordBatch]:
+        """Arrow batches of at most `size` rows in file order; ``geometry`` is WKB."""
+        yield from self._file.iter_batches(batch_size=size, columns=columns)
+
+    def batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[gpd.GeoDataFrame]:
+        """GeoDataFrames of at most `size` rows in file order, index running through the file.
+
+        Parameters
+        ----------
+        columns
+            What is wanted beside ``geometry``; None: everything.
+        size
+            Most rows at once.
+        """
+        names = None if columns is None else [*dict.fromkeys([*columns, "geometry"])]
+        begin = 0
+        for batch in self.arrow_batches(names, size):
+            frame = batch.to_pandas()
+            frame.index = range(begin, begin + len(frame))
+            begin += len(frame)
+            yield gpd.GeoDataFrame(frame.drop(columns="geometry"), geometry=shapely.from_wkb(frame["geometry"]))
+
+    def read(self, columns: list[str] | None = None) -> gpd.GeoDataFrame:
+        """Read all nuclei at once: for small slides and for looking."""
+        import pandas as pd
+
+        parts = list(self.batches(columns))
+        if not parts:
+            names = [name for name in columns or self.columns if name != "geometry"]
+            empty = self._file.schema_arrow.empty_table().select(names).to_pandas()
+            return gpd.GeoDataFrame(empty, geometry=gpd.GeoSeries([], dtype="geometry"))
+        return gpd.GeoDataFrame(pd.concat(parts), geometry="geometry")
