@@ -31,8 +31,9 @@ FAMILIES = {
         "scanpy", "scvi-tools", "spatialdata", "spatialdata-io", "torch",
     ],
     "cellvit": [
-        *COMMON, "geopandas", "kornia", "opencv-python-headless", "openpyxl", "scikit-image", "scipy", "spatialdata",
-        "tensorboard", "tensorstore", "tifffile", "torch", "zarr",
+        *COMMON, "geopandas", "imagecodecs", "kornia", "onnx", "onnxscript", "opencv-python-headless", "openpyxl",
+        "openslide-bin", "openslide-python", "scikit-image", "scipy", "spatialdata", "tensorboard", "tensorstore",
+        "tifffile", "torch", "zarr",
     ],
 }  # fmt: skip
 LOCK_HEADER = """\

@@ -40,6 +40,8 @@ def test_what_a_format_cannot_hold(tmp_path):
     write(tmp_path / "m.pt")
     with pytest.raises(UserError, match="official code has no cellvit-tiny; export it as pt2"):
         export_model(tmp_path / "m.pt", tmp_path / "x.pth")
-    with pytest.raises(UserError, match="'onnx' is not one of official, pt2"):
-        export_model(tmp_path / "m.pt", tmp_path / "x.onnx", "onnx")
+    with pytest.raises(UserError, match="'tflite' is not one of official, onnx, pt2"):
+        export_model(tmp_path / "m.pt", tmp_path / "x.tflite", "tflite")
+    with pytest.raises(UserError, match="multiple of 16 px"):
+        export_model(tmp_path / "m.pt", tmp_path / "x.onnx", "onnx", size=250)
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]

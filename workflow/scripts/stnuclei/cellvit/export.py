@@ -1,7 +1,13 @@
-"""A trained model for other programs: the official code's file, or a graph that runs without this package."""
+"""A trained model for other programs: the official code's file, or a graph that runs without this package.
+
+``python -m stnuclei.cellvit.export checkpoint.pt --out model.onnx --format onnx``
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from stnuclei.cellvit.checkpoint import load_checkpoint
+from stnuclei.cellvit.export_onnx import onnx_metadata, write_onnx
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.tensors import read_tensors
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import sha256, write_aside
 
-FORMATS = ("official", "pt2")
+#: Format -> ending of its files.
+FORMATS = {"official": ".pth", "onnx": ".onnx", "pt2": ".pt2"}
 
 
 class FromPixels(nn.Module):
@@ -61,10 +69,12 @@ def export_model(checkpoint: str | Path, out: str | Path, format: str = "officia
     out
         The file to write.
     format
-        ``official``: exactly the entries of CellViT's released files. ``pt2``: a program of torch.export, read by
-        ``torch.export.load`` without this package; pictures in, maps out (see `FromPixels`), any number at once.
+        ``official``: exactly the entries of CellViT's released files. ``onnx``: the network alone, normalised pictures
+        in, logits out under the official names, what else one must know in ``metadata_props`` (see `write_onnx`).
+        ``pt2``: a program of torch.export, read by ``torch.export.load`` without this package; pictures in, maps out
+        (see `FromPixels`), any number at once.
     size
-        ``pt2``: side of the pictures, px, a multiple of 16.
+        Side of the pictures, px, a multiple of 16: of ``pt2``, and of ``onnx`` where the encoder is SAM's.
 
     Returns
     -------
@@ -81,6 +91,8 @@ def export_model(checkpoint: str | Path, out: str | Path, format: str = "officia
     with write_aside(out) as aside:
         if format == "official":
             torch.save(_official(model, checkpoint), aside)
+        elif format == "onnx":
+            write_onnx(model, aside, onnx_metadata(metadata, sha256(checkpoint)), size)
         else:
             torch.export.save(_program(FromPixels(model, metadata["mean"], metadata["std"]), size), aside)
     return metadata
@@ -100,3 +112,28 @@ def _program(module: FromPixels, size: int) -> torch.export.ExportedProgram:
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     with torch.no_grad():
         return torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; exit status 1 and one sentence on a user's mistake."""
+    options = argparse.ArgumentParser(
+        prog="python -m stnuclei.cellvit.export", description="Write a checkpoint for another program."
+    )
+    options.add_argument("checkpoint", type=Path, help="checkpoint of stnuclei or of CellViT")
+    options.add_argument("--out", type=Path, required=True, help="file to write")
+    options.add_argument("--format", choices=list(FORMATS), default="onnx", help="(onnx)")
+    options.add_argument(
+        "--size", type=int, default=256, help="px, side of the pictures of pt2 and of SAM encoders (256)"
+    )
+    chosen = options.parse_args(arguments)
+    try:
+        metadata = export_model(chosen.checkpoint, chosen.out, chosen.format, chosen.size)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{chosen.out}: {metadata['architecture']} as {chosen.format}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
