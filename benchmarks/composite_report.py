@@ -45,7 +45,8 @@ def write_report(
         parts += [f"## {title}", readable(_shown(table)).to_markdown(index=False)]
     parts.append(
         "In round brackets 95 % bootstrap intervals (by sample, of which there are two), in square brackets the "
-        "paper's figure: another data set and a network a hundred times as large. `official` counts as the published code does."
+        "paper's figure: another data set and a network a hundred times as large. "
+        "`official` counts as the published code does."
     )
     parts += ["## Classes, as HoVer-Net and CellViT count them (official)", _by_class(classes)]
     parts += ["## By epoch, on the held-out tiles", "The last epoch is the model; none was chosen by these scores."]
