@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numba
@@ -53,7 +54,25 @@ class WatershedSettings:
         return cls(kernel, max(1, math.floor(10 * scale * scale + 0.5)))
 
 
-def separate_nuclei(foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0.25) -> np.ndarray:
+class SlopeRange(NamedTuple):
+    """Smallest and largest slope of the horizontal map along x, and of the vertical map along y."""
+
+    low_x: float
+    high_x: float
+    low_y: float
+    high_y: float
+
+
+def slope_range(hv: np.ndarray, um_per_px: float = 0.25) -> SlopeRange:
+    """Extremes of the slopes of distance maps (2, H, W), to be given to `separate_nuclei`."""
+    kernel_px = WatershedSettings.at(um_per_px).kernel_px
+    (_, low_x, high_x), (_, low_y, high_y) = (slope(_plain(hv[axis]), axis, kernel_px) for axis in (0, 1))
+    return SlopeRange(low_x, high_x, low_y, high_y)
+
+
+def separate_nuclei(
+    foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0.25, slopes: SlopeRange | None = None
+) -> np.ndarray:
     """Cut the foreground into nuclei.
 
     Parameters
@@ -64,11 +83,14 @@ def separate_nuclei(foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0
         (2, H, W) float: horizontal and vertical distance maps as predicted.
     um_per_px
         Resolution, scales the parameters.
+    slopes
+        What slopes are scaled by. None: their extremes over this picture, as published, so that a nucleus depends on
+        whatever else the picture holds. Given: nuclei depend on their surroundings only, and windows of a slide agree
+        on what they share.
 
     Returns
     -------
-    (H, W) int32: 0 background, nuclei 1..n. The maps are scaled by their extremes over the tile, as published, so
-    the result depends on what else the tile holds.
+    (H, W) int32: 0 background, nuclei 1..n.
 
     Raises
     ------
@@ -83,7 +105,10 @@ def separate_nuclei(foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0
     drop_specks(mask, _MIN_FOREGROUND)
     if not mask.any():
         return np.zeros(mask.shape, np.int32)
-    slope_x, slope_y = (slope(_scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
+    scaled = _scaled if slopes is None else _plain
+    slope_x, slope_y = (slope(scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
+    if slopes is not None:
+        slope_x, slope_y = (slope_x[0], slopes.low_x, slopes.high_x), (slope_y[0], slopes.low_y, slopes.high_y)
     inner, core = _inner(slope_x, slope_y, mask)
     fill_holes(core)
     core = cv2.morphologyEx(core, cv2.MORPH_OPEN, _DISC)
@@ -94,10 +119,13 @@ def separate_nuclei(foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
+def _plain(distance: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(distance, np.float32)
+
+
 def _scaled(distance: np.ndarray) -> np.ndarray:
     """A distance map over the range of its values, float32 in [0, 1]."""
-    distance = np.ascontiguousarray(distance, np.float32)
-    return cv2.normalize(distance, None, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
+    return cv2.normalize(_plain(distance), None, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
 
 
 @numba.njit(cache=True, nogil=True)
