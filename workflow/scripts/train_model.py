@@ -2,15 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stnuclei.errors import UserError
 from stnuclei.joblog import job
-from stnuclei.training.__main__ import read_run
-from stnuclei.training.loop import train
+from stnuclei.training.launch import launch
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,15 +15,6 @@ if TYPE_CHECKING:
 def sources(patches: list[str], labels: list[str]) -> list[dict[str, str]]:
     """Patch stores with the label table of each."""
     return [{"patches": store, "labels": table} for store, table in zip(patches, labels, strict=True)]
-
-
-def distribute(run: Path, processes: int) -> None:
-    """Train in several processes of this machine; their output goes to this job's log."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=300"]
-    done = subprocess.run([*command, "-m", "stnuclei.training", str(run)], stdout=sys.stdout, stderr=sys.stderr)
-    if done.returncode:
-        raise UserError(f"torchrun ended with status {done.returncode}; what happened stands above in the job's log")
 
 
 source, params, output = snakemake.input, snakemake.params, snakemake.output
@@ -47,9 +34,6 @@ with job(snakemake.log[0], f"training of {snakemake.wildcards.model}"):
         "provenance": {"model": snakemake.wildcards.model, **params.sources},
     }
     run.write_text(json.dumps(content, indent=2))
-    if processes > 1:
-        distribute(run, processes)
-    else:
-        train(**read_run(run))
+    launch(run, processes)
     for made, wanted in (("checkpoint.pt", "checkpoint"), ("history.csv", "history"), ("curves.png", "curves")):
         shutil.copy2(state / made, output.get(wanted))
