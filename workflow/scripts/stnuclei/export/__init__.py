@@ -1,0 +1,1 @@
+"""Nuclei of a slide for other programs and for people: QuPath, SpatialData, Xenium Explorer, tables, pictures."""
