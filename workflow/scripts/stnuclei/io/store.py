@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,7 @@ from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
 from stnuclei.files import write_aside
-from stnuclei.io.pyramid import level_shapes, write_pyramid
+from stnuclei.io.image_element import quiet, write_image
 from stnuclei.io.sample import Sample
 from stnuclei.io.slide import Slide
 
@@ -62,13 +57,11 @@ def write_sample(
         _write_elements(sample, aside, _attributes(sample, copy_image))
         group = aside / "images" / ("he_image" if copy_image else "he_overview")
         source, scale = (sample.he, 1.0) if copy_image else _overview(sample.he)
-        shapes = level_shapes(*source.shape[:2])
-        names = _describe_image(group, shapes, sample, scale)
         try:
-            write_pyramid(source, group, names, chunk, threads)
+            write_image(source, group, transformations(sample, scale), chunk=chunk, threads=threads)
         except UserError as error:
             raise UserError(f"sample {sample.name}: {error}") from error.__cause__
-        with _quiet():
+        with quiet():
             zarr.consolidate_metadata(aside)
 
 
@@ -94,7 +87,7 @@ def _jsonable(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str).replace("NaN", "null"))
 
 
-def _transformations(sample: Sample, scale: float = 1.0) -> dict[str, Any]:
+def transformations(sample: Sample, scale: float = 1.0) -> dict[str, Any]:
     """Of an element whose pixels are `scale` he_px wide, as spatialdata knows them."""
     from spatialdata.transformations import Affine, Identity
 
@@ -115,9 +108,9 @@ def _write_elements(sample: Sample, path: Path, attributes: dict[str, Any]) -> N
     table = sample.table.copy()
     table.obs["region"] = pd.Categorical([REGION] * table.n_obs)
     table.obs[INSTANCE] = largest_nucleus(nuclei, table.obs["cell_id"])
-    with _quiet():
+    with quiet():
         data = spatialdata.SpatialData(
-            shapes={REGION: ShapesModel.parse(nuclei, transformations=_transformations(sample))},
+            shapes={REGION: ShapesModel.parse(nuclei, transformations=transformations(sample))},
             tables={"table": TableModel.parse(table, region=REGION, region_key="region", instance_key=INSTANCE)},
             attrs={"stnuclei": attributes},
         )
@@ -139,46 +132,6 @@ def largest_nucleus(nuclei: GeoDataFrame, cell_ids: pd.Series) -> np.ndarray:
     return found.astype(np.int64)
 
 
-def _describe_image(group: Path, shapes: list[tuple[int, int]], sample: Sample, scale: float) -> list[str]:
-    """Write the multiscale image's metadata, as spatialdata itself writes them, without its pixels.
-
-    spatialdata writes an image by computing it whole through dask, level after level from the slide; so it writes a
-    tiny picture of as many levels, and that picture's metadata are given the real scales.
-
-    Returns
-    -------
-    Array names, one a level.
-    """
-    import spatialdata
-    from spatialdata.models import Image2DModel
-
-    size = 2 ** (len(shapes) + 2)
-    tiny = Image2DModel.parse(
-        np.zeros((3, size, size), np.uint8),
-        dims=("c", "y", "x"),
-        c_coords=["r", "g", "b"],
-        scale_factors=[2] * (len(shapes) - 1) or None,
-        transformations=_transformations(sample, scale),
-    )
-    stand_in = group.parent.parent.with_name(group.parent.parent.name + ".metadata")
-    with _quiet():
-        spatialdata.SpatialData(images={group.name: tiny}).write(stand_in)
-    try:
-        metadata = json.loads((stand_in / "images" / group.name / "zarr.json").read_text())
-        parent = (stand_in / "images" / "zarr.json").read_text()
-    finally:
-        shutil.rmtree(stand_in)
-    metadata.pop("consolidated_metadata", None)
-    datasets = metadata["attributes"]["ome"]["multiscales"][0]["datasets"]
-    for dataset, (height, width) in zip(datasets, shapes, strict=True):
-        scales = [1.0, shapes[0][0] / height, shapes[0][1] / width]
-        dataset["coordinateTransformations"] = [{"type": "scale", "scale": scales}]
-    group.mkdir(parents=True)
-    (group.parent / "zarr.json").write_text(parent)
-    (group / "zarr.json").write_text(json.dumps(metadata, indent=1))
-    return [dataset["path"] for dataset in datasets]
-
-
 def _overview(slide: Slide) -> tuple[Slide, float]:
     """The slide made small enough to look at, and how many he_px its pixels are wide."""
     from stnuclei.io.reduced import ReducedSlide
@@ -187,17 +140,3 @@ def _overview(slide: Slide) -> tuple[Slide, float]:
     while max(slide.shape[:2]) // factor > _OVERVIEW_PX:
         factor *= 2
     return ReducedSlide(slide, factor), float(factor)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep out of the job's log what spatialdata, ome-zarr and zarr warn of on every write of any store."""
-    logger = logging.getLogger("ome_zarr")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
