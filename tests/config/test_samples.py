@@ -66,3 +66,8 @@ def test_absent_and_empty_tables(tmp_path):
         read_samples(tmp_path / "none.tsv")
     with pytest.raises(UserError, match="there is no sample"):
         read_samples(write(tmp_path))
+
+
+def test_a_number_sign_begins_a_comment_only_at_the_start_of_a_line(tmp_path):
+    table = read_samples(write(tmp_path, "# by hand", "a\txenium\td\tBreast\tcls_eval\tp\tbook.xlsx#Sheet 1"))
+    assert table.loc["a", "annotation"] == "book.xlsx#Sheet 1"

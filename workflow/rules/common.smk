@@ -37,14 +37,20 @@ try:
     merged = load_settings()
     config.clear()
     config.update(merged)
-    SAMPLES = settings.read_samples(config["samples"], known_tissues())
+    # A model with several seeds becomes several models; RUNS: model -> the name it has in tables.
+    config["models"], RUNS = settings.expand_runs(config["models"])
+    SHARED = config["evaluation"]["allow_shared_patients"]
+    SAMPLES = settings.read_samples(config["samples"], known_tissues(), SHARED)
     SOURCES = {
         model: {
             part: settings.expand_sources(entry.get(part, []), config, SAMPLES, f"models.{model}.{part}")
-            for part in ("train", "validation")
+            for part in ("train", "validation", "test")
         }
         for model, entry in config["models"].items()
     }
+    settings.check_models(SOURCES, SAMPLES, config)
+    # Leakage that the configuration permits: printed now, and below every table and in the report.
+    WARNINGS = settings.shared_patients(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     METHODS = settings.label_methods(config)
     SETS = settings.patch_sets(config, SAMPLES)
 except UserError as error:
@@ -75,7 +81,12 @@ def sample_files(sample):
     """Path of every file or folder that the samples table names for `sample`, by column."""
     columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
     row = SAMPLES.loc[sample]
-    return {column: row[column] for column in columns if row[column] and row[column] != "identity"}
+    files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
+    if "annotation" in files:
+        files["annotation"] = files["annotation"].partition("#")[0]  # a sheet of a workbook
+    if not Path(files.get("annotation_map", "x.tsv")).suffix:
+        files.pop("annotation_map")  # the name of a shipped mapping
+    return files
 
 
 def simulated(path):
@@ -105,7 +116,8 @@ def annotation_input(wildcards):
     files = sample_files(wildcards.sample)
     if simulated(files["path"]):
         return [files["path"]]
-    return [files[column] for column in ("annotation", "annotation_map") if column in files]
+    named = [files[column] for column in ("annotation", "annotation_map") if column in files]
+    return [path for path in named if Path(path).exists()]
 
 
 def pannuke_input(wildcards):
@@ -115,7 +127,8 @@ def pannuke_input(wildcards):
 
 def stop_if_files_are_missing():
     """Say at once, before the first job, which files of which samples are not there."""
-    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name == "read_sample"}
+    readers = ("read_sample", "map_annotation", "score_labels")
+    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers}
     missing = [
         f"  - sample {sample}, column {column}: {path} is not there"
         for sample in sorted(to_read)
@@ -127,6 +140,16 @@ def stop_if_files_are_missing():
         missing.append(f"  - pannuke.path: {folder} is not there")
     if missing:
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
+
+
+def say_what_is_shared():
+    """Say which leakage the configuration permits; the tables and the report say so, too."""
+    for warning in WARNINGS:
+        print(f"Warning: {warning}.", file=sys.stderr)
+
+
+if workflow.is_main_process:
+    say_what_is_shared()
 
 
 # --- resources ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 ``python -m stnuclei.config.hest_table HEST_v1_1_0.csv hest_data > config/paper/samples.tsv``
 
 The 51 human Xenium slides of nine organs are the paper's training set, the other eight, of four organs, its Seg.-Eval
-(the paper gives the counts, HEST-1k's table the slides that add up to them).
+(the paper gives the counts, HEST-1k's table the slides that add up to them). The last row is its Cls.-Eval, the breast
+section that 10x annotated, which HEST-1k holds without the annotation as NCBI785.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 
 from stnuclei.config.samples import COLUMNS
 from stnuclei.errors import UserError
+from stnuclei.io.hest_table import select_hest
 
 #: HEST-1k's organ -> tissue of the marker tables, for the organs the paper trains on.
 TRAINED = {
@@ -31,10 +33,22 @@ TRAINED = {
 #: The same for the organs that are only tested on; Lymphoid is told apart by HEST-1k's finer `tissue`.
 HELD_OUT = {"Bone": "Bone", "Brain": "Brain", "Heart": "Heart", "Lymphoid": "Lymph node"}
 LYMPHOID = {"bone marrow": "Bone marrow", "tonsil": "Tonsil"}
-NEEDED = ("id", "organ", "tissue", "disease_state", "species", "patient", "st_technology", "dataset_title")
+NEEDED = ("id", "organ", "tissue", "disease_state", "patient", "dataset_title")
+#: The annotated section as 10x distributes it, and what HEST-1k calls it; config/paper/README.md says where to get it.
+ANNOTATED = {
+    "sample": "breast_rep1",
+    "platform": "xenium",
+    "path": "xenium_breast_rep1",
+    "tissue": "Breast",
+    "split": "cls_eval",
+    "disease": "cancer",
+    "annotation": "xenium_breast_rep1/Cell_Barcode_Type_Matrices.xlsx#Xenium R1 Fig1-5 (supervised)",
+    "annotation_map": "janesick2023_breast",
+}
+ANNOTATED_ID = "NCBI785"
 
 
-def paper_samples(metadata: pd.DataFrame, folder: str) -> pd.DataFrame:
+def paper_samples(metadata: str | Path, folder: str) -> pd.DataFrame:
     """Rows of samples.tsv for the paper's run.
 
     Parameters
@@ -46,23 +60,30 @@ def paper_samples(metadata: pd.DataFrame, folder: str) -> pd.DataFrame:
 
     Returns
     -------
-    The columns of samples.tsv as text, training slides first, each part in the order of ids.
+    The columns of samples.tsv as text: training slides, slides of held-out organs, each in the order of ids, and the
+    annotated breast slide.
 
     Raises
     ------
     UserError
         If a column is missing or an organ is not one of the paper's thirteen.
     """
-    absent = [column for column in NEEDED if column not in metadata.columns]
+    chosen = select_hest(metadata, technology="Xenium", species="Homo sapiens").sort_values("id")
+    absent = [column for column in NEEDED if column not in chosen.columns]
     if absent:
         raise UserError(f"HEST-1k table: column {', '.join(absent)} is missing; use assets/HEST_v1_1_0.csv of HEST-1k")
-    human = (metadata["species"] == "Homo sapiens") & (metadata["st_technology"] == "Xenium")
-    chosen = metadata[human].sort_values("id")
     unknown = sorted(set(chosen["organ"]) - set(TRAINED) - set(HELD_OUT))
     if unknown:
         raise UserError(f"HEST-1k table: organ {', '.join(unknown)} is not in the paper's split; take out its rows")
-    table = pd.DataFrame([_row(row, folder) for row in chosen.to_dict("records")], columns=list(COLUMNS)).fillna("")
-    return table.sort_values("split", key=lambda split: split != "train", kind="stable", ignore_index=True)
+    rows = chosen.to_dict("records")
+    table = [_row(row, folder) for row in rows]
+    table += [{**ANNOTATED, "patient": _donor(row)} for row in rows if row["id"] == ANNOTATED_ID]
+    order = ["train", "seg_eval", "cls_eval"]
+    return (
+        pd.DataFrame(table, columns=list(COLUMNS))
+        .fillna("")
+        .sort_values("split", key=lambda split: split.map(order.index), kind="stable", ignore_index=True)
+    )
 
 
 def _row(row: dict[str, object], folder: str) -> dict[str, str]:
@@ -97,7 +118,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m stnuclei.config.hest_table HEST_v1_1_0.csv FOLDER_OF_THE_DATA", file=sys.stderr)
         return 2
     try:
-        table = paper_samples(pd.read_csv(arguments[0]), arguments[1])
+        table = paper_samples(arguments[0], arguments[1])
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

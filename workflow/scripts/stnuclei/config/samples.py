@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
+from stnuclei.config.leakage import table_leaks
 from stnuclei.errors import UserError
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -31,7 +34,9 @@ SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
-def read_samples(path: str | Path, tissues: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_samples(
+    path: str | Path, tissues: tuple[str, ...] = (), allow_shared_patients: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read the samples table; whether the files it names exist is not looked at.
 
     Parameters
@@ -40,6 +45,8 @@ def read_samples(path: str | Path, tissues: tuple[str, ...] = ()) -> pd.DataFram
         Tab-separated text with the columns of `COLUMNS`; lines that begin with ``#`` are comments.
     tissues
         Tissue names that the marker tables know; empty: any name.
+    allow_shared_patients
+        Donors that may stand on two sides (see `stnuclei.config.leakage`).
 
     Returns
     -------
@@ -53,12 +60,16 @@ def read_samples(path: str | Path, tissues: tuple[str, ...] = ()) -> pd.DataFram
     path = Path(path)
     if not path.is_file():
         raise UserError(f"samples table {path}: no such file; set `samples` in the configuration")
-    table = pd.read_csv(path, sep="\t", dtype=str, comment="#", keep_default_na=False, skip_blank_lines=True)
+    # Only whole lines are comments: a sheet of a workbook is named after a "#".
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
+    if not any(line.strip() for line in lines):
+        raise UserError(f"samples table {path} is empty; its first line names the columns")
+    table = pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
     problems = _column_problems(table)
     if not problems:
         table = _filled(table)
         problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
-        problems += _table_problems(table)
+        problems += _table_problems(table, allow_shared_patients)
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in problems)
         raise UserError(f"samples table {path} has {len(problems)} problem(s):\n{listing}")
@@ -125,30 +136,10 @@ def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
     return problems
 
 
-def _table_problems(table: pd.DataFrame) -> list[str]:
+def _table_problems(table: pd.DataFrame, allow_shared_patients: Sequence[str]) -> list[str]:
     names = table["sample"]
     problems = [f"sample {name}, column sample: named twice" for name in sorted(set(names[names.duplicated()]))]
-    trained = table[table["split"].isin(["train", "val"])]
-    held_out = table[table["split"] == "seg_eval"]
-    for row in held_out.itertuples():
-        if row.tissue in set(trained["tissue"]):
-            problems.append(
-                f"sample {row.sample}, column tissue: seg_eval takes organs never trained on, but {row.tissue} is in "
-                "train or val"
-            )
-    problems += _patient_problems(table)
+    problems += table_leaks(table, allow_shared_patients)
     if table.empty:
         problems.append("there is no sample in it")
-    return problems
-
-
-def _patient_problems(table: pd.DataFrame) -> list[str]:
-    """Find donors on two sides; train and val share them only at the user's risk, so that is refused too."""
-    problems = []
-    known = table[(table["patient"] != "") & (table["split"] != "none")]
-    for patient, group in known.groupby("patient", sort=True):
-        splits = sorted(set(group["split"]))
-        if len(splits) > 1:
-            names = ", ".join(group["sample"])
-            problems.append(f"samples {names}, column patient: {patient} is in {' and '.join(splits)}; keep one")
     return problems

@@ -1,0 +1,239 @@
+"""No slide, donor or held-out organ on two sides: what a model learns from never stands among what it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stnuclei.config.groups import PatchSet
+from stnuclei.errors import UserError
+
+#: Slides in these splits are scored and never learnt from; one slide may serve both ways of scoring.
+EVALUATION = ("seg_eval", "cls_eval")
+#: Tissues that are one organ under several names; all others are their own.
+ORGANS = {"colon": "bowel", "tonsil": "lymphoid", "lymph node": "lymphoid", "bone marrow": "bone"}
+#: The organs of PanNuke's 19 tissues, as the samples table calls them.
+PANNUKE_TISSUES = (
+    *("Adrenal gland", "Bile duct", "Bladder", "Breast", "Cervix", "Colon", "Esophagus", "Head and neck", "Kidney"),
+    *("Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin", "Stomach", "Testis", "Thyroid", "Uterus"),
+)
+Sources = Mapping[str, Mapping[str, Sequence[PatchSet]]]
+
+
+def organ_of(tissue: str) -> str:
+    """Name of the organ a tissue belongs to, lower case: Colon and Bowel are one."""
+    name = " ".join(tissue.casefold().replace("_", " ").replace("-", " ").split())
+    return ORGANS.get(name, name)
+
+
+def side_of(split: str) -> str:
+    """Side of a split: train, val, or evaluation for both ways of scoring."""
+    return "evaluation" if split in EVALUATION else split
+
+
+def table_leaks(table: pd.DataFrame, allowed_patients: Sequence[str] = ()) -> list[str]:
+    """Problems of a samples table: one slide twice, one donor on two sides, an organ held out and trained on.
+
+    Parameters
+    ----------
+    table
+        The filled samples table (see `stnuclei.config.samples`).
+    allowed_patients
+        Donors that may stand on two sides (``evaluation.allow_shared_patients``).
+
+    Returns
+    -------
+    One sentence a problem, naming samples and column.
+    """
+    used = table[table["split"] != "none"]
+    return [
+        *_same_slides(table),
+        *_held_out_organs(used),
+        *(sentence for patient, sentence in _donors_on_two_sides(used) if _key(patient) not in _keys(allowed_patients)),
+        *_idle_permissions(used, allowed_patients),
+    ]
+
+
+def shared_patients(table: pd.DataFrame, allowed: Sequence[str]) -> list[str]:
+    """One warning for each donor who stands on two sides because the configuration allows it."""
+    used = table[table["split"] != "none"]
+    return [
+        f"{sentence.split(';')[0]}: evaluation.allow_shared_patients permits it, so scores there are not "
+        "those of an unseen donor"
+        for patient, sentence in _donors_on_two_sides(used)
+        if _key(patient) in _keys(allowed)
+    ]
+
+
+def _key(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _keys(names: Sequence[str]) -> set[str]:
+    return {_key(name) for name in names}
+
+
+def _same_slides(table: pd.DataFrame) -> Iterator[str]:
+    """Rows that name one folder, or one H&E file, under two names."""
+    rows = table.to_dict("records")
+    for a, b in combinations(rows, 2):
+        column = _same(a, b)
+        both_scored = {a["split"], b["split"]} == set(EVALUATION)
+        if column and a["sample"] != b["sample"] and not both_scored:
+            yield (
+                f"samples {a['sample']} and {b['sample']}, column {column}: the same slide under two names "
+                f"(split {a['split']} and {b['split']}); keep one row"
+            )
+
+
+def _same(a: Mapping[str, str], b: Mapping[str, str]) -> str:
+    """Column by which two rows are one slide, empty where they are not; an id left out may be any."""
+    ids = {a["hest_id"].casefold(), b["hest_id"].casefold()} - {""}
+    if a["path"] and b["path"] and _place(a["path"]) == _place(b["path"]) and len(ids) < 2:
+        return "path"
+    return "he_image" if a["he_image"] and b["he_image"] and _place(a["he_image"]) == _place(b["he_image"]) else ""
+
+
+def _place(path: str) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _held_out_organs(used: pd.DataFrame) -> Iterator[str]:
+    learnt = used[used["split"].isin(["train", "val"])]
+    organs = dict(zip(learnt["tissue"].map(organ_of), learnt["tissue"], strict=True))
+    for row in used[used["split"] == "seg_eval"].itertuples():
+        if row.tissue and organ_of(row.tissue) in organs:
+            other = organs[organ_of(row.tissue)]
+            same = "" if other == row.tissue else f" (the same organ as {row.tissue})"
+            yield (
+                f"sample {row.sample}, column tissue: seg_eval takes organs never trained on, but {other}{same} is in "
+                "train or val"
+            )
+
+
+def _donors_on_two_sides(used: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    known = used[used["patient"] != ""]
+    for _, group in known.groupby(known["patient"].map(_key), sort=True):
+        if group["split"].map(side_of).nunique() > 1:
+            patient, splits = group["patient"].iloc[0], " and ".join(sorted(set(group["split"])))
+            names = ", ".join(group["sample"])
+            yield patient, f"samples {names}, column patient: {patient} is in {splits}; keep one"
+
+
+def _idle_permissions(used: pd.DataFrame, allowed: Sequence[str]) -> Iterator[str]:
+    """A permission that permits nothing is a slip of the pen: the donor meant is still refused or not there."""
+    shared = _keys([patient for patient, _ in _donors_on_two_sides(used)])
+    for patient in allowed:
+        if _key(patient) not in shared:
+            yield f"evaluation.allow_shared_patients: {patient!r} is no donor on two sides; take it out"
+
+
+def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
+    """Problems of the models' lists, which may name slides and folds whatever their split.
+
+    Parameters
+    ----------
+    sources
+        Model -> ``train``, ``validation``, ``test`` -> patch sets.
+    samples
+        The samples table, index = sample.
+    config
+        The whole configuration.
+    """
+    return [problem for model, parts in sources.items() for problem in _model_leaks(model, parts, samples, config)]
+
+
+def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> None:
+    """Refuse models that would be scored on what they learnt from.
+
+    Raises
+    ------
+    UserError
+        With one line a problem: the list, the slide or fold, and why.
+    """
+    problems = model_leaks(sources, samples, config)
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise UserError(f"the models would be scored on what they learnt from, {len(problems)} problem(s):\n{listing}")
+
+
+def _model_leaks(
+    model: str, parts: Mapping[str, Sequence[PatchSet]], samples: pd.DataFrame, config: Mapping[str, Any]
+) -> Iterator[str]:
+    names = {part: list(dict.fromkeys(one.name for one in sets)) for part, sets in parts.items()}
+    for part in ("train", "validation"):
+        for name in names.get(part, ()):
+            if name in samples.index and samples.loc[name, "split"] in EVALUATION:
+                split = samples.loc[name, "split"]
+                yield f"models.{model}.{part}: {name} is a slide of split {split}, which no model may learn from"
+    for one, other in combinations(("train", "validation", "test"), 2):
+        for name in names.get(one, ()):
+            if name in names.get(other, ()):
+                yield f"models.{model}: {_words(name)} is in {one} and in {other}; keep one"
+    yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_patients", ())))
+    yield from _learnt_organs(model, names, samples, config)
+
+
+def _words(name: str) -> str:
+    return f"PanNuke's fold {name.removeprefix('pannuke_')}" if name.startswith("pannuke_") else name
+
+
+def _learnt_donors(
+    model: str, names: Mapping[str, list[str]], samples: pd.DataFrame, allowed: set[str]
+) -> Iterator[str]:
+    """Donors of what is trained on, among the slides it is validated or scored on."""
+    rows = samples[samples["patient"] != ""]
+    trained = rows[rows["sample"].isin(names.get("train", ()))]
+    others = rows[rows["split"].isin(EVALUATION) | rows["sample"].isin(names.get("validation", ()))]
+    for row in trained.itertuples():
+        for other in others[others["patient"].map(_key) == _key(row.patient)].itertuples():
+            if other.sample != row.sample and _key(row.patient) not in allowed:
+                yield f"models.{model}.train: {row.sample} and {other.sample} are of one donor, {row.patient}; keep one"
+
+
+def _learnt_organs(
+    model: str, names: Mapping[str, list[str]], samples: pd.DataFrame, config: Mapping[str, Any]
+) -> Iterator[str]:
+    """Organs of what is trained on that are held out; PanNuke's folds bring their own."""
+    train = names.get("train", ())
+    learnt = {organ_of(samples.loc[name, "tissue"]): name for name in train if name in samples.index}
+    allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
+    folds = {organ_of(tissue) for tissue in pannuke_tissues(config)} - allowed
+    for row in samples[samples["split"] == "seg_eval"].itertuples():
+        organ = organ_of(row.tissue)
+        if organ in learnt:
+            yield (
+                f"models.{model}.train: {learnt[organ]} is of the organ of {row.sample}, {row.tissue}, which seg_eval "
+                "holds out"
+            )
+        if organ in folds and any(name.startswith("pannuke_") for name in train):
+            yield (
+                f"models.{model}.train: PanNuke's folds hold {row.tissue}, the organ of {row.sample} (seg_eval); take "
+                f"another organ, or set evaluation.allow_pannuke_organs: [{row.tissue}], which the tables then say"
+            )
+
+
+def pannuke_tissues(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tissues of the PanNuke folds in use: the simulator's where it makes them."""
+    simulated = config.get("simulate", {}).get("pannuke")
+    if simulated is not None:
+        return tuple(simulated.get("tissues", ("Breast", "Colon", "Kidney")))
+    return PANNUKE_TISSUES
+
+
+def pannuke_organ_warnings(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
+    """One warning for each held-out organ that PanNuke-trained models have seen because the configuration allows it."""
+    allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
+    seen = {organ_of(tissue) for tissue in pannuke_tissues(config)} & allowed
+    models = [m for m, parts in sources.items() if any(s.name.startswith("pannuke_") for s in parts.get("train", ()))]
+    held_out = samples[samples["split"] == "seg_eval"]
+    return [
+        f"{row.sample} (seg_eval) is {row.tissue}, an organ of PanNuke's, which {', '.join(models)} learnt from: "
+        "evaluation.allow_pannuke_organs permits it"
+        for row in held_out.itertuples()
+        if organ_of(row.tissue) in seen and models
+    ]
