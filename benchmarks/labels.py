@@ -3,9 +3,12 @@
     python benchmarks/labels.py                          # ours and scanpy's fastest settings, 100,000 x 400
     python benchmarks/labels.py --peers fastest default  # and scanpy's defaults (leidenalg: many minutes)
     python benchmarks/labels.py --cells 1000000 --peers  # ours alone, a million cells: seconds and peak memory
+    python benchmarks/labels.py --peers --methods stnuclei topdown ucell aucell cellassign    # methods that label cells
 
-Counts are negative binomial (dispersion 0.2) with 40 groups of unequal size. Every way starts from the same raw counts
-and ends in labels by the published rule. Modularity is that of the clusters on one and the same graph, of exact
+Counts are negative binomial (dispersion 0.2) with 40 groups of unequal size. By default each cell is a blend of two of
+them, as tissue's are, so that clusters run into each other; `--apart` leaves each cell in one group, which makes
+Leiden's work unusually easy. Every way starts from the same raw counts and ends in labels by the
+published rule. Modularity is that of the clusters on one and the same graph, of exact
 neighbours (up to 150,000 cells). Seconds are of the clock; on a machine that others use at the same time compare the
 seconds of CPU time instead, which waiting does not lengthen.
 """
@@ -26,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 GROUPS, RESOLUTION, TISSUE = 40, 4.0, "Breast"
+PEERS = ("fastest", "default")
 
 
-def synthesise(n_cells: int, n_genes: int, path: Path, seed: int = 0) -> None:
+def synthesise(n_cells: int, n_genes: int, path: Path, apart: bool = False, seed: int = 0) -> None:
     """Write raw counts: gamma-distributed means a group and gene, negative binomial counts, about 100 a cell."""
     import anndata
     import numpy as np
@@ -43,9 +47,12 @@ def synthesise(n_cells: int, n_genes: int, path: Path, seed: int = 0) -> None:
     means = base * np.exp(random.normal(0, 1.5, (GROUPS, n_genes)) * (random.random((GROUPS, n_genes)) < 0.25))
     means *= 100 / means.sum(axis=1, keepdims=True)
     group, blocks = random.choice(GROUPS, n_cells, p=share), []
+    other, weight = random.choice(GROUPS, n_cells, p=share), np.zeros(n_cells) if apart else random.beta(1, 2, n_cells)
     for start in range(0, n_cells, 20_000):
-        part = group[start : start + 20_000]
-        rate = means[part] * random.gamma(4.0, 0.25, (len(part), 1)) * random.gamma(5.0, 0.2, (len(part), n_genes))
+        part = slice(start, start + 20_000)
+        w = weight[part, None]
+        blend = (1 - w) * means[group[part]] + w * means[other[part]]
+        rate = blend * random.gamma(4.0, 0.25, (len(w), 1)) * random.gamma(5.0, 0.2, (len(w), n_genes))
         blocks.append(sparse.csr_matrix(random.poisson(rate).astype(np.float32)))
     genes = sorted(set(load_markers().rows["symbol"]))
     names = [genes[i] for i in np.linspace(0, len(genes) - 1, n_genes).astype(int)]
@@ -62,6 +69,17 @@ def run_ours(adata, threads):
     label_cells(adata, "paper", TISSUE, clusters=found.cells, ranked_genes=found.ranked_genes)
     seconds = found.info["seconds"] | {"labels": time.perf_counter() - start}
     return found.cells["cluster"].to_numpy(), seconds, found.info["neighbours_recall"]
+
+
+def run_method(adata, method, threads):
+    """One method that labels cells, from raw counts (`stnuclei` with its clustering); its seconds."""
+    import numpy as np
+
+    from stnuclei.labels import label_cells
+
+    start = time.perf_counter()
+    labels = label_cells(adata, method, TISSUE, threads=threads)
+    return np.zeros(len(labels.cells)), {"labels": time.perf_counter() - start}, float("nan")
 
 
 def run_scanpy(adata, fastest: bool):
@@ -112,7 +130,12 @@ def worker(name: str, data: Path, out: Path, threads: int) -> None:
 
     adata = anndata.read_h5ad(data)
     start, cpu_start = time.perf_counter(), time.process_time()
-    clusters, seconds, recall = run_ours(adata, threads) if name == "ours" else run_scanpy(adata, name == "fastest")
+    if name == "ours":
+        clusters, seconds, recall = run_ours(adata, threads)
+    elif name in PEERS:
+        clusters, seconds, recall = run_scanpy(adata, name == "fastest")
+    else:
+        clusters, seconds, recall = run_method(adata, name, threads)
     total = time.perf_counter() - start
     cpu = time.process_time() - cpu_start
     np.save(out.with_suffix(".npy"), clusters)
@@ -187,14 +210,27 @@ def report(rows: list[dict], quality: dict[str, float], n_cells: int, n_genes: i
     return "\n".join(lines)
 
 
+def report_methods(rows: list[dict]) -> str:
+    """The table of the methods that label cells."""
+    lines = [
+        "Raw counts to labels by method, on the same cells",
+        "",
+        "| method | seconds | peak GiB |",
+        "|---|---|---|",
+    ]
+    return "\n".join(lines + [f"| {row['way']} | {row['total']:.1f} | {row['peak_gib']:.1f} |" for row in rows])
+
+
 def main() -> None:
     """Run, print, and with --write keep the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--genes", type=int, default=400)
-    parser.add_argument("--peers", nargs="*", default=["fastest"], choices=["fastest", "default"])
+    parser.add_argument("--peers", nargs="*", default=["fastest"], choices=PEERS)
+    parser.add_argument("--methods", nargs="*", default=[], help="methods to time on the same cells")
+    parser.add_argument("--apart", action="store_true", help="each cell of one group: clusters lie far apart")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--write", action="store_true", help="also write benchmarks/results/labels_<cells>.md")
+    parser.add_argument("--write", action="store_true", help="also write benchmarks/results/labels_<cells>[_apart].md")
     parser.add_argument("--worker", nargs=3, metavar=("WAY", "DATA", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -202,21 +238,25 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         data, rows, found = Path(folder) / "counts.h5ad", [], {}
-        synthesise(options.cells, options.genes, data)
-        for way in ["ours", *options.peers]:
+        synthesise(options.cells, options.genes, data, options.apart)
+        for way in ["ours", *options.peers, *options.methods]:
             out = Path(folder) / f"{way}.json"
             command = [sys.executable, "-W", "ignore", __file__, "--threads", str(options.threads)]
             # Threads that wait must not burn the CPU time that is measured.
             environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
             subprocess.run([*command, "--worker", way, str(data), str(out)], check=True, env=environment)
             rows.append(json.loads(out.read_text()))
-            found[way] = out.with_suffix(".npy")
+            if way not in options.methods:
+                found[way] = out.with_suffix(".npy")
             print(json.dumps(rows[-1]), file=sys.stderr)
         quality = judge(data, found, options.threads) if options.cells <= 150_000 else {}
-    text = report(rows, quality, options.cells, options.genes, options.threads)
+    by_cluster = [row for row in rows if row["way"] in found]
+    text = report(by_cluster, quality, options.cells, options.genes, options.threads)
+    if options.methods:
+        text += "\n\n" + report_methods([row for row in rows if row["way"] in options.methods])
     print(text)
     if options.write:
-        target = ROOT / "benchmarks" / "results" / f"labels_{options.cells}.md"
+        target = ROOT / "benchmarks" / "results" / f"labels_{options.cells}{'_apart' * options.apart}.md"
         target.parent.mkdir(exist_ok=True)
         target.write_text(text + "\n")
 

@@ -1,6 +1,6 @@
 """What reading a large Xenium sample costs: makes a slide and a bundle of a given size, measures every stage alone.
 
-    PYTHONPATH=workflow/scripts python benchmarks/read.py --px 20000 --cells 125000 --write
+    python benchmarks/read.py --px 20000 --cells 125000 --write
 
 Each stage runs in a process of its own, whose peak memory (resident, with libraries) and time are reported.
 """
@@ -18,7 +18,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+import numpy as np  # noqa: E402
 
 UM, MORPHOLOGY_UM, TILE = 0.25, 0.2125, 512
 GENES, GENES_A_CELL = 400, 45
