@@ -15,7 +15,8 @@ from stnuclei.evaluation.classscores import codes_to_table, confusion_table, pai
 from stnuclei.evaluation.folders import extent, paint, pair_files, read_nuclei
 from stnuclei.evaluation.patchscores import Rules, score_patch
 from stnuclei.evaluation.policies import POLICIES, Policy
-from stnuclei.evaluation.tables import table2, table3, write_table
+from stnuclei.evaluation.scoretables import table2, table3
+from stnuclei.evaluation.tables import write_table
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 

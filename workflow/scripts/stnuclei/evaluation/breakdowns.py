@@ -1,4 +1,4 @@
-"""Scores taken apart: by class, by size of nucleus, by tissue as PanNuke is reported, by confidence, over runs."""
+"""Scores taken apart: by class, by size of nucleus, by confidence, over runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pandas as pd
 from stnuclei.evaluation.classscores import N_BINS, UNPAIRED
 from stnuclei.evaluation.detection import f1_precision_recall
 from stnuclei.evaluation.patchscores import size_names
-from stnuclei.evaluation.published import published_row
 from stnuclei.taxonomy import Taxonomy
 
 
@@ -51,38 +50,6 @@ def by_size(scores: pd.DataFrame) -> pd.DataFrame:
     found = [int(scores[f"found_{name}"].sum()) for name in names]
     recall = [f / t if t else np.nan for f, t in zip(found, true, strict=True)]
     return pd.DataFrame({"size": names, "true": true, "found": found, "recall": recall})
-
-
-def pannuke_table(scores: pd.DataFrame, rows: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """PanNuke as the CellViT paper reports it: the mean over tissues of the means over patches.
-
-    Parameters
-    ----------
-    scores
-        Rows of `score_segmentation` made with labels, with columns ``model`` and ``policy``.
-    rows
-        Model -> row of the published table (``cellvit-256`` ...).
-
-    Returns
-    -------
-    model, policy, tissues, patches; mpq and bpq (tissue means), mpq_patches and bpq_patches (plain means over
-    patches, the figures the official logs print first), f1, precision, recall (pooled), pq_{class} (over patches),
-    and ``_paper`` where it was published.
-    """
-    classes = [name for name in scores.columns if name.startswith("pq_")]
-    out = []
-    for (model, policy), part in scores.groupby(["model", "policy"], sort=False, observed=True):
-        part = part.assign(mpq=part[classes].mean(axis=1), bpq=part["pq"])
-        tissues = part.groupby("tissue", observed=True)[["mpq", "bpq"]].mean()
-        row = {"model": model, "policy": policy, "tissues": len(tissues), "patches": len(part)}
-        row |= tissues.mean().to_dict()
-        row |= {f"{name}_patches": part[name].mean() for name in ("mpq", "bpq")}
-        counts = part[["tp", "fp", "fn"]].sum()
-        row |= dict(zip(("f1", "precision", "recall"), f1_precision_recall(*counts), strict=True))
-        row |= part[classes].mean().to_dict()
-        published = published_row("pannuke", (rows or {}).get(model, model))[1]
-        out.append(row | {f"{name}_paper": value for name, value in published.items()})
-    return pd.DataFrame(out)
 
 
 def calibration(scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke") -> pd.DataFrame:

@@ -1,0 +1,220 @@
+"""Tables 2 and 3 of the paper from our scores: one row a model and policy, over its runs, with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.evaluation.bootstrap import Scores, bootstrap
+from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
+from stnuclei.evaluation.classscores import UNPAIRED
+from stnuclei.evaluation.published import published_row
+from stnuclei.taxonomy import Taxonomy
+
+SEGMENTATION = ("dice", "jaccard", "bpq", "f1", "precision", "recall")
+CLASSIFICATION = ("macro_f1", "accuracy")
+
+
+def table2(
+    scores: pd.DataFrame,
+    *,
+    bootstrap_n: int = 1000,
+    seed: int = 0,
+    rows: Mapping[str, str] | None = None,
+    by: tuple[str, ...] = (),
+    runs: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Segmentation of every model: Dice, Jaccard, bPQ (means over patches), F1, precision, recall (pooled).
+
+    Parameters
+    ----------
+    scores
+        Rows of `score_segmentation` with columns ``model``, ``sample`` and ``policy`` added.
+    bootstrap_n, seed
+        Resamples of the 95 % intervals, by patch and by slide; 0: none.
+    rows
+        Model -> name of the paper's row, or of the label method (see resources/published.yaml).
+    by
+        More columns to group by (``tissue``, ``sample``).
+    runs
+        Model -> name of what it is a run of (seeds, folds); models of one name become one row: the mean over runs, its
+        standard deviation beside it, and intervals of that mean.
+
+    Returns
+    -------
+    model, policy, (by), runs, slides, patches, the six metrics, each with ``_sd`` (NaN of a single run),
+    ``_patch_low``, ``_patch_high``, ``_slide_low``, ``_slide_high`` and ``_paper``.
+
+    Raises
+    ------
+    ValueError
+        If runs of one thing were scored on different patches.
+    """
+    out = []
+    for key, part in _over_models(scores, runs).groupby(["model", "policy", *by], sort=False, observed=True):
+        each = [one for _, one in part.groupby("run", sort=False, observed=True)]
+        if len({len(one) for one in each}) > 1:
+            raise ValueError(f"the runs of {key[0]} were scored on different patches")
+        if len(each) > 1:
+            each = [one.sort_values(["sample", "patch"]) for one in each]  # row by row the same patches
+        sums = np.stack([segmentation_sums(one) for one in each], axis=1)
+        row = dict(zip(["model", "policy", *by], key, strict=True))
+        row |= {"runs": len(each), "slides": part["sample"].nunique(), "patches": len(sums)}
+        row |= _with_intervals(sums, segmentation_from_sums, SEGMENTATION, each[0]["sample"], bootstrap_n, seed)
+        out.append(row | _paper("table2", (rows or {}).get(key[0], key[0]), SEGMENTATION))
+    return pd.DataFrame(out)
+
+
+def _over_models(scores: pd.DataFrame, runs: Mapping[str, str] | None) -> pd.DataFrame:
+    """The scores with the model's own name as ``run`` and the name of what it is a run of as ``model``."""
+    names = scores["model"].astype(str)
+    return scores.assign(run=names, model=names.map(lambda name: (runs or {}).get(name, name)))
+
+
+def segmentation_sums(scores: pd.DataFrame) -> np.ndarray:
+    """(N, 9): sum and presence of Dice, Jaccard and PQ, then TP, FP, FN, from rows of `score_segmentation`."""
+    means = scores[["dice", "jaccard", "pq"]].to_numpy(float)
+    found = ~np.isnan(means)
+    return np.hstack([np.where(found, means, 0), found, scores[["tp", "fp", "fn"]].to_numpy(float)])
+
+
+def segmentation_from_sums(sums: np.ndarray) -> np.ndarray:
+    """Dice, Jaccard, bPQ, F1, precision, recall, (..., 6), from sums (..., 9)."""
+    tp, fp, fn = (sums[..., i] for i in (6, 7, 8))
+    parts = np.stack([sums[..., 0], sums[..., 1], sums[..., 2], 2 * tp, tp, tp], -1)
+    wholes = np.stack([sums[..., 3], sums[..., 4], sums[..., 5], 2 * tp + fp + fn, tp + fp, tp + fn], -1)
+    return np.divide(parts, wholes, out=np.full(parts.shape, np.nan), where=wholes > 0)
+
+
+def table3(
+    scores: pd.DataFrame,
+    taxonomy: str | Taxonomy = "pannuke",
+    *,
+    bootstrap_n: int = 1000,
+    seed: int = 0,
+    rows: Mapping[str, str] | None = None,
+    other: str = "exclude",
+    runs: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Classification of every model over matched nuclei: macro F1 and accuracy.
+
+    Parameters
+    ----------
+    scores
+        Rows of `score_classification` with columns ``model``, ``sample`` and ``policy`` added.
+    taxonomy
+        Its classes; scored are those that expression can tell. Predictions of the others (Dead) and of Background are
+        left out as in the paper (``other="exclude"``) or count as wrong (``other="wrong"``); either way ``other``
+        says how many there are. Unknown truth is never scored; ``unknown`` counts it.
+    bootstrap_n, seed, rows, runs
+        As for `table2`; counts of nuclei are means over runs.
+
+    Returns
+    -------
+    model, policy, runs, slides, patches, nuclei (scored pairs), unknown, other, missed, macro_f1 and accuracy with
+    intervals and ``_paper``, and ``f1_{class}``.
+    """
+    taxonomy = Taxonomy.load(taxonomy)
+    names = [c.name for c in taxonomy.classes if c.expression]
+    out = []
+    for (model, policy), part in _over_models(scores, runs).groupby(["model", "policy"], sort=False, observed=True):
+        patch = part.groupby(["sample", "patch"], sort=False, observed=True).ngroup().to_numpy()
+        sample = part["sample"].to_numpy()[np.unique(patch, return_index=True)[1]]
+        each = [(part["run"] == run).to_numpy() for run in part["run"].unique()]
+        sums = np.stack([classification_sums(part[own], names, patch[own], other, len(sample)) for own in each], axis=1)
+        row = {"model": model, "policy": policy, "runs": len(each)}
+        row |= {"slides": part["sample"].nunique(), "patches": len(sums), "nuclei": round(sums.sum() / len(each))}
+        row |= {key: round(n / len(each)) for key, n in _left_out(part, names, taxonomy).items()}
+        row |= _with_intervals(sums, _class_scores(len(names)), CLASSIFICATION, sample, bootstrap_n, seed)
+        f1 = _mean(class_f1(_square(sums.sum(0), len(names)))[:, : len(names)])
+        row |= {f"f1_{name}": value for name, value in zip(names, f1, strict=True)}
+        out.append(row | _paper("table3", (rows or {}).get(model, model), CLASSIFICATION))
+    return pd.DataFrame(out)
+
+
+def classification_sums(
+    scores: pd.DataFrame, names: list[str], patch: np.ndarray, other: str = "exclude", n: int = 0
+) -> np.ndarray:
+    """Confusion counts of each patch, (N, C (C + 1)): C true by C predicted classes and one for any other class.
+
+    N is `n`, or the largest number in `patch` and one where that is more.
+    """
+    code = {name: i for i, name in enumerate(names)}
+    true = scores["true"].astype(object).map(code).to_numpy(float)
+    paired = (scores["pred"] != UNPAIRED).to_numpy()
+    pred = scores["pred"].astype(object).map(code).to_numpy(float)
+    if other == "wrong":
+        pred = np.where(np.isnan(pred) & paired, len(names), pred)
+    elif other != "exclude":
+        raise ValueError(f"other must be exclude or wrong, not {other!r}")
+    scored = paired & ~np.isnan(true) & ~np.isnan(pred)
+    sums = np.zeros((max(n, int(patch.max(initial=-1)) + 1), len(names) * (len(names) + 1)))
+    column = (np.nan_to_num(true) * (len(names) + 1) + np.nan_to_num(pred)).astype(int)
+    np.add.at(sums, (patch[scored], column[scored]), scores["count"].to_numpy(float)[scored])
+    return sums
+
+
+def _square(sums: np.ndarray, n: int) -> np.ndarray:
+    """Confusion (..., C + 1, C + 1): the last row, a truth of another class, is empty."""
+    table = sums.reshape(*sums.shape[:-1], n, n + 1)
+    return np.concatenate([table, np.zeros((*table.shape[:-2], 1, n + 1))], -2)
+
+
+def _class_scores(n: int) -> Scores:
+    def scores(sums: np.ndarray) -> np.ndarray:
+        table = _square(sums, n)
+        f1 = class_f1(table)[..., :n]
+        found = ~np.isnan(f1)
+        mean = np.divide(np.nansum(f1, -1), found.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=found.any(-1))
+        return np.stack([mean, accuracy(table)], -1)
+
+    return scores
+
+
+def _left_out(scores: pd.DataFrame, names: list[str], taxonomy: Taxonomy) -> dict[str, int]:
+    true, pred, count = scores["true"], scores["pred"], scores["count"]
+    scored_truth, paired = true.isin(names), pred != UNPAIRED
+    return {
+        "unknown": int(count[true == taxonomy.unknown.name].sum()),
+        "other": int(count[scored_truth & paired & ~pred.isin(names)].sum()),
+        "missed": int(count[scored_truth & ~paired].sum()),
+    }
+
+
+def _with_intervals(
+    sums: np.ndarray, scores: Scores, names: tuple[str, ...], slides: Any, n: int, seed: int
+) -> dict[str, float]:
+    """Means over runs, their spread, and intervals of the means, from sums (N, runs, S)."""
+    count, runs, width = sums.shape
+    each = scores(sums.sum(0))
+    row = dict(zip(names, _mean(each), strict=True))
+    spread = each.std(0, ddof=1) if runs > 1 else np.full(len(names), np.nan)
+    row |= {f"{name}_sd": value for name, value in zip(names, spread, strict=True)}
+
+    def mean_scores(flat: np.ndarray) -> np.ndarray:
+        return _mean(scores(flat.reshape(*flat.shape[:-1], runs, width)))
+
+    for unit, groups in (("patch", None), ("slide", np.asarray(slides))):
+        if n:
+            low, high = bootstrap(sums.reshape(count, -1), mean_scores, groups, n, seed)
+            row |= {f"{name}_{unit}_low": value for name, value in zip(names, low, strict=True)}
+            row |= {f"{name}_{unit}_high": value for name, value in zip(names, high, strict=True)}
+    return row
+
+
+def _mean(each: np.ndarray) -> np.ndarray:
+    """Mean over the last axis but one, of what is there."""
+    found = ~np.isnan(each)
+    count = found.sum(-2)
+    return np.divide(np.nansum(each, -2), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _paper(table: str, name: str, metrics: tuple[str, ...]) -> dict[str, float]:
+    figures = published_row(table, name)[1]
+    return {f"{metric}_paper": figures.get(metric, np.nan) for metric in metrics}
+
+
+__all__ = ["CLASSIFICATION", "SEGMENTATION", "macro_f1", "table2", "table3"]
