@@ -17,12 +17,14 @@ from stnuclei.io.store import FORMAT, REGION
 
 
 class StoreSlide(Slide):
-    """The pyramid inside a sample's store."""
+    """The pyramid of an image (c, y, x) inside a store, ours or another of SpatialData (zarr v2 or v3)."""
 
     def __init__(self, group: Path) -> None:
         self.path, self.stated_um = group, {}
         multiscale = zarr.open_group(group, mode="r")
-        datasets = multiscale.attrs["ome"]["multiscales"][0]["datasets"]
+        # OME-Zarr 0.5 keeps its entries under `ome`, 0.4 beside the others.
+        described = multiscale.attrs.get("ome", multiscale.attrs)
+        datasets = described["multiscales"][0]["datasets"]
         self._arrays = [multiscale[dataset["path"]] for dataset in datasets]
         self.levels = tuple(array.shape[1:] for array in self._arrays)
         self.info = {"library": f"zarr {zarr.__version__}", "chunks": list(self._arrays[0].chunks)}
@@ -42,12 +44,8 @@ def open_sample(path: str | Path) -> Sample:
         If it is no such store, is damaged, or its slide (where it only refers to one) is gone or another.
     """
     path = Path(path)
-    if not (path / "zarr.json").is_file():
-        raise UserError(f"{path}: is no sample store; write it with the rule read_sample")
+    attributes = _attributes(path)
     try:
-        attributes = dict(zarr.open_group(path, mode="r").attrs).get("stnuclei", {})
-        if attributes.get("format") != FORMAT:
-            raise UserError(f"{path}: is a zarr store but not a sample of stnuclei; write it with the rule read_sample")
         table = read_zarr(path / "tables" / "table")
         nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")
     except (OSError, KeyError, ValueError) as error:
@@ -67,6 +65,30 @@ def open_sample(path: str | Path) -> Sample:
         None if matrix is None else np.array(matrix),
         attributes["provenance"],
     )
+
+
+def open_image(path: str | Path) -> tuple[Slide, dict[str, Any]]:
+    """Open the slide of a store that `write_sample` wrote, without its cells; with the store's attributes.
+
+    Raises
+    ------
+    UserError
+        As `open_sample`.
+    """
+    attributes = _attributes(Path(path))
+    return _slide(Path(path), attributes["image"]), attributes
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    if not (path / "zarr.json").is_file():
+        raise UserError(f"{path}: is no sample store; write it with the rule read_sample")
+    try:
+        attributes = dict(zarr.open_group(path, mode="r").attrs).get("stnuclei", {})
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: is damaged ({str(error)[:120]}); delete it and run read_sample again") from error
+    if attributes.get("format") != FORMAT:
+        raise UserError(f"{path}: is a zarr store but not a sample of stnuclei; write it with the rule read_sample")
+    return attributes
 
 
 def _slide(path: Path, image: dict[str, Any]) -> Slide:

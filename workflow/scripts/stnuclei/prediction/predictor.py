@@ -101,15 +101,37 @@ class Predictor:
         UserError
             If the pictures' sides are no multiples of 16 or the GPU's memory does not hold the batch.
         """
+        probability, hv, types = self.tensors(images)
+        parts = (probability > 0.5, hv, types)
+        return Maps(*(part.contiguous().cpu().numpy() for part in parts))
+
+    @torch.inference_mode()
+    def tensors(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Run the network and leave what it gives on its device.
+
+        Parameters
+        ----------
+        images
+            As for a call.
+
+        Returns
+        -------
+        Float32: probability of a nucleus (B, H, W), distance maps (B, 2, H, W), class probabilities (B, C, H, W).
+
+        Raises
+        ------
+        UserError
+            As for a call.
+        """
         try:
-            return self._maps(images)
+            return self._tensors(images)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"prediction: the memory of {self.device} does not hold {len(images)} pictures of {images.shape[1]} px;"
                 " lower prediction.batch_size"
             ) from None
 
-    def _maps(self, images: np.ndarray) -> Maps:
+    def _tensors(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         host = torch.from_numpy(np.ascontiguousarray(images))
         if self.device.type == "cuda":
             host = host.pin_memory()
@@ -117,13 +139,12 @@ class Predictor:
         x = (host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() - self._mean) / self._std
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             out = self.model(x)
-        binary = out["nuclei_binary_map"]
-        parts = (
-            binary[:, 1] > binary[:, 0],
+        binary = out["nuclei_binary_map"].float()
+        return (
+            torch.sigmoid(binary[:, 1] - binary[:, 0]),  # softmax of two
             out["hv_map"].float(),
             torch.softmax(out["nuclei_type_map"].float(), 1),
         )
-        return Maps(*(part.contiguous().cpu().numpy() for part in parts))
 
 
 @contextmanager

@@ -1,0 +1,98 @@
+"""How a slide is segmented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stnuclei.errors import UserError
+
+#: A slide coarser than the network's pixels by more than this would have its pixels invented.
+_MOST_ENLARGED = 4.0
+#: What changes how fast nuclei are found, and not which.
+_SPEED = ("batch_size", "device", "threads", "compile")
+
+
+@dataclass(frozen=True)
+class SlideSettings:
+    """Settings of `segment_slide`.
+
+    Parameters
+    ----------
+    tile, overlap
+        Side of what the network sees, and how far it reaches over the part its maps are used of, network pixels.
+    batch_size
+        Tiles the network sees at once.
+    augmentation
+        Average the maps over the eight turns and mirrorings of each tile: eight times the work of the network.
+    device
+        See `Predictor`; several names (or ``cuda:all``, every GPU visible) share the tiles.
+    precision, compile
+        See `Predictor`.
+    threads
+        For reading, for the arithmetic of a CPU, and for separating nuclei.
+    damaged
+        ``stop`` at a tile of the slide that cannot be decoded, or ``skip`` it and count it.
+    network_um_per_px
+        Pixel size the model was trained at: 0.25, but 0.5 for the official x20 checkpoints.
+    simplify_px
+        How far, in network pixels, an outline may be moved to save points; 0 keeps every step of the pixels.
+    region
+        x0, y0, x1, y1 in he_px: only nuclei whose centroid lies inside.
+    """
+
+    tile: int = 1024
+    overlap: int = 64
+    batch_size: int = 8
+    augmentation: bool = False
+    device: str | Sequence[str] = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    threads: int = 1
+    damaged: str = "stop"
+    network_um_per_px: float = 0.25
+    simplify_px: float = 0.3
+    region: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises
+        ------
+        UserError
+            Naming the setting.
+        """
+        if self.batch_size < 1 or self.threads < 1:
+            raise UserError(
+                f"prediction: batch_size and threads must be at least 1, not {self.batch_size} and {self.threads}"
+            )
+        if self.damaged not in ("stop", "skip"):
+            raise UserError(f"prediction.damaged: {self.damaged!r} is neither stop nor skip")
+        if not self.network_um_per_px > 0 or not 0 <= self.simplify_px < 4:
+            raise UserError(
+                f"prediction: network_um_per_px must be above 0 and simplify_px between 0 and 4, not "
+                f"{self.network_um_per_px} and {self.simplify_px}"
+            )
+
+    def check_slide(self, name: str, um_per_px: float) -> None:
+        """Refuse a slide so coarse that its pixels would be invented."""
+        if um_per_px / self.network_um_per_px > _MOST_ENLARGED:
+            raise UserError(
+                f"{name}: has {um_per_px:g} um/px, the model sees {self.network_um_per_px:g}; its pixels would be "
+                f"enlarged {um_per_px / self.network_um_per_px:.1f} times; give the full-resolution slide"
+            )
+
+    @property
+    def devices(self) -> list[str]:
+        """Names of devices."""
+        if self.device == "cuda:all":
+            import torch
+
+            return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cuda"]
+        return self.device.split(",") if isinstance(self.device, str) else list(self.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the nuclei depend on, plain."""
+        content = {key: value for key, value in asdict(self).items() if key not in _SPEED}
+        return content | {"region": None if self.region is None else [float(v) for v in self.region]}
