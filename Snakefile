@@ -1,7 +1,7 @@
 # stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
 #   snakemake --cores 8                      the samples of config/samples.tsv
 #   snakemake --cores 2 --configfile config/demo/config.yaml
-#   snakemake slides | labels | patches | train | tables | publish --cores 8      one stage and what it needs
+#   snakemake slides | labels | patches | train | tables | expression | publish --cores 8      one stage and what it needs
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -30,6 +30,9 @@ include: "workflow/rules/labels.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/expression_inputs.smk"
+include: "workflow/rules/expression.smk"
+include: "workflow/rules/provenance.smk"
 
 
 localrules:
@@ -39,6 +42,7 @@ localrules:
     patches,
     train,
     tables,
+    expression,
     publish,
 
 
@@ -49,6 +53,8 @@ rule all:
         label_targets(),
         training_targets(),
         table_targets(),
+        expression_targets(),
+        "<results>/provenance.json",
 
 
 rule slides:
@@ -74,6 +80,11 @@ rule train:
 rule tables:
     input:
         table_targets(),
+
+
+rule expression:
+    input:
+        expression_targets(),
 
 
 rule publish:

@@ -11,7 +11,9 @@ PACKAGE = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(PACKAGE))
 
 from stnuclei import config as settings
+from stnuclei import runlog
 from stnuclei.errors import UserError
+from stnuclei.files import size_mb
 
 
 def load_settings():
@@ -155,16 +157,6 @@ if workflow.is_main_process:
 # --- resources ----------------------------------------------------------------------------------------------------
 
 
-def size_mb(paths):
-    """Size of files and folders in MB; what is not there yet counts nothing."""
-    total = 0
-    for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        path = Path(path)
-        files = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
-        total += sum(file.stat().st_size for file in files if file.is_file())
-    return total / 1e6
-
-
 def memory(base_mb, per_mb=0.0):
     """mem_mb of a job: `base_mb`, more with the size of its input, times the attempt, up to the configured limit."""
 
@@ -249,6 +241,19 @@ def gpus_of(wildcards):
     return max(wanted, training_settings(wildcards)["processes"]) if wanted else 0
 
 
+def described_files(wildcards):
+    """Input function: what a set's provenance looks at; patches, labels, and the store or files behind them."""
+    folder = f"{RESULTS}/samples/{wildcards.set}"
+    files = {"patches": f"{folder}/patches.zarr", "labels": [f"{folder}/labels/manual.parquet"], "others": []}
+    if wildcards.set in PANNUKE_SETS:
+        fold = Path(config["pannuke"]["path"]) / f"fold_{wildcards.set.removeprefix('pannuke_')}"
+        return {**files, "others": [str(fold)] if fold.exists() and not simulated(fold) else []}
+    marked = [sample_files(wildcards.set).get(column) for column in ("annotation", "annotation_map")]
+    files["labels"] = [f"{folder}/labels/{method}.parquet" for method in METHODS]
+    files["others"] = [path for path in marked if path and not simulated(path) and Path(path).exists()]
+    return {**files, "store": f"{folder}/sample.zarr"}
+
+
 def published_rows():
     """Model -> the label method it was trained with, where it is one: that names the paper's row."""
     methods = {model: {one.labels for one in parts["train"]} for model, parts in SOURCES.items()}
@@ -288,5 +293,8 @@ def say_where_results_are():
 
 
 def say_which_jobs_failed(main_log):
-    print("\nSome jobs failed: each one's log is named above, and the whole run's is", *main_log)
+    """Name the jobs that failed for good, each with the last lines of its log."""
+    failed = [job for path in main_log for job in runlog.failed_jobs(Path(path).read_text())]
+    print(f"\n{len(failed)} job(s) failed, the log of the whole run is", *main_log)
+    print("\n".join(runlog.describe_failures(failed)))
     print("What is finished is kept; the same command goes on from there.")

@@ -1,0 +1,100 @@
+"""What Snakemake's own log says of a run: which jobs failed for good, and how each one's log ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(
+    r"^Error in rule (?P<rule>\w+):$(?P<body>.*?)(?=^Error in rule |^Trying to restart |\Z)", re.M | re.S
+)
+_FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.M)
+_SLURM = re.compile(r"SLURM status is: '(\w+)'")
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that failed as often as it was tried.
+
+    Parameters
+    ----------
+    rule
+        Its rule.
+    what
+        Its sample, model or set, as its log file is called; empty for a rule of one job.
+    log
+        Its log file; empty where the rule has none.
+    tries
+        How often it was tried.
+    status
+        Slurm's word for how the last try ended (``OUT_OF_MEMORY``, ``TIMEOUT``); empty elsewhere.
+    """
+
+    rule: str
+    what: str
+    log: str
+    tries: int
+    status: str = ""
+
+
+def failed_jobs(text: str) -> list[FailedJob]:
+    """Jobs that failed and did not finish in a later try, in the order of their first failure.
+
+    Parameters
+    ----------
+    text
+        Snakemake's log of the run.
+    """
+    found: dict[str, FailedJob] = {}
+    last: dict[str, int] = {}
+    for block in _BLOCK.finditer(text):
+        rule, body = block["rule"], block["body"]
+        job = _field(body, "jobid")
+        log = _field(body, "log").split(" (check")[0]
+        slurm = _SLURM.search(body)
+        tries = found[job].tries + 1 if job in found else 1
+        found[job] = FailedJob(rule, _what(rule, log), log, tries, slurm[1] if slurm else "")
+        last[job] = block.start()
+    finished = {match[1]: match.start() for match in _FINISHED.finditer(text)}
+    return [one for job, one in found.items() if finished.get(job, -1) < last[job]]
+
+
+def _field(body: str, name: str) -> str:
+    match = re.search(rf"^ {{4}}{name}: (.*)$", body, re.M)
+    return match[1] if match else ""
+
+
+def _what(rule: str, log: str) -> str:
+    stem = Path(log).with_suffix("").as_posix()
+    return stem.partition(f"/{rule}/")[2]
+
+
+def describe_failures(jobs: list[FailedJob], lines: int = 8) -> Iterator[str]:
+    """Lines that name each failed job and end with the last lines of its log.
+
+    Parameters
+    ----------
+    jobs
+        See `failed_jobs`.
+    lines
+        How many lines of each log.
+    """
+    for job in jobs:
+        tried = "" if job.tries == 1 else f", tried {job.tries} times"
+        ended = f", {job.status}" if job.status else ""
+        yield f"  {job.rule} {job.what}".rstrip() + f"{ended}{tried}" + (f": {job.log}" if job.log else "")
+        yield from (f"      | {line}" for line in last_lines(job.log, lines))
+
+
+def last_lines(log: str | Path, lines: int) -> list[str]:
+    """The last lines of a log that are not empty; a sentence in their place where there are none."""
+    path = Path(log)
+    if not path.is_file():
+        return ["(no log: the job ended before it began to write one)"]
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - (64 << 10)))
+        text = file.read().decode(errors="replace")
+    kept = [line.rstrip()[:400] for line in text.splitlines() if line.strip()]
+    return kept[-lines:] or ["(its log is empty)"]

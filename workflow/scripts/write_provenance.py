@@ -1,0 +1,24 @@
+"""Write what a run was made from and the content hashes of what it made."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stnuclei.files import write_aside
+from stnuclei.joblog import job
+from stnuclei.provenance import describe_run
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], "provenance of the run"):
+    models = dict(zip(snakemake.params.models, snakemake.input.checkpoints, strict=True))
+    described = describe_run(
+        snakemake.params.config,
+        snakemake.params.samples,
+        [json.loads(Path(path).read_text()) for path in snakemake.input.sets],
+        models,
+        Path(__file__).resolve().parents[2],
+    )
+    with write_aside(snakemake.output.provenance) as aside:
+        aside.write_text(json.dumps(described, indent=1))
