@@ -10,10 +10,10 @@ import numpy as np
 from scipy import sparse
 
 # Up to here every pair is compared; beyond, cells are compared with those of the nearest blocks only.
-EXACT_CELLS = 60_000
+EXACT_CELLS = 150_000
 BLOCK_CELLS = 1024
 # Recall the blocked search aims at, on the sample that sets how many blocks are searched.
-TARGET_RECALL = 0.97
+TARGET_RECALL = 0.96
 RECALL_SAMPLE = 1_000
 
 
