@@ -108,7 +108,7 @@ def test_threads_change_nothing():
 def test_stores_that_do_not_belong_together():
     with pytest.raises(UserError, match="predict again"):
         scores_of(Store([EMPTY]), Store([EMPTY, EMPTY]))
-    with pytest.raises(UserError, match="not of the same sample"):
+    with pytest.raises(UserError, match="labels: has 3 rows but the patch store was cut from one of 16 cells or more"):
         scores_of(Store([grid()]), Store([grid()]), labels=pd.DataFrame({"label": ["Neoplastic"] * 3}))
     with pytest.raises(UserError, match="Epitelial"):
         scores_of(Store([grid()]), Store([grid()]), labels=pd.DataFrame({"label": ["Epitelial"] * 16}))

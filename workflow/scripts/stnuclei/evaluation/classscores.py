@@ -13,7 +13,8 @@ import pandas as pd
 from stnuclei.cellvit.nuclei import is_polygon, measure
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.policies import Policy, check_policy
-from stnuclei.evaluation.stores import each_patch, nucleus_classes, open_pair, patch_tissues
+from stnuclei.evaluation.stores import each_patch, open_pair, patch_tissues
+from stnuclei.patches.classes import patch_classes
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 
@@ -64,7 +65,7 @@ def score_classification(
     check_policy(policy)
     patches, predictions = open_pair(patches, predictions)
     taxonomy = Taxonomy.load(taxonomy)
-    classes = nucleus_classes(patches, labels, taxonomy)
+    classes = patch_classes(patches, labels, taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
     radius = radius_um / float(getattr(patches, "um_per_px", 0.25))
 

@@ -15,7 +15,8 @@ from stnuclei.evaluation.charts import figure_calibration, figure_confusion, fig
 from stnuclei.evaluation.drawing import PAGE, SCALE, class_colors, legend, outline, rgb, save_figure
 from stnuclei.evaluation.mistakes import trace_mistakes
 from stnuclei.evaluation.overlap import joint_histogram
-from stnuclei.evaluation.stores import nucleus_classes, open_pair
+from stnuclei.evaluation.stores import open_pair
+from stnuclei.patches.classes import patch_classes
 from stnuclei.taxonomy import Taxonomy
 
 __all__ = [
@@ -58,7 +59,7 @@ def figure_labels(
     patches
         Patch store, path or opened.
     labels
-        Method -> labels as `nucleus_classes` takes them.
+        Method -> labels as `patch_classes` takes them.
     indices
         Patches to show (default: `n` with the most varied labels, see `choose_patches`).
 
@@ -68,7 +69,7 @@ def figure_labels(
     """
     patches = _opened(patches)
     taxonomy = Taxonomy.load(taxonomy)
-    classes = {name: nucleus_classes(patches, one, taxonomy) for name, one in labels.items()}
+    classes = {name: patch_classes(patches, one, taxonomy) for name, one in labels.items()}
     if indices is None:
         indices = choose_patches(patches, list(classes.values()), n, seed)
     offset = np.asarray(patches.offset[:], np.int64)
@@ -112,7 +113,7 @@ def figure_predictions(
     taxonomy = Taxonomy.load(taxonomy)
     opened = {name: open_pair(patches, one)[1] for name, one in predictions.items()}
     offset = np.asarray(patches.offset[:], np.int64)
-    truth = np.full(offset[-1], -1, np.int8) if labels is None else nucleus_classes(patches, labels, taxonomy)
+    truth = np.full(offset[-1], -1, np.int8) if labels is None else patch_classes(patches, labels, taxonomy)
     if indices is None:
         indices = choose_patches(patches, [truth], n, seed)
     rows = []
@@ -177,7 +178,7 @@ def error_atlas(
     patches, predictions = open_pair(patches, predictions)
     taxonomy = Taxonomy.load(taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
-    classes = None if labels is None else nucleus_classes(patches, labels, taxonomy)
+    classes = None if labels is None else patch_classes(patches, labels, taxonomy)
     dense = scores[scores["n_true"] >= 5]
     worst = (dense if len(dense) >= n else scores).dropna(subset="pq").nsmallest(n, "pq")
     rows, notes = [], []

@@ -17,7 +17,8 @@ from stnuclei.evaluation.mistakes import count_mistakes
 from stnuclei.evaluation.overlap import Overlap, joint_histogram
 from stnuclei.evaluation.policies import Policy, check_policy
 from stnuclei.evaluation.segmentation import dice_from_pixels, match, panoptic_from_counts
-from stnuclei.evaluation.stores import each_patch, nucleus_classes, open_pair, patch_tissues
+from stnuclei.evaluation.stores import each_patch, open_pair, patch_tissues
+from stnuclei.patches.classes import patch_classes
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 
@@ -70,7 +71,7 @@ def score_segmentation(
     radius_um
         um; farther apart two centroids are no pair.
     labels
-        Classes of the true nuclei (see `nucleus_classes`): adds ``pq_{class}`` per class.
+        Classes of the true nuclei (see `patch_classes`): adds ``pq_{class}`` per class.
     taxonomy
         Where `labels` are given.
     threads
@@ -92,7 +93,7 @@ def score_segmentation(
     um_per_px = float(getattr(patches, "um_per_px", 0.25))
     rules = Rules(policy, radius_um / um_per_px, um_per_px)
     taxonomy = Taxonomy.load(taxonomy)
-    classes = None if labels is None else nucleus_classes(patches, labels, taxonomy)
+    classes = None if labels is None else patch_classes(patches, labels, taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
 
     def one(i: int) -> dict[str, float]:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.taxonomy import Taxonomy
 
 T = TypeVar("T")
 
@@ -70,42 +68,3 @@ def patch_tissues(patches: Any) -> np.ndarray:
     codes = getattr(patches, "tissue", None)
     codes = np.zeros(len(patches), int) if codes is None else np.asarray(codes[:], int)
     return names[np.minimum(codes, len(names) - 1)]
-
-
-def nucleus_classes(patches: Any, labels: Any, taxonomy: Taxonomy) -> np.ndarray:
-    """Class id of every nucleus row of a patch store.
-
-    Parameters
-    ----------
-    patches
-        Patch store.
-    labels
-        Path of a labels parquet, or its table (column ``label`` in the order of the sample's table), or ready class
-        ids (M,) for the store's nucleus rows.
-    taxonomy
-        Its classes.
-
-    Returns
-    -------
-    (M,) int8, -1 Unknown.
-
-    Raises
-    ------
-    UserError
-        If the numbers of rows do not fit.
-    """
-    total = int(np.asarray(patches.offset[-1:])[0])
-    if isinstance(labels, np.ndarray):
-        if len(labels) != total:
-            raise UserError(f"class ids for {len(labels)} nuclei given, but the patch store holds {total}")
-        return labels.astype(np.int8)
-    if not isinstance(labels, pd.DataFrame):
-        labels = pd.read_parquet(labels, columns=["label"])
-    table = np.append(taxonomy.encode(labels["label"].astype(str)), np.int8(-1))
-    cells = np.asarray(patches.cell_index[:], np.int64)
-    if cells.size and cells.max() >= len(labels):
-        raise UserError(
-            f"labels hold {len(labels)} cells but the patches refer to cell {cells.max()}: "
-            "labels and patches are not of the same sample"
-        )
-    return table[cells]  # -1, a nucleus without a cell, is the last row: Unknown
