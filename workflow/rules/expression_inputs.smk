@@ -1,0 +1,72 @@
+# What the rules of the expression baseline are made from. No rule stands here.
+from stnuclei.config.expression import expression_models, expression_slides
+
+try:
+    BASELINES = expression_models(config, SAMPLES)
+    SLIDES = expression_slides(config, SAMPLES)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+SPOTS = config["expression"]["spots"]
+
+
+wildcard_constraints:
+    baseline="|".join(map(re.escape, BASELINES)) or "none",
+    spots="|".join(map(re.escape, SPOTS)) or "none",
+    slide="|".join(map(re.escape, SLIDES.index)),
+    kind="samples|spots",
+    run="result|shuffled",
+
+
+def slide_files(slides, file):
+    """Path of a file of each slide, samples and spots."""
+    return [f"{RESULTS}/{SLIDES.loc[slide, 'kind']}/{slide}/{file}" for slide in slides]
+
+
+def baseline_files(part, file):
+    """Input function: a file of each slide of a baseline's `part`, samples or cross_tissue."""
+    return lambda wildcards: slide_files(getattr(BASELINES[wildcards.baseline], part), file)
+
+
+def all_slides(baseline):
+    """Slides that a baseline is trained or tested on."""
+    return [*BASELINES[baseline].samples, *BASELINES[baseline].cross_tissue]
+
+
+def transcripts_of(wildcards):
+    """A sample's own transcripts, where they are to be counted."""
+    row = SAMPLES.loc[wildcards.sample]
+    if config["expression"]["counts"] != "transcripts":
+        return ""
+    if row["platform"] == "hest":
+        name = row["hest_id"] or wildcards.sample
+        return str(Path(row["path"]) / "transcripts" / f"{name}_transcripts.parquet")
+    return row["path"]
+
+
+def spots_input(wildcards):
+    """Files of the spots' slide, as far as they are there: a dry run works where the data are not."""
+    entry = SPOTS[wildcards.spots]
+    endings = {"st": "h5ad", "metadata": "json", "wsis": "tif"}
+    files = [Path(entry["path"]) / part / f"{entry['id']}.{ending}" for part, ending in endings.items()]
+    return [str(file) for file in files if file.exists()]
+
+
+def baseline_settings(wildcards):
+    """Settings of one training; the shuffled one is brief."""
+    training = BASELINES[wildcards.baseline].training
+    if wildcards.run == "shuffled":
+        return {**training, "epochs": min(training["epochs"], config["expression"]["null_epochs"])}
+    return training
+
+
+def expression_targets():
+    """Nothing where no baseline is configured."""
+    if not BASELINES:
+        return []
+    files = ["predictability.png", "maps.png", "genes.tsv"]
+    targets = expand("<results>/expression/{baseline}/{file}", baseline=BASELINES, file=files)
+    targets += expand(
+        "<results>/expression/{baseline}/{run}/curves.png", baseline=BASELINES, run=["result", "shuffled"]
+    )
+    return targets + expand("<results>/tables/expression.{ending}", ending=["tsv", "md"])

@@ -1,0 +1,16 @@
+"""Abundance and Moran's I of every gene of a slide."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.expression import read_table, spatial_genes
+from stnuclei.files import write_aside
+from stnuclei.joblog import job
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], f"spatial genes of {snakemake.wildcards.slide}"):
+    params = snakemake.params
+    table = spatial_genes(read_table(snakemake.input.expression), graph=params.graph, min_counts=params.min_counts)
+    with write_aside(snakemake.output.table) as aside:
+        table.to_csv(aside, sep="\t", index=False, float_format="%.6g")

@@ -1,0 +1,36 @@
+"""Score a baseline beside its nulls, and draw what goes with predictability."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from anndata import read_h5ad
+
+from stnuclei.expression import score_expression
+from stnuclei.expression.figures import draw_maps, draw_predictability
+from stnuclei.files import write_aside
+from stnuclei.joblog import job
+from stnuclei.labels import load_markers
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+params, output = snakemake.params, snakemake.output
+name = snakemake.wildcards.baseline
+with job(snakemake.log[0], f"scores of {name}"):
+    predictions = read_h5ad(snakemake.input.result)
+    spatial = {
+        slide: pd.read_csv(path, sep="\t", dtype={"gene": str}, keep_default_na=False, na_values=[""])
+        for slide, path in zip(params.slides, snakemake.input.spatial, strict=True)
+    }
+    tables = load_markers(taxonomy=params.taxonomy)
+    markers = {gene for tissue in params.tissues for gene in tables.for_tissue(tissue)["symbol"]}
+    scores = score_expression(
+        predictions, read_h5ad(snakemake.input.shuffled), spatial, markers, seed=params.seed, **params.scores
+    )
+    for what in ("genes", "summary", "drivers"):
+        with write_aside(output.get(what)) as aside:
+            getattr(scores, what).to_csv(aside, sep="\t", index=False, float_format="%.6g")
+    title = f"{name}: {predictions.uns['model']['network']}, {params.protocol.replace('_', ' ')}"
+    draw_predictability(output.figure, scores.genes, scores.summary, scores.drivers, title)
+    draw_maps(output.maps, predictions, scores.genes, title)
+    print(scores.summary.to_string(index=False))

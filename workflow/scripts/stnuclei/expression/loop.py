@@ -1,0 +1,162 @@
+"""The training loop of the single-patch baseline.
+
+From Python, on the GPU or CPU there is::
+
+    from stnuclei.expression import ExpressionSettings, PatchSource, train_expression
+    slides = [PatchSource(f"results/samples/{s}/patches.zarr", f"results/samples/{s}/expression.h5ad") for s in names]
+    train_expression(slides, "out", ExpressionSettings(weights="efficientnet_b0_rwightman-7f5810bc.pth"), "multi_donor")
+
+EfficientNet-B0 as the paper's best, fine-tuned from ImageNet: the defaults, with ``weights``. On two CPU cores:
+``network="efficientnet-tiny", patch_px=128, learning_rate=3e-3``. Only the head: ``fine_tuning="head"``. The null:
+``shuffle=True``. The same call again continues a run that was stopped.
+
+Loss: mean squared error of log(1 + x). The head begins at the genes' means, so that the network has only to learn what
+differs from patch to patch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stnuclei.expression.data import PatchSource
+from stnuclei.expression.run import Run, prepare, write_checkpoint
+from stnuclei.expression.scores import pearson_by_gene
+from stnuclei.expression.settings import ExpressionSettings
+from stnuclei.progress import Progress
+from stnuclei.training import failures, history, resume
+from stnuclei.training.resume import Place
+from stnuclei.training.run import chunk_seed
+
+
+def train_expression(
+    sources: Sequence[PatchSource],
+    out_dir: str | Path,
+    settings: ExpressionSettings,
+    protocol: str,
+    *,
+    held_out: Sequence[str] = (),
+    shuffle: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    name: str = "expression",
+) -> None:
+    """Train one network, or continue where an earlier call in the same folder stopped.
+
+    Parameters
+    ----------
+    sources
+        Slides of the protocol, the tested ones among them (their patches are never learnt from).
+    out_dir
+        Gets ``checkpoint.pt``, ``history.csv``, ``split.tsv`` and ``last.pt`` (state to continue from).
+    settings
+        The recipe.
+    protocol, held_out
+        See `stnuclei.expression.split.split_patches`.
+    shuffle
+        Deal the training patches' expression (and the validation's) to one another and train to the last epoch: what
+        such a network predicts on test patches shows what r is where there was nothing to learn.
+    provenance
+        Goes into the checkpoint.
+    name
+        The model, for messages.
+
+    Raises
+    ------
+    UserError
+        If sources cannot be used, or a loss is not finite.
+    TrainingStopped
+        After SIGTERM, SIGUSR1 or Ctrl-C, with the state saved (exit code 75).
+    """
+    with failures.stop_requests() as stop:
+        run = prepare(sources, Path(out_dir), settings, protocol, tuple(held_out), shuffle, name)
+        while not run.finished:
+            started = time.monotonic()
+            loss = train_epoch(run)
+            finish_epoch(run, loss, time.monotonic() - started)
+            if stop:
+                message = f"{name}: stopped by {stop.signal} after epoch {run.place.epoch}; the state is saved"
+                raise failures.TrainingStopped(f"{message}, run the same command again to continue")
+        run.network.load_state_dict(run.best.weights)
+        write_checkpoint(run, provenance or {})
+
+
+def train_epoch(run: Run) -> float:
+    """Go once through the training patches; the mean loss."""
+    settings, network = run.settings, run.network
+    epoch = run.place.epoch
+    order = np.random.default_rng([settings.seed, epoch]).permutation(run.numbers["train"])
+    # A last batch of one patch has no variance for batch norm.
+    order = order[: len(order) - 1] if len(order) % settings.batch_size == 1 and len(order) > 1 else order
+    run.set_training()
+    bar = Progress(len(order), f"epoch {epoch + 1}/{settings.epochs}", "patches")
+    total, done = 0.0, 0
+    for step, batch in enumerate(run.data.loader(order, settings.batch_size, settings.workers)):
+        seed = chunk_seed(settings.seed, epoch, step, 0)
+        torch.manual_seed(seed)  # dropout and stochastic depth: the same in a continued run
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, epoch + done / len(order))
+        pictures = run.pictures(batch["image"].to(run.device, non_blocking=True), seed=seed)
+        targets = run.data.targets(run.row_of[batch["index"]]).to(run.device)
+        with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
+            predicted = network(pictures)
+        loss = F.mse_loss(predicted.float(), targets)
+        if not math.isfinite(loss.item()):
+            names = [run.name_of(int(i)) for i in batch["index"]]
+            raise failures.not_finite("loss", epoch + 1, step + 1, names, settings.learning_rate)
+        run.optimizer.zero_grad(set_to_none=True)
+        run.scaler.scale(loss).backward()
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+        total, done = total + loss.item() * len(targets), done + len(targets)
+        bar.update(len(targets), note=f"loss {total / done:.4f}")
+    bar.close()
+    return total / max(done, 1)
+
+
+def learning_rate(settings: ExpressionSettings, epoch: float) -> float:
+    """Half a cosine from the set rate to a hundredth of it, after one epoch of rising from zero."""
+    fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(epoch / settings.epochs, 1)))
+    return settings.learning_rate * fall * min(1.0, epoch + 0.05)
+
+
+def predict(run: Run, numbers: np.ndarray) -> np.ndarray:
+    """Prediction of the network as it stands, float32 (n, genes)."""
+    run.network.eval()
+    rows = []
+    with torch.inference_mode():
+        for batch in run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.workers):
+            with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
+                rows.append(run.network(run.pictures(batch["image"].to(run.device))).float().cpu().numpy())
+    return np.concatenate(rows)
+
+
+def finish_epoch(run: Run, loss: float, seconds: float) -> None:
+    """Look at the validation patches, keep the best weights, save the state."""
+    settings, numbers = run.settings, run.numbers["validation"]
+    predicted, measured = predict(run, numbers), run.data.targets(run.row_of[numbers]).numpy()
+    r = pearson_by_gene(measured, predicted)
+    row = {
+        "epoch": float(run.place.epoch + 1),
+        "learning_rate": learning_rate(settings, run.place.epoch),
+        "train_loss": loss,
+        "val_loss": float(np.mean((predicted - measured) ** 2)),
+        "val_r": 0.0 if np.isnan(r).all() else float(np.nanmean(r)),
+        "seconds": seconds,
+        "patches_per_s": len(run.numbers["train"]) / max(seconds, 1e-9),
+    }
+    run.best.offer(run.network, row["val_loss"], run.place.epoch)
+    run.place = Place(epoch=run.place.epoch + 1, history=[*run.place.history, row])
+    resume.save(run.folder, run.place, run.parts, run.same)
+    history.write_csv(run.folder, run.place.history)
+    print(
+        f"epoch {row['epoch']:.0f}/{settings.epochs}: train loss {loss:.4f}, val loss {row['val_loss']:.4f}, val r "
+        f"{row['val_r']:.3f}, {row['patches_per_s']:.1f} patches/s, best epoch {run.best.epoch + 1}",
+        flush=True,
+    )

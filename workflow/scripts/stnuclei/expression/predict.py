@@ -1,0 +1,126 @@
+"""Expression predicted for held-out patches, beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from torch import nn
+
+from stnuclei.cellvit.tensors import load_strictly, read_tensors
+from stnuclei.errors import UserError
+from stnuclei.expression.data import PatchData, PatchSource
+from stnuclei.expression.networks import build_network
+from stnuclei.expression.pictures import Pictures
+from stnuclei.expression.run import FORMAT
+from stnuclei.expression.settings import ExpressionSettings
+from stnuclei.progress import progress
+from stnuclei.training.schedule import precision_of
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Network with its weights, in evaluation mode, and the rest of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        If it is no checkpoint of the baseline.
+    """
+    content = read_tensors(path, "expression checkpoint")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: is no checkpoint of the expression baseline; give one of train_expression")
+    network = build_network(content["network"], len(content["genes"]))
+    load_strictly(network, content["model_state_dict"], f"expression checkpoint {path}")
+    return network.eval(), {key: value for key, value in content.items() if key != "model_state_dict"}
+
+
+def predict_expression(
+    checkpoint: str | Path,
+    sources: Sequence[PatchSource],
+    split: pd.DataFrame,
+    cross: Sequence[PatchSource] = (),
+    *,
+    threads: int = 4,
+    device: str = "auto",
+) -> AnnData:
+    """Predict the tested patches, and all patches of samples of other tissues.
+
+    Parameters
+    ----------
+    checkpoint
+        Of `train_expression`.
+    sources
+        The slides it was trained and tested on, in any order.
+    split
+        ``split.tsv`` of the run: sample, patch, part.
+    cross
+        Slides of tissues it has never seen.
+    threads
+        That read patches.
+    device
+        ``auto``, ``cuda`` or ``cpu``.
+
+    Returns
+    -------
+    Patches x genes: ``X`` predicted, ``layers["measured"]`` (NaN for genes a slide's panel lacks), both log(1 + x);
+    ``obs`` sample, donor, tissue, patch, part (``test`` or ``cross_tissue``); ``obsm["spatial"]`` um; ``uns["model"]``.
+    """
+    network, content = load_model(checkpoint)
+    settings = replace(ExpressionSettings.from_dict(content["config"]), workers=max(1, threads), device=device)
+    tested = {tuple(key) for key in split.loc[split["part"] == "test", ["sample", "patch"]].itertuples(index=False)}
+    tables = []
+    for part, slides in (("test", sources), ("cross_tissue", cross)):
+        for source in slides:
+            data = PatchData.open([source])
+            usable = data.rows["total_counts"] >= settings.min_counts
+            if part == "test":
+                keys = zip(data.rows["sample"], data.rows["patch"], strict=True)
+                usable &= np.array([key in tested for key in keys])
+            numbers = np.flatnonzero(usable)
+            if len(numbers):
+                tables.append(_table(network, data, numbers, content["genes"], settings, part))
+    if not tables:
+        raise UserError(f"{checkpoint}: none of its tested patches is in the slides given; train the model again")
+    model = {key: content[key] for key in ("network", "genes", "tissues", "donors", "parameters", "epoch")}
+    model |= {name: np.array(values, float) for name, values in content["facts"].items()}
+    return _joined(tables, content["genes"], {**model, "train_patches": content["provenance"]["train_patches"]})
+
+
+def _joined(tables: list[AnnData], genes: list[str], model: dict[str, Any]) -> AnnData:
+    obs = pd.concat([table.obs for table in tables])
+    out = AnnData(np.concatenate([table.X for table in tables]), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
+    out.layers["measured"] = np.concatenate([table.layers["measured"] for table in tables])
+    out.obsm["spatial"] = np.concatenate([table.obsm["spatial"] for table in tables])
+    out.uns["model"] = {key: np.array(value) if isinstance(value, list) else value for key, value in model.items()}
+    return out
+
+
+def _table(
+    network: nn.Module, data: PatchData, numbers: np.ndarray, genes: list[str], settings: ExpressionSettings, part: str
+) -> AnnData:
+    rows = data.rows.iloc[numbers]
+    obs = rows[["sample", "donor", "tissue", "patch", "patch_um"]].assign(part=part)
+    obs.index = [f"{sample}:{patch}" for sample, patch in zip(rows["sample"], rows["patch"], strict=True)]
+    table = AnnData(_predicted(network, data, numbers, settings), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
+    own = pd.Index(data.genes).get_indexer(genes)
+    measured = np.full(table.shape, np.nan, np.float32)
+    measured[:, own >= 0] = data.values[numbers][:, own[own >= 0]].toarray()
+    table.layers["measured"], table.obsm["spatial"] = measured, rows[["x", "y"]].to_numpy()
+    return table
+
+
+def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, settings: ExpressionSettings) -> np.ndarray:
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
+    precision, pictures, out = precision_of(settings, device), Pictures(settings), []
+    network = network.to(device, memory_format=torch.channels_last)
+    loader = data.loader(numbers, 2 * settings.batch_size, settings.workers)
+    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        for batch in progress(loader, label=str(data.rows["sample"].iloc[0]), unit="batches"):
+            out.append(network(pictures(batch["image"].to(device))).float().cpu().numpy())
+    return np.concatenate(out)

@@ -1,0 +1,177 @@
+"""Scores of one model with its nulls, and the table of all models beside the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from stnuclei.evaluation.published import published
+from stnuclei.expression.genes import gene_sets
+from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
+
+PARTS = ("test", "cross_tissue")
+KINDS = ("result", "shuffled", "permuted")
+
+
+@dataclass(frozen=True)
+class ExpressionScores:
+    """Scores of one model.
+
+    Parameters
+    ----------
+    genes
+        One row a part and gene: part, gene, r, r_shuffled, r_permuted (of one permutation), mean, dispersion (training
+        patches), abundance and moran_i (the tested slides), and the sets as bool columns.
+    summary
+        One row a part and kind (``result``; ``shuffled``: trained on dealt expression; ``permuted``: predictions dealt
+        to other patches, means over permutations): network, parameters, slides, patches, means over the sets, genes at
+        the threshold.
+    drivers
+        One row a part and measure: see `stnuclei.expression.scores.drivers`.
+    """
+
+    genes: pd.DataFrame
+    summary: pd.DataFrame
+    drivers: pd.DataFrame
+
+
+def score_expression(
+    predictions: AnnData,
+    shuffled: AnnData,
+    spatial: Mapping[str, pd.DataFrame],
+    markers: Iterable[str] = (),
+    *,
+    set_size: int = 50,
+    threshold: float = 0.30,
+    permutations: int = 20,
+    seed: int = 0,
+) -> ExpressionScores:
+    """Score a model's predictions.
+
+    Parameters
+    ----------
+    predictions, shuffled
+        From `stnuclei.expression.predict`, of the model and of the one trained on shuffled expression.
+    spatial
+        Slide -> `stnuclei.expression.moran.spatial_genes` of it.
+    markers
+        Genes of the marker tables for the tissues the model learnt from.
+    set_size, threshold, permutations, seed
+        Genes of the highly expressed and highly variable sets; r that counts as predicted; of the permuted null.
+    """
+    model = predictions.uns["model"]
+    facts = pd.DataFrame({name: np.asarray(model[name], float) for name in ("mean", "share", "dispersion")})
+    sets = gene_sets(facts, list(predictions.var_names), markers, set_size)
+    sets = sets.assign(mean=facts["mean"], dispersion=facts["dispersion"])
+    genes, rows, driven = [], [], []
+    for part in PARTS:
+        own = predictions[(predictions.obs["part"] == part).to_numpy()]
+        if not own.n_obs:
+            continue
+        null = shuffled[(shuffled.obs["part"] == part).to_numpy()]
+        table, scores = _score_part(own, null, sets, threshold, permutations, seed)
+        slides = list(pd.unique(own.obs["sample"]))
+        table = table.merge(_of_slides(spatial, slides), on="gene", how="left")
+        fixed = {"part": part, "network": str(model["network"]), "parameters": int(model["parameters"])}
+        size = {"donors": own.obs["donor"].nunique(), "slides": len(slides), "patches": own.n_obs}
+        rows += [{**fixed, "kind": kind, **size, **scores[kind]} for kind in KINDS]
+        genes.append(table.assign(part=part))
+        named = table[~table["control"]].assign(mean=lambda t: t["abundance"])
+        driven.append(drivers(named).replace({"measure": {"mean": "abundance"}}).assign(part=part))
+    return ExpressionScores(_first("part", genes), pd.DataFrame(rows), _first("part", driven))
+
+
+def _first(column: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat(tables, ignore_index=True)
+    return table[[column, *(name for name in table if name != column)]]
+
+
+def _score_part(
+    own: AnnData, null: AnnData, sets: pd.DataFrame, threshold: float, permutations: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    measured, slide = np.asarray(own.layers["measured"]), own.obs["sample"].to_numpy().astype(str)
+    r = mean_over_slides(measured, np.asarray(own.X), slide)
+    other = null.obs["sample"].to_numpy().astype(str)
+    r_shuffled = mean_over_slides(np.asarray(null.layers["measured"]), np.asarray(null.X), other)
+    dealt = permuted_scores(measured, np.asarray(own.X), slide, permutations=permutations, seed=seed)
+    scores = {"result": _summary(sets, r, threshold), "shuffled": _summary(sets, r_shuffled, threshold)}
+    scores["permuted"] = pd.DataFrame([_summary(sets, one, threshold) for one in dealt]).mean().to_dict()
+    return sets.assign(r=r, r_shuffled=r_shuffled, r_permuted=dealt[0]), scores
+
+
+def _summary(sets: pd.DataFrame, r: np.ndarray, threshold: float) -> dict[str, float]:
+    """`summary` of the genes, and the controls' mean beside it."""
+    control = sets["control"].to_numpy()
+    return {**summary(sets[~control], r[~control], threshold), "r_control": float(pd.Series(r[control]).mean())}
+
+
+def _of_slides(spatial: Mapping[str, pd.DataFrame], slides: list[str]) -> pd.DataFrame:
+    """Abundance and Moran's I, means over the slides that have the gene."""
+    table = pd.concat([spatial[slide] for slide in slides])
+    means = table.groupby("gene", sort=False)[["mean", "moran_i"]].mean().reset_index()
+    return means.rename(columns={"mean": "abundance"})
+
+
+def expression_table(scores: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
+    """All models in one table, the published figures below.
+
+    Parameters
+    ----------
+    scores
+        Model -> (what is known of it: protocol, and more), its summary, its drivers.
+
+    Returns
+    -------
+    One row a model and part. ``r_*_null`` stand beside the results: of the model trained on shuffled expression.
+    """
+    rows = []
+    for model, (known, table, driven) in scores.items():
+        for part, group in table.groupby("part", sort=False):
+            kinds = group.set_index("kind")
+            result, null = kinds.loc["result"], kinds.loc["shuffled"]
+            row = {"model": model, "network": result["network"], **known, "part": part}
+            row |= {key: result[key] for key in ("parameters", "patches", "genes", "genes_at_threshold")}
+            for name in ("r_highly_expressed", "r_highly_variable", "r_marker", "r_control"):
+                row[name] = result[name]
+            row |= {"r_highly_expressed_null": null["r_highly_expressed"], "genes_null": null["genes_at_threshold"]}
+            row["r_permuted"] = kinds.loc["permuted", "r_highly_expressed"]
+            own = driven[driven["part"] == part].set_index("measure")
+            for measure in ("moran_i", "abundance"):
+                row |= {
+                    f"{measure}_spearman": own.loc[measure, "spearman"],
+                    f"{measure}_partial": own.loc[measure, "partial"],
+                }
+            rows.append(row)
+    named = published()["expression"]["rows"]
+    return pd.DataFrame([*rows, *({"model": name, "part": "published", **row} for name, row in named.items())])
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table for reading: short heads, three decimals, empty where nothing is known."""
+    heads = {
+        "model": "model", "network": "network", "protocol": "protocol", "part": "part", "parameters": "parameters",
+        "patches": "patches", "genes": "genes", "r_highly_expressed": "r, highly expressed",
+        "r_highly_variable": "r, highly variable", "r_marker": "r, markers", "genes_at_threshold": "genes r >= 0.30",
+        "r_control": "r, controls", "r_highly_expressed_null": "shuffled: r, highly expressed",
+        "genes_null": "shuffled: genes r >= 0.30", "r_permuted": "permuted: r, highly expressed",
+        "moran_i_spearman": "r with Moran's I", "moran_i_partial": "given abundance",
+        "abundance_spearman": "r with abundance", "abundance_partial": "given Moran's I",
+    }  # fmt: skip
+    columns = [name for name in heads if name in table]
+    lines = ["| " + " | ".join(heads[name] for name in columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(name, row[name]) for name in columns) + " |" for _, row in table.iterrows()]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return ""
+    whole = name in ("parameters", "patches", "genes", "genes_at_threshold", "genes_null")
+    return f"{int(value):,}" if whole else f"{value:.3f}"

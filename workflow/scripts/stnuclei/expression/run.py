@@ -1,0 +1,210 @@
+"""A run of the baseline: its parts, made from settings and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from stnuclei.expression.data import PatchData, PatchSource
+from stnuclei.expression.genes import choose_genes, gene_facts
+from stnuclei.expression.networks import build_network, head_of, load_weights, parameter_count
+from stnuclei.expression.pictures import Pictures
+from stnuclei.expression.settings import FREE, ExpressionSettings
+from stnuclei.expression.split import PARTS, split_patches
+from stnuclei.files import write_aside
+from stnuclei.training import resume
+from stnuclei.training.failures import disk_explained
+from stnuclei.training.resume import Place
+from stnuclei.training.schedule import precision_of
+
+FORMAT = "stnuclei-expression-model"
+
+
+@dataclass
+class Best:
+    """The weights of the epoch with the lowest validation loss; of the last epoch where `latest` is asked for."""
+
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    loss: float = float("inf")
+    epoch: int = -1
+    latest: bool = False
+
+    def offer(self, network: nn.Module, loss: float, epoch: int) -> None:
+        """Keep the network's weights where they are better than those held."""
+        if self.latest or loss < self.loss:
+            self.weights = deepcopy({name: value.detach().cpu() for name, value in network.state_dict().items()})
+            self.loss, self.epoch = loss, epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the run's state."""
+        return {"weights": self.weights, "loss": self.loss, "epoch": self.epoch}
+
+    def load_state_dict(self, content: Mapping[str, Any]) -> None:
+        """From the run's state."""
+        self.weights, self.loss, self.epoch = dict(content["weights"]), content["loss"], content["epoch"]
+
+
+@dataclass
+class Run:
+    """All that a run consists of; `row_of` gives the row of the expression that belongs to a patch's pixels."""
+
+    name: str
+    settings: ExpressionSettings
+    folder: Path
+    device: torch.device
+    precision: torch.dtype
+    data: PatchData
+    facts: pd.DataFrame
+    split: pd.DataFrame
+    numbers: dict[str, np.ndarray]
+    row_of: np.ndarray
+    pictures: Pictures
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    best: Best
+    same: dict[str, Any]
+    place: Place
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What has a state to keep."""
+        return {"model": self.network, "optimizer": self.optimizer, "scaler": self.scaler, "best": self.best}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last `patience` brought nothing better."""
+        done = self.place.epoch
+        return done >= self.settings.epochs or (done > 0 and done - 1 - self.best.epoch >= self.settings.patience)
+
+    def set_training(self) -> None:
+        """Training mode; with a frozen encoder its batch norms and dropout stand still too."""
+        self.network.train(self.settings.fine_tuning == "full")
+        head_of(self.network).train()
+
+    def name_of(self, number: int) -> str:
+        """A patch by its sample and number there, for messages."""
+        row = self.data.rows.iloc[number]
+        return f"{row['sample']}[{row['patch']}]"
+
+
+def prepare(
+    sources: Sequence[PatchSource],
+    folder: Path,
+    settings: ExpressionSettings,
+    protocol: str,
+    held_out: tuple[str, ...],
+    shuffle: bool,
+    name: str,
+) -> Run:
+    """Open the data, split it, choose the genes, build the network, and go to where an earlier run stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
+    data = PatchData.open(sources)
+    usable = data.rows["total_counts"] >= settings.min_counts
+    part = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
+    numbers = {one: np.flatnonzero(part == one) for one in PARTS}
+    facts = gene_facts(data.values[numbers["train"]])
+    chosen = choose_genes(facts, data.genes, settings, name)
+    data, facts = data.subset(chosen), facts.iloc[chosen].reset_index(drop=True)
+    network, optimizer = _network(settings, facts["mean"].to_numpy(), device)
+    run = Run(
+        name=name,
+        settings=settings,
+        folder=folder,
+        device=device,
+        precision=precision_of(settings, device),
+        data=data,
+        facts=facts.assign(gene=data.genes),
+        split=data.rows[["sample", "donor", "tissue", "patch"]].assign(part=part.to_numpy()),
+        numbers=numbers,
+        row_of=_rows(len(data), numbers, settings.seed, shuffle),
+        pictures=Pictures(settings),
+        network=network,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16),
+        # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
+        best=Best(latest=shuffle),
+        same=_identity(settings, data, part, shuffle),
+        place=Place(),
+    )
+    run.place, how = resume.load(folder, run.parts, run.same, device)
+    with write_aside(folder / "split.tsv") as aside:
+        run.split.to_csv(aside, sep="\t", index=False)
+    counts = ", ".join(f"{len(numbers[one]):,} {one}" for one in PARTS)
+    print(f"{name}: {settings.network}, {parameter_count(network):,} parameters, {protocol}{', shuffled' * shuffle}")
+    print(f"{name}: {len(data.genes):,} columns; patches: {counts}; tested: {_tested(run.split)}; {how}", flush=True)
+    return run
+
+
+def _network(
+    settings: ExpressionSettings, means: np.ndarray, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The network, drawn from the seed alone, its head at the genes' means; and AdamW over what learns."""
+    torch.manual_seed(settings.seed)
+    network = build_network(settings.network, len(means))
+    if settings.weights:
+        load_weights(network, settings.weights)
+    head = head_of(network)
+    with torch.no_grad():
+        head.bias.copy_(torch.from_numpy(means.astype(np.float32)))
+    if settings.fine_tuning == "head":
+        network.requires_grad_(False)
+        head.requires_grad_(True)
+    network = network.to(device, memory_format=torch.channels_last)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    return network, torch.optim.AdamW(learning, lr=rate, weight_decay=decay)
+
+
+def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: bool) -> np.ndarray:
+    """Row of the expression for each patch: its own, or another's of the same part for the null."""
+    rows = np.arange(n)
+    if shuffle:
+        rng = np.random.default_rng([seed, 12])
+        for part in ("train", "validation"):
+            rows[numbers[part]] = rng.permutation(numbers[part])
+    return rows
+
+
+def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: bool) -> dict[str, Any]:
+    """What must be the same for a run to be continued."""
+    kept = {key: value for key, value in settings.to_dict().items() if key not in FREE}
+    fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(part, index=False).sum()}"
+    return {"settings": {**kept, "shuffle": shuffle}, "data": fingerprint, "classes": data.genes, "tissues": []}
+
+
+def _tested(split: pd.DataFrame) -> str:
+    return ", ".join(sorted(split.loc[split["part"] == "test", "donor"].unique()))
+
+
+def write_checkpoint(run: Run, provenance: Mapping[str, Any]) -> None:
+    """Write ``checkpoint.pt``: weights of the best epoch, genes with their facts, settings, tissues learnt from."""
+    learnt = run.split[run.split["part"] == "train"]
+    content = {
+        "format": FORMAT,
+        "network": run.settings.network,
+        "model_state_dict": run.best.weights,
+        "genes": run.data.genes,
+        "facts": {name: run.facts[name].tolist() for name in ("mean", "share", "dispersion")},
+        "tissues": sorted(learnt["tissue"].unique()),
+        "donors": sorted(learnt["donor"].unique()),
+        "config": run.settings.to_dict(),
+        "epoch": run.best.epoch + 1,
+        "parameters": parameter_count(run.network),
+        "provenance": {**provenance, "train_patches": len(learnt), "val_loss": run.best.loss},
+    }
+    path = run.folder / "checkpoint.pt"
+    with disk_explained(path, "last.pt holds the finished run"), write_aside(path) as aside:
+        torch.save(content, aside)
+    print(f"{run.name}: done, best epoch {run.best.epoch + 1} of {run.place.epoch}, {path}", flush=True)

@@ -1,0 +1,131 @@
+"""Pearson correlations of genes, and what they go with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata, t
+
+
+def pearson_by_gene(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Correlation of each gene over patches.
+
+    Parameters
+    ----------
+    measured, predicted
+        (n, genes) float.
+
+    Returns
+    -------
+    float64 (genes,): 0 where the prediction is constant (it tells nothing), NaN where the measurement is constant or
+    absent (nothing is there to be told), or n < 3.
+    """
+    if len(measured) < 3:
+        return np.full(measured.shape[1], np.nan)
+    x, y = (np.asarray(one, np.float64) for one in (measured, predicted))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    xx, yy = (x**2).sum(axis=0), (y**2).sum(axis=0)
+    told = xx > 1e-12
+    # A prediction that varies in the last bits of float32 only is constant.
+    both = told & (yy > 1e-10 * np.maximum((np.asarray(predicted, np.float64) ** 2).sum(axis=0), 1e-300))
+    r = np.where(told, 0.0, np.nan)
+    r[both] = (x[:, both] * y[:, both]).sum(axis=0) / np.sqrt(xx[both] * yy[both])
+    return r
+
+
+def mean_over_slides(measured: np.ndarray, predicted: np.ndarray, slide: np.ndarray) -> np.ndarray:
+    """Correlation of each gene within each slide, averaged over slides, float64 (genes,).
+
+    Over pooled patches a network would be paid for telling slides apart by their stain.
+    """
+    each = [pearson_by_gene(measured[slide == one], predicted[slide == one]) for one in pd.unique(slide)]
+    counted = np.sum([~np.isnan(r) for r in each], axis=0)
+    total = np.nansum(each, axis=0)
+    return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+
+
+def permuted_scores(
+    measured: np.ndarray, predicted: np.ndarray, slide: np.ndarray, *, permutations: int, seed: int
+) -> np.ndarray:
+    """Correlations after the predictions were dealt to other patches of their slide, (permutations, genes)."""
+    rng = np.random.default_rng([seed, 11])
+    rows = []
+    for _ in range(permutations):
+        order = np.arange(len(slide))
+        for one in pd.unique(slide):
+            own = np.flatnonzero(slide == one)
+            order[own] = rng.permutation(own)
+        rows.append(mean_over_slides(measured, predicted[order], slide))
+    return np.array(rows).reshape(permutations, measured.shape[1])
+
+
+def summary(genes: pd.DataFrame, r: Sequence[float] | np.ndarray, threshold: float = 0.30) -> dict[str, float]:
+    """Means over the gene sets, and how many genes reach the threshold.
+
+    Parameters
+    ----------
+    genes
+        Sets by `stnuclei.expression.genes.gene_sets`, one row a gene.
+    r
+        Correlation of each gene, NaN where it could not be measured.
+
+    Returns
+    -------
+    ``r_highly_expressed``, ``r_highly_variable``, ``r_marker``, ``r_all``, ``genes_at_threshold``, ``genes``.
+    """
+    values = pd.Series(np.asarray(r, np.float64))
+    sets = {name: genes[name].to_numpy() for name in ("highly_expressed", "highly_variable", "marker")}
+    means = {f"r_{name}": float(values[rows].mean()) for name, rows in sets.items()}
+    return {
+        **means,
+        "r_all": float(values.mean()),
+        "genes_at_threshold": int((values >= threshold).sum()),
+        "genes": int(values.notna().sum()),
+    }
+
+
+def drivers(table: pd.DataFrame) -> pd.DataFrame:
+    """What predictability goes with: spatial organisation or abundance, each alone and with the other held.
+
+    Parameters
+    ----------
+    table
+        One row a gene: ``r``, ``moran_i``, ``mean``; rows with a NaN are left out.
+
+    Returns
+    -------
+    One row a measure (``moran_i``, ``mean``): n (genes), pearson, spearman, and ``partial``: the Spearman
+    correlation with r given the other measure, each with its two-sided p.
+    """
+    used = table[["r", "moran_i", "mean"]].dropna()
+    rows = []
+    for measure, other in (("moran_i", "mean"), ("mean", "moran_i")):
+        ranks = {name: rankdata(used[name]) for name in used}
+        plain = correlation(used["r"].to_numpy(), used[measure].to_numpy())
+        ranked = correlation(ranks["r"], ranks[measure])
+        given = correlation(_without(ranks["r"], ranks[other]), _without(ranks[measure], ranks[other]), held=1)
+        row = {"measure": measure, "genes": len(used), "pearson": plain[0], "pearson_p": plain[1]}
+        row |= {"spearman": ranked[0], "spearman_p": ranked[1], "partial": given[0], "partial_p": given[1]}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def correlation(x: np.ndarray, y: np.ndarray, held: int = 0) -> tuple[float, float]:
+    """Pearson correlation with its two-sided p (Student's t, n - 2 - held degrees of freedom); NaN where undefined."""
+    freedom = len(x) - 2 - held
+    x, y = x - x.mean() if len(x) else x, y - y.mean() if len(y) else y
+    size = np.sqrt((x**2).sum() * (y**2).sum())
+    if freedom < 1 or not size > 0:
+        return float("nan"), float("nan")
+    r = float(np.clip((x * y).sum() / size, -1, 1))
+    value = r * np.sqrt(freedom / max(1 - r**2, 1e-300))
+    return r, float(2 * t.sf(abs(value), freedom))
+
+
+def _without(x: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What a straight line through `other` leaves of `x`."""
+    if len(x) < 3 or np.ptp(other) == 0:
+        return x - x.mean() if len(x) else x
+    return x - np.polyval(np.polyfit(other, x, 1), other)

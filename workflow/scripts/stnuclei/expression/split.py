@@ -1,0 +1,130 @@
+"""Who is learnt from and who is tested: by donor, or by blocks of tissue within one donor. Fixed by names and seed.
+
+``multi_donor``: whole donors are held out for the test, and one more for validation where two or more are left (else
+blocks of the training donors' tissue). ``single_donor``: one donor's tissue is cut into square blocks, which go to
+training, validation and test. Neighbouring patches look alike, so patches are never dealt out one by one; and a
+patch that shares a pixel with one of a later part (validation, test) is left out of the earlier ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from stnuclei.errors import UserError
+from stnuclei.expression.settings import ExpressionSettings
+
+PROTOCOLS = ("single_donor", "multi_donor")
+PARTS = ("train", "validation", "test")
+
+
+def split_patches(
+    patches: pd.DataFrame,
+    protocol: str,
+    settings: ExpressionSettings,
+    *,
+    held_out: tuple[str, ...] = (),
+    where: str = "expression",
+) -> pd.Series:
+    """Part of every patch.
+
+    Parameters
+    ----------
+    patches
+        One row a patch: sample, donor, x, y (its centre, um), patch_um, usable (bool: has counts enough).
+    protocol
+        ``single_donor`` or ``multi_donor``.
+    settings
+        Shares, block, seed.
+    held_out
+        Donors to test on (multi_donor); none: drawn by the seed, as many as `test_share` says, at least one.
+    where
+        The model, for messages.
+
+    Returns
+    -------
+    ``train``, ``validation``, ``test``, or empty where the patch is in no part; index of `patches`.
+
+    Raises
+    ------
+    UserError
+        If donors are too few or too many for the protocol, a donor is not there, or a part stays empty.
+    """
+    part = pd.Series("", index=patches.index, dtype=object)
+    rng = np.random.default_rng([settings.seed, 10])
+    donors = sorted(patches["donor"].unique())
+    if protocol == "single_donor":
+        if len(donors) > 1:
+            raise UserError(f"{where}: single_donor needs samples of one donor, these are of {', '.join(donors)}")
+        shares = {"test": settings.test_share, "validation": settings.validation_share}
+        part[:] = _deal_blocks(patches, shares, settings.block, rng)
+    else:
+        tested = _held_out(donors, held_out, settings, rng, where)
+        part[patches["donor"].isin(tested)] = "test"
+        left = [donor for donor in donors if donor not in tested]
+        if len(left) > 1:
+            watched = left[int(rng.integers(len(left)))]
+            part[patches["donor"].isin(set(left) - {watched})] = "train"
+            part[patches["donor"] == watched] = "validation"
+        else:
+            own = patches["donor"] == left[0]
+            shares = {"validation": settings.validation_share}
+            part[own] = _deal_blocks(patches[own], shares, settings.block, rng)
+    part[~patches["usable"]] = ""
+    part = _without_overlap(patches, part)
+    for name in PARTS:
+        if (part == name).sum() < 2:
+            raise UserError(
+                f"{where}: only {(part == name).sum()} patches are left for {name}; give more tissue or donors, or set "
+                f"expression.training.block lower (now {settings.block})"
+            )
+    return part
+
+
+def _held_out(
+    donors: list[str], wanted: tuple[str, ...], settings: ExpressionSettings, rng: np.random.Generator, where: str
+) -> set[str]:
+    if len(donors) < 2:
+        raise UserError(f"{where}: multi_donor needs two donors or more, its samples are all of {donors[0]}")
+    absent = sorted(set(wanted) - set(donors))
+    if absent:
+        raise UserError(f"{where}.held_out: {', '.join(absent)} is no donor of its samples ({', '.join(donors)})")
+    if set(wanted) == set(donors):
+        raise UserError(f"{where}.held_out: holds out all donors; leave one to learn from")
+    if wanted:
+        return set(wanted)
+    number = min(max(1, round(settings.test_share * len(donors))), len(donors) - 1)
+    return set(rng.choice(donors, number, replace=False).tolist())
+
+
+def _deal_blocks(patches: pd.DataFrame, shares: dict[str, float], block: int, rng: np.random.Generator) -> np.ndarray:
+    """Deal whole blocks of tissue out until each part has its share of the patches; the rest is for training."""
+    side = block * patches["patch_um"]
+    keys = pd.MultiIndex.from_arrays([patches["sample"], patches["x"] // side, patches["y"] // side])
+    code, blocks = pd.factorize(keys)
+    sizes = np.bincount(code, patches["usable"], minlength=len(blocks))
+    order = rng.permutation(len(blocks))
+    dealt = np.full(len(blocks), "train", dtype=object)
+    total, place = sizes.sum(), 0
+    for name, share in shares.items():
+        filled = 0.0
+        while filled < share * total - 1e-9 and place < len(order) - 1:
+            dealt[order[place]] = name
+            filled += sizes[order[place]]
+            place += 1
+    return dealt[code]
+
+
+def _without_overlap(patches: pd.DataFrame, part: pd.Series) -> pd.Series:
+    """Empty the part of patches that share pixels with one of a later part."""
+    part = part.copy()
+    for earlier, later in (("validation", ("test",)), ("train", ("validation", "test"))):
+        for _, own in patches.groupby("sample", observed=True):
+            kept, mine = own[part[own.index].isin(later)], own[part[own.index] == earlier]
+            if kept.empty or mine.empty:
+                continue
+            reach = 0.999 * float(own["patch_um"].iloc[0])
+            distance = cKDTree(kept[["x", "y"]]).query(mine[["x", "y"]], p=np.inf)[0]
+            part[mine.index[distance < reach]] = ""
+    return part

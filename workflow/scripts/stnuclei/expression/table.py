@@ -1,0 +1,157 @@
+"""expression.h5ad: patches x genes, written and read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData, read_h5ad
+
+from stnuclei.errors import UserError
+from stnuclei.expression.counting import PatchCounts
+from stnuclei.files import write_aside
+from stnuclei.patches import PatchStore
+
+FORMAT, VERSION = "stnuclei-patch-expression", 1
+#: Ends the name of a control: a gene's values dealt to other patches of the slide, so that nothing can be read of it.
+CONTROL = "|control"
+
+
+def log_normalise(counts: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
+    """Scale each row to one sum and take log(1 + x), sparse throughout.
+
+    Parameters
+    ----------
+    counts
+        (n, genes) raw counts.
+    target_sum
+        What each row is scaled to; fixed, so that slides stay comparable.
+
+    Returns
+    -------
+    CSR float32 (n, genes); rows without a count stay zero.
+    """
+    values = sp.csr_matrix(counts, dtype=np.float64, copy=True)
+    totals = np.asarray(values.sum(axis=1)).ravel()
+    scale = target_sum / np.where(totals > 0, totals, target_sum)
+    values.data *= np.repeat(scale, np.diff(values.indptr))
+    np.log1p(values.data, out=values.data)
+    return values.astype(np.float32)
+
+
+def patch_table(
+    store: PatchStore,
+    counted: PatchCounts,
+    genes: Any,
+    *,
+    donor: str,
+    target_sum: float = 10_000.0,
+    controls: int = 0,
+    min_counts: int = 1,
+    seed: int = 0,
+) -> AnnData:
+    """Table of a store's patches.
+
+    Parameters
+    ----------
+    store
+        The patches.
+    counted
+        Their raw counts.
+    genes
+        Names of the columns.
+    donor
+        Whom the slide is of; patches are split by it.
+    target_sum
+        Of `log_normalise`.
+    controls
+        So many genes get a twin, ``GENE|control``: its values are the gene's, dealt anew among the patches that hold
+        `min_counts` counts. As abundant and as variable as the gene, it lies at random by construction.
+    min_counts, seed
+        Of the controls.
+
+    Returns
+    -------
+    Patches x genes in the store's order: ``X`` log-normalised (CSR float32), ``layers["counts"]`` raw (CSR int32),
+    ``obsm["spatial"]`` the patch's centre (x, y) in um of the slide, ``obs`` patch, sample, donor, tissue, n_cells,
+    total_counts; ``uns["stnuclei"]`` how it was counted and the patches' size and stride in um.
+    """
+    n, um = len(store), store.um_per_px
+    counts = counted.counts.astype(np.int32)
+    names = [store.tissues[k] for k in store.tissue] if store.tissues else [""] * n
+    obs = pd.DataFrame(
+        {
+            "patch": np.arange(n),
+            "sample": pd.Categorical([store.sample] * n),
+            "donor": pd.Categorical([donor or store.sample] * n),
+            "tissue": pd.Categorical(names),
+            "n_cells": counted.cells.astype(np.int64),
+            "total_counts": np.asarray(counts.sum(axis=1)).ravel().astype(np.int64),
+        },
+        index=[f"{store.sample}:{i}" for i in range(n)],
+    )
+    values, names = log_normalise(counts, target_sum), pd.Index(genes).astype(str)
+    order = _dealt(obs["total_counts"].to_numpy() >= min_counts, seed)
+    twin = names.get_indexer(control_genes(names, controls))
+    values, counts = (sp.hstack([one, one[order][:, twin]], format="csr") for one in (values, counts))
+    table = AnnData(values, obs=obs, var=pd.DataFrame(index=names.append(names[twin] + CONTROL)))
+    table.layers["counts"] = counts
+    table.obsm["spatial"] = (store.origin + store.patch_px / 2) * um
+    stride = store.attrs["settings"].get("stride")
+    table.uns["stnuclei"] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "target_sum": target_sum,
+        "um_per_px": um,
+        "patch_um": store.patch_px * um,
+        "stride_um": (stride or 0) * um,
+        **counted.info,
+    }
+    return table
+
+
+def control_genes(genes: Any, number: int) -> list[str]:
+    """Genes that get a twin, chosen by their names alone: slides of one panel have the same."""
+    return sorted(genes, key=lambda gene: hashlib.sha256(gene.encode()).digest())[:number]
+
+
+def is_control(genes: Any) -> np.ndarray:
+    """Which of these columns are controls, bool (n,)."""
+    return np.array([str(gene).endswith(CONTROL) for gene in genes], bool)
+
+
+def _dealt(usable: np.ndarray, seed: int) -> np.ndarray:
+    """A permutation of the usable rows among themselves, int64 (n,)."""
+    order = np.arange(len(usable))
+    order[usable] = np.random.default_rng([seed, 13]).permutation(np.flatnonzero(usable))
+    return order
+
+
+def write_table(table: AnnData, path: str | Path) -> None:
+    """Write a table aside and rename it."""
+    with write_aside(path) as aside:
+        table.write_h5ad(aside, compression="gzip")
+
+
+def read_table(path: str | Path) -> AnnData:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    UserError
+        If it is not there, is damaged or is another kind of table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; write it with the rule patch_expression")
+    try:
+        table = read_h5ad(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: is damaged ({str(error).splitlines()[0][:120]}); delete it and run again") from error
+    if table.uns.get("stnuclei", {}).get("format") != FORMAT:
+        raise UserError(f"{path}: is no table of patches; write it with the rule patch_expression")
+    return table

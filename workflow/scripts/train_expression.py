@@ -1,0 +1,35 @@
+"""Train one network of the expression baseline; a retry goes on where a killed try stopped."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from stnuclei.expression import ExpressionSettings, PatchSource, train_expression
+from stnuclei.expression.figures import draw_history
+from stnuclei.joblog import job
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+source, params, output = snakemake.input, snakemake.params, snakemake.output
+name, run = snakemake.wildcards.baseline, snakemake.wildcards.run
+with job(snakemake.log[0], f"expression baseline {name} ({run})"):
+    state = Path(params.state)
+    pairs = zip(source.patches, source.expression, strict=True)
+    settings = ExpressionSettings.from_dict({"workers": snakemake.threads, **params.settings})
+    train_expression(
+        [PatchSource(Path(patches), Path(table)) for patches, table in pairs],
+        state,
+        settings,
+        params.protocol,
+        held_out=params.held_out,
+        shuffle=run == "shuffled",
+        provenance={"model": name, "samples": list(params.samples), "protocol": params.protocol},
+        name=f"expression.models.{name}",
+    )
+    for made in ("checkpoint", "split", "history"):
+        shutil.copy2(state / Path(output.get(made)).name, output.get(made))
+    title = f"{name}: {settings.network}, {params.protocol.replace('_', ' ')}, {run}"
+    draw_history(output.curves, pd.read_csv(output.history), title)

@@ -1,0 +1,26 @@
+"""All expression baselines in one table, the published figures below."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from stnuclei.expression.report import as_markdown, expression_table
+from stnuclei.files import write_aside
+from stnuclei.joblog import job
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], "expression table"):
+    protocols = snakemake.params.protocols
+    paths = zip(protocols, snakemake.input.summary, snakemake.input.drivers, strict=True)
+    table = expression_table(
+        {
+            name: ({"protocol": protocols[name]}, pd.read_csv(summary, sep="\t"), pd.read_csv(drivers, sep="\t"))
+            for name, summary, drivers in paths
+        }
+    )
+    with write_aside(snakemake.output.tsv) as aside:
+        table.to_csv(aside, sep="\t", index=False, float_format="%.4f")
+    with write_aside(snakemake.output.md) as aside:
+        aside.write_text(as_markdown(table))
