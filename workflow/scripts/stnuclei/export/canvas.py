@@ -31,6 +31,7 @@ def picture(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     dpi = min(DPI, MAX_PX / max(width, height))
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)
     yield figure
     with write_aside(path) as aside:
         figure.savefig(aside, format="png", dpi=dpi)

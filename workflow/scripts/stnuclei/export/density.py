@@ -67,6 +67,11 @@ def density_maps(
     return np.where(share >= _LEAST_TISSUE, spread / np.maximum(area, 1e-12), np.nan), side
 
 
+def smoothing(longest_um: float) -> float:
+    """Standard deviation, um, that maps of a slide with this longer side are smoothed by."""
+    return max(_SMOOTH_UM, 1.5 * longest_um / _BINS)
+
+
 def _tissue_share(tissue: TissueMap | None, shape: tuple[int, int], bin_px: float, extent: np.ndarray) -> np.ndarray:
     """Share of each bin's area that is tissue, (rows, columns); `extent` is the slide's (width, height) in bins."""
     inside = [np.clip(length - np.arange(n), 0, 1) for n, length in zip(shape, extent[::-1], strict=True)]
@@ -99,8 +104,7 @@ def draw_density(nuclei: str | Path | NucleiFile, path: str | Path, tissue: Tiss
     """
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     longest = max(nuclei.metadata.get("width") or 0, nuclei.metadata.get("height") or 0) * nuclei.um_per_px
-    smooth = max(_SMOOTH_UM, 1.5 * longest / _BINS)
-    maps, side = density_maps(nuclei, tissue, smooth_um=smooth)
+    maps, side = density_maps(nuclei, tissue, smooth_um=smoothing(longest))
     shown = [0, *(one.id for one in nuclei.taxonomy.classes if np.nansum(maps[one.id]) > 0)]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
