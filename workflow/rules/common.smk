@@ -204,16 +204,6 @@ def training_targets():
     )
 
 
-def table_targets():
-    tables = ["table1"] + ["table2"] * bool(SEG_EVAL) + ["table3"] * bool(CLS_EVAL)
-    figures = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(SEG_EVAL)
-    targets = expand("<results>/tables/{table}.{ending}", table=tables, ending=["tsv", "md"])
-    scores = "<results>/models/{model}/scores/{sample}.{what}.parquet"
-    targets += expand(scores, model=MODELS, sample=SEG_EVAL, what="segmentation")
-    targets += expand(scores, model=MODELS, sample=CLS_EVAL, what="classification")
-    return targets + expand("<results>/figures/{figure}.png", figure=figures)
-
-
 # --- what a model is made from ------------------------------------------------------------------------------------
 
 
@@ -252,29 +242,6 @@ def described_files(wildcards):
     files["labels"] = [f"{folder}/labels/{method}.parquet" for method in METHODS]
     files["others"] = [path for path in marked if path and not simulated(path) and Path(path).exists()]
     return {**files, "store": f"{folder}/sample.zarr"}
-
-
-def published_rows():
-    """Model -> the label method it was trained with, where it is one: that names the paper's row."""
-    methods = {model: {one.labels for one in parts["train"]} for model, parts in SOURCES.items()}
-    return {model: next(iter(labels)) for model, labels in methods.items() if len(labels) == 1}
-
-
-# --- what the report shows ----------------------------------------------------------------------------------------
-
-
-def reported_table(name):
-    """A table of the paper, as an output that the report shows."""
-    return report(
-        f"<results>/tables/{name}.tsv", caption=f"../report/{name}.rst", category="Tables", labels={"table": name}
-    )
-
-
-def reported_figure(name):
-    """A figure of the paper, as an output that the report shows."""
-    return report(
-        f"<results>/figures/{name}.png", caption=f"../report/{name}.rst", category="Figures", labels={"figure": name}
-    )
 
 
 # --- words at the end ---------------------------------------------------------------------------------------------

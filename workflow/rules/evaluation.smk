@@ -28,6 +28,7 @@ rule score_segmentation:
     input:
         patches="<results>/samples/{set}/patches.zarr",
         predictions=rules.predict_patches.output.predictions,
+        labels=true_labels,
     output:
         scores="<results>/models/{model}/scores/{set}.segmentation.parquet",
         atlas=report(
@@ -49,31 +50,56 @@ rule score_segmentation:
         runtime=runtime(60),
     params:
         radius_um=config["evaluation"]["radius_um"],
+        taxonomy=config["taxonomy"],
     message:
         "scoring the segmentation of {wildcards.set} by model {wildcards.model}"
     script:
         "../scripts/score_segmentation.py"
 
 
-rule score_classification:
+rule map_annotation:
     input:
         store="<results>/samples/{sample}/sample.zarr",
-        patches="<results>/samples/{sample}/patches.zarr",
-        predictions="<results>/models/{model}/predictions/{sample}.zarr",
         annotation=annotation_input,
     output:
-        scores="<results>/models/{model}/scores/{sample}.classification.parquet",
+        "<results>/samples/{sample}/annotation.parquet",
+    log:
+        "<logs>/map_annotation/{sample}.log",
+    benchmark:
+        "<benchmarks>/map_annotation/{sample}.tsv"
+    conda:
+        "../../envs/labels.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(15),
+    params:
+        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        taxonomy=config["taxonomy"],
+    message:
+        "mapping the annotation of {wildcards.sample} to classes"
+    script:
+        "../scripts/map_annotation.py"
+
+
+rule score_classification:
+    input:
+        patches="<results>/samples/{set}/patches.zarr",
+        predictions=rules.predict_patches.output.predictions,
+        labels=true_labels,
+    output:
+        scores="<results>/models/{model}/scores/{set}.classification.parquet",
         figure=report(
-            "<results>/models/{model}/scores/{sample}.confusion.png",
+            "<results>/models/{model}/scores/{set}.confusion.png",
             caption="../report/confusion.rst",
             category="Models",
             subcategory="{model}",
-            labels={"model": "{model}", "what": "confusion on {sample}"},
+            labels={"model": "{model}", "what": "confusion on {set}"},
         ),
     log:
-        "<logs>/score_classification/{model}.{sample}.log",
+        "<logs>/score_classification/{model}.{set}.log",
     benchmark:
-        "<benchmarks>/score_classification/{model}.{sample}.tsv"
+        "<benchmarks>/score_classification/{model}.{set}.tsv"
     conda:
         "../../envs/cellvit.yaml"
     threads: 2
@@ -81,11 +107,10 @@ rule score_classification:
         mem_mb=memory(2000),
         runtime=runtime(60),
     params:
-        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
         taxonomy=config["taxonomy"],
         radius_um=config["evaluation"]["radius_um"],
     message:
-        "scoring the classes of {wildcards.sample} by model {wildcards.model}"
+        "scoring the classes of {wildcards.set} by model {wildcards.model}"
     script:
         "../scripts/score_classification.py"
 
@@ -109,6 +134,7 @@ rule write_table1:
     params:
         sets=SETS,
         splits=dict(zip(SAMPLES["sample"], SAMPLES["split"])),
+        warnings=WARNINGS,
     message:
         "writing table 1: the data"
     script:
@@ -117,7 +143,7 @@ rule write_table1:
 
 rule write_table2:
     input:
-        scores=expand("<results>/models/{model}/scores/{sample}.segmentation.parquet", model=MODELS, sample=SEG_EVAL),
+        scores=score_files(SEGMENTED, "segmentation"),
     output:
         tsv=reported_table("table2"),
         md="<results>/tables/table2.md",
@@ -132,9 +158,11 @@ rule write_table2:
         mem_mb=memory(2000),
         runtime=runtime(30),
     params:
-        pairs=[[model, sample] for model in MODELS for sample in SEG_EVAL],
+        pairs=SEGMENTED,
         bootstrap=config["evaluation"]["bootstrap"],
         rows=published_rows(),
+        runs=RUNS,
+        warnings=WARNINGS,
         seed=config["seed"],
     message:
         "writing table 2: segmentation"
@@ -144,7 +172,7 @@ rule write_table2:
 
 rule write_table3:
     input:
-        scores=expand("<results>/models/{model}/scores/{sample}.classification.parquet", model=MODELS, sample=CLS_EVAL),
+        scores=score_files(CLASSIFIED, "classification"),
     output:
         tsv=reported_table("table3"),
         md="<results>/tables/table3.md",
@@ -159,15 +187,78 @@ rule write_table3:
         mem_mb=memory(2000),
         runtime=runtime(30),
     params:
-        pairs=[[model, sample] for model in MODELS for sample in CLS_EVAL],
+        pairs=CLASSIFIED,
         bootstrap=config["evaluation"]["bootstrap"],
         rows=published_rows(),
+        runs=RUNS,
+        warnings=WARNINGS,
         taxonomy=config["taxonomy"],
         seed=config["seed"],
     message:
         "writing table 3: classification"
     script:
         "../scripts/write_table3.py"
+
+
+rule write_pannuke_tables:
+    input:
+        scores=score_files(TESTED, "segmentation"),
+    output:
+        tsv=reported_table("pannuke"),
+        md="<results>/tables/pannuke.md",
+        tissues_tsv=reported_table("pannuke_tissues"),
+        tissues_md="<results>/tables/pannuke_tissues.md",
+    log:
+        "<logs>/write_pannuke_tables.log",
+    benchmark:
+        "<benchmarks>/write_pannuke_tables.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(15),
+    params:
+        pairs=TESTED,
+        rows=published_networks(),
+        runs=RUNS,
+        warnings=WARNINGS,
+    message:
+        "writing the PanNuke tables: unseen folds as the CellViT paper has them"
+    script:
+        "../scripts/write_pannuke_tables.py"
+
+
+rule write_breakdowns:
+    input:
+        segmentation=score_files(SEGMENTED + CLASSIFIED + TESTED, "segmentation"),
+        classes=score_files(CLASSIFIED + TESTED, "classification"),
+    output:
+        **{f"{name}_tsv": reported_table(name) for name in breakdown_names()},
+        **{f"{name}_md": f"<results>/tables/{name}.md" for name in breakdown_names()},
+        **{name: reported_figure(name) for name in figure_names() if not name.startswith("figure")},
+    log:
+        "<logs>/write_breakdowns.log",
+    benchmark:
+        "<benchmarks>/write_breakdowns.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=runtime(30),
+    params:
+        segmentation=SEGMENTED + CLASSIFIED + TESTED,
+        classes=CLASSIFIED + TESTED,
+        bootstrap=config["evaluation"]["bootstrap"],
+        runs=RUNS,
+        taxonomy=config["taxonomy"],
+        seed=config["seed"],
+        warnings=WARNINGS,
+    message:
+        "taking the scores apart: organs, classes, sizes, calibration"
+    script:
+        "../scripts/write_breakdowns.py"
 
 
 rule draw_figure2:

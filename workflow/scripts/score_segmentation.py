@@ -4,25 +4,28 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from stnuclei.evaluation import score_segmentation
-from stnuclei.evaluation.figures import error_atlas
+from stnuclei.evaluation import error_atlas, score_segmentation
 from stnuclei.files import write_aside
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
+source, params = snakemake.input, snakemake.params
+labels = next(iter(source.labels), None)  # classes of the true nuclei, where there are any
 with job(snakemake.log[0], f"segmentation scores of {snakemake.wildcards.model} on {snakemake.wildcards.set}"):
     scores = [
         score_segmentation(
-            snakemake.input.patches,
-            snakemake.input.predictions,
+            source.patches,
+            source.predictions,
             policy=policy,
-            radius_um=snakemake.params.radius_um,
+            radius_um=params.radius_um,
+            labels=labels,
+            taxonomy=params.taxonomy,
             threads=snakemake.threads,
         ).assign(policy=policy)
         for policy in ("official", "corrected")
     ]
     with write_aside(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
-    error_atlas(snakemake.output.atlas, snakemake.input.patches, snakemake.input.predictions, scores[0], n=3)
+    error_atlas(snakemake.output.atlas, source.patches, source.predictions, scores[0], labels, params.taxonomy, n=3)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.evaluation import describe_store, table1, write_table
+from stnuclei.evaluation import describe_store, footnotes, table1, write_table
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -19,5 +19,7 @@ with job(snakemake.log[0], "table 1"):
         snakemake.output.tsv,
         snakemake.output.md,
         title="Table 1: the data",
-        note="In brackets: the paper's figure. A nucleus cut by a patch's edge counts once.",
+        note=footnotes(
+            "In brackets: the paper's figure. A nucleus cut by a patch's edge counts once.", snakemake.params.warnings
+        ),
     )

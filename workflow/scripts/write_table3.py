@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from stnuclei.evaluation import table3, write_table
+from stnuclei.evaluation import footnotes, read_scores, table3, write_table
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -12,16 +10,17 @@ if TYPE_CHECKING:
 
 params = snakemake.params
 with job(snakemake.log[0], "table 3"):
-    scores = [
-        pd.read_parquet(path).assign(model=model, sample=sample)
-        for (model, sample), path in zip(params.pairs, snakemake.input.scores, strict=True)
-    ]
-    table = table3(pd.concat(scores), params.taxonomy, bootstrap_n=params.bootstrap, seed=params.seed, rows=params.rows)
+    scores = read_scores(params.pairs, snakemake.input.scores)
+    settings = {"bootstrap_n": params.bootstrap, "seed": params.seed, "rows": params.rows, "runs": params.runs}
     write_table(
-        table,
+        table3(scores, params.taxonomy, **settings),
         snakemake.output.tsv,
         snakemake.output.md,
         title="Table 3: classes of nuclei on the annotated slide",
-        note="Over matched nuclei with a class in the annotation; in round brackets a 95 % bootstrap interval (by "
-        "slide where there are several, else by patch), in square brackets the paper's figure.",
+        note=footnotes(
+            "Over matched nuclei with a class in the annotation; in round brackets a 95 % bootstrap interval (by slide "
+            "where there are several, else by patch), in square brackets the paper's figure; after ± the "
+            "standard deviation over runs.",
+            params.warnings,
+        ),
     )

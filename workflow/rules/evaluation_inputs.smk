@@ -1,0 +1,72 @@
+# What is scored on what, and which tables and figures come of it. No rule stands here.
+TESTED = [(model, one.name) for model in MODELS for one in SOURCES[model]["test"]]
+SEGMENTED = [(model, sample) for model in MODELS for sample in SEG_EVAL]
+CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
+
+
+def score_files(pairs, what):
+    """Score files of (model, set) pairs; `what` is segmentation or classification."""
+    return [f"<results>/models/{model}/scores/{name}.{what}.parquet" for model, name in pairs]
+
+
+def true_labels(wildcards):
+    """Classes drawn by hand for the nuclei of a set, where there are any."""
+    if wildcards.set in PANNUKE_SETS:
+        return [f"{RESULTS}/samples/{wildcards.set}/labels/manual.parquet"]
+    return [f"{RESULTS}/samples/{wildcards.set}/annotation.parquet"] if wildcards.set in ANNOTATED else []
+
+
+def breakdown_names():
+    """Tables of the scores taken apart."""
+    names = ["organs", "sizes"] * bool(SEGMENTED + CLASSIFIED + TESTED)
+    return names + ["classes", "calibration"] * bool(CLASSIFIED + TESTED)
+
+
+def table_names():
+    names = ["table1"] + ["table2"] * bool(SEG_EVAL) + ["table3"] * bool(CLS_EVAL)
+    return names + ["pannuke", "pannuke_tissues"] * bool(TESTED) + breakdown_names()
+
+
+def figure_names():
+    names = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(SEG_EVAL)
+    return names + ["pq"] * bool(SEGMENTED + CLASSIFIED + TESTED) + ["calibration"] * bool(CLASSIFIED + TESTED)
+
+
+def table_targets():
+    targets = expand("<results>/tables/{table}.{ending}", table=table_names(), ending=["tsv", "md"])
+    targets += score_files(SEGMENTED + CLASSIFIED + TESTED, "segmentation")
+    targets += score_files(CLASSIFIED + TESTED, "classification")
+    return targets + expand("<results>/figures/{figure}.png", figure=figure_names())
+
+
+def published_rows():
+    """Model, or the name of its runs -> the label method it was trained with, where it is one: the paper's row."""
+    methods = {}
+    for model, parts in SOURCES.items():
+        methods.setdefault(RUNS[model], set()).update(one.labels for one in parts["train"])
+    return {name: next(iter(labels)) for name, labels in methods.items() if len(labels) == 1}
+
+
+def published_networks():
+    """Model, or the name of its runs -> its architecture, which names the row of CellViT's own table."""
+    return {RUNS[m]: {**config["training"], **config["models"][m].get("training", {})}["architecture"] for m in MODELS}
+
+
+def reported_table(name):
+    """A table, as an output that Snakemake's report shows."""
+    return report(
+        f"<results>/tables/{name}.tsv",
+        caption=f"../report/{name if name.startswith('table') else 'breakdowns'}.rst",
+        category="Tables",
+        labels={"table": name},
+    )
+
+
+def reported_figure(name):
+    """A figure, as an output that Snakemake's report shows."""
+    return report(
+        f"<results>/figures/{name}.png",
+        caption=f"../report/{name if name.startswith('figure') else 'breakdowns'}.rst",
+        category="Figures",
+        labels={"figure": name},
+    )

@@ -1,0 +1,21 @@
+"""Write a sample's manual annotation as a label table: the truth that classes are scored against."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.evaluation import annotation_table
+from stnuclei.files import write_aside
+from stnuclei.io import open_sample
+from stnuclei.joblog import job
+from stnuclei.labels import read_annotation
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+row, taxonomy = snakemake.params.sample, snakemake.params.taxonomy
+with job(snakemake.log[0], f"annotation of {row['sample']}"):
+    annotation = read_annotation(row["annotation"], row["annotation_map"] or None, taxonomy, sample=row["sample"])
+    cells = open_sample(snakemake.input.store).table.obs["cell_id"]
+    table = annotation_table(annotation, cells, taxonomy)
+    print(f"{(table['confidence'] > 0).sum():,} of {len(table):,} cells are annotated")
+    with write_aside(snakemake.output[0]) as aside:
+        table.to_parquet(aside, index=False)
