@@ -42,6 +42,25 @@ def test_a_job_that_finished_and_was_run_again_counts_by_its_last_try():
     assert [job.what for job in failed_jobs("Finished jobid: 4 (Rule: read_sample)\n" + LOG)] == ["broken", ""]
 
 
+def test_the_words_of_the_snakemake_within_a_job_are_not_a_second_failure():
+    outer = """\
+Error in rule read_sample:
+    message: SLURM-job '3' failed, SLURM status is: 'FAILED'. Detailed failure reason unavailable
+    jobid: 1
+    log: results/logs/read_sample/a.log, /x/slurm_logs/rule_read_sample/a/3.log (check log file(s) for error details)
+    external_jobid: 3
+Logfile /x/slurm_logs/rule_read_sample/a/3.log:
+Error in rule read_sample:
+    message: None
+    jobid: 0
+    log: results/logs/read_sample/a.log (check log file(s) for error details)
+"""
+    once = FailedJob("read_sample", "a", "results/logs/read_sample/a.log", 1, "FAILED")
+    assert failed_jobs(outer) == [once]
+    assert [job.tries for job in failed_jobs(outer + "Trying to restart job 1.\n" + outer)] == [2]
+    assert failed_jobs(outer + "Finished jobid: 1 (Rule: read_sample)\n") == []
+
+
 def test_the_last_lines_of_the_log_stand_below_the_job(tmp_path):
     log = tmp_path / "a.log"
     log.write_text("".join(f"line {i}\n\n" for i in range(50)))

@@ -47,18 +47,23 @@ def failed_jobs(text: str) -> list[FailedJob]:
     text
         Snakemake's log of the run.
     """
-    found: dict[str, FailedJob] = {}
-    last: dict[str, int] = {}
+    blocks: dict[tuple[str, str], list[re.Match[str]]] = {}
     for block in _BLOCK.finditer(text):
-        rule, body = block["rule"], block["body"]
-        job = _field(body, "jobid")
-        log = _field(body, "log").split(" (check")[0]
-        slurm = _SLURM.search(body)
-        tries = found[job].tries + 1 if job in found else 1
-        found[job] = FailedJob(rule, _what(rule, log), log, tries, slurm[1] if slurm else "")
-        last[job] = block.start()
+        blocks.setdefault((block["rule"], _log(block)), []).append(block)
     finished = {match[1]: match.start() for match in _FINISHED.finditer(text)}
-    return [one for job, one in found.items() if finished.get(job, -1) < last[job]]
+    failed = []
+    for (rule, log), tries in blocks.items():
+        # A cluster's job runs a Snakemake of its own, whose words on the same failure are printed below the job's.
+        tries = [block for block in tries if _field(block["body"], "external_jobid")] or tries
+        if finished.get(_field(tries[-1]["body"], "jobid"), -1) < tries[-1].start():
+            slurm = _SLURM.search(tries[-1]["body"])
+            failed.append(FailedJob(rule, _what(rule, log), log, len(tries), slurm[1] if slurm else ""))
+    return failed
+
+
+def _log(block: re.Match[str]) -> str:
+    """The job's own log file; on a cluster the executor's is named behind it."""
+    return _field(block["body"], "log").split(" (check")[0].split(", ")[0]
 
 
 def _field(body: str, name: str) -> str:
