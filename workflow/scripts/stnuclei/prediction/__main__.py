@@ -1,4 +1,4 @@
-"""``python -m stnuclei.prediction --checkpoint model.pt --patches patches.zarr --out predictions.zarr``."""
+"""``python -m stnuclei.prediction slide.svs --checkpoint model.pt --out folder``; for stores of patches too."""
 
 from __future__ import annotations
 
@@ -7,37 +7,93 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stnuclei.errors import UserError
 from stnuclei.prediction.patches import predict_patches
+from stnuclei.prediction.slide import segment_slide
+from stnuclei.prediction.source import kind_of
+
+#: Options that say what `stnuclei.export.write_exports` makes of the nuclei.
+EXPORTS = ("geojson", "spatialdata", "overview")
+_BOTH = ("batch_size", "device", "precision", "threads", "compile")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = argparse.ArgumentParser(
-        prog="python -m stnuclei.prediction", description="Predict the nuclei of all patches of a store."
+        prog="python -m stnuclei.prediction",
+        description="Find and classify the nuclei of a slide (or of a store of patches) with a trained model.",
     )
-    options.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of stnuclei or of CellViT")
-    options.add_argument("--patches", type=Path, required=True, help="patches.zarr")
-    options.add_argument("--out", type=Path, required=True, help="predictions.zarr to write")
-    options.add_argument("--batch-size", type=int, default=64, help="patches at once (64)")
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
-    options.add_argument("--precision", default="auto", help="auto, bf16, fp16, fp32 (auto)")
-    options.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")
-    options.add_argument("--compile", action="store_true", help="use torch.compile")
+    add = options.add_argument
+    add("input", type=Path, nargs="?", help="slide, sample.zarr or other SpatialData store, folder of PNG or JPEG "
+        "pictures, or patches.zarr")  # fmt: skip
+    add("--patches", type=Path, help="patches.zarr, the same as giving it as input")
+    add("--checkpoint", type=Path, required=True, help="checkpoint of stnuclei or of CellViT")
+    add("--out", type=Path, required=True, help="folder to write; predictions.zarr for patches")
+    add("--batch-size", type=int, help="tiles (8) or patches (64) at once")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:0,cuda:1 or cuda:all (auto)")
+    add("--precision", default="auto", help="auto, bf16, fp16, fp32 (auto)")
+    add("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")
+    add("--compile", action="store_true", help="use torch.compile")
+    _slide_options(options.add_argument_group("slides"))
+    _export_options(options.add_argument_group("what is made of a slide's nuclei"))
     return options
+
+
+def _slide_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--um-per-px", type=float, help="size of a slide pixel in um, where the slide does not state it")
+    add("--override-um-per-px", action="store_true", help="believe --um-per-px even where the slide states another")
+    add("--image", help="name of the image in a SpatialData store with several")
+    add("--tissue", help="tissue map (tissue.tif), or `whole` to search everything (found here)")
+    add("--region", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="part of the slide, full-resolution px")
+    add("--tile", type=int, help="side of what the network sees, px (1024)")
+    add("--overlap", type=int, help="how far tiles overlap on each side, px (64)")
+    add("--augmentation", action="store_true", help="average over turns and mirrorings: eight times the work")
+    add("--damaged", choices=("stop", "skip"), help="what to do at a tile that cannot be decoded (stop)")
+    add("--network-um-per-px", type=float, help="pixel size the model was trained at (0.25; 0.5 for x20 models)")
+    add("--simplify-px", type=float, help="how far outlines may move to save points, px (0.3)")
+
+
+def _export_options(group: argparse._ArgumentGroup) -> None:
+    flag = {"action": argparse.BooleanOptionalAction}
+    group.add_argument("--geojson", default=True, help="GeoJSON for QuPath", **flag)
+    group.add_argument("--overview", default=True, help="pictures of classes and densities", **flag)
+    group.add_argument("--spatialdata", default=False, help="SpatialData store with the slide", **flag)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; exit status 1 and one sentence on a user's mistake."""
     options = vars(parser().parse_args(arguments))
+    given, patches = options.pop("input"), options.pop("patches")
     try:
-        counts = predict_patches(options.pop("checkpoint"), options.pop("patches"), options.pop("out"), **options)
+        if (given is None) == (patches is None):
+            raise UserError("give one slide, store or folder to predict (or --patches)")
+        print(_patches(patches or given, options) if patches or kind_of(given) == "patches" else _slide(given, options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{counts['nuclei']:,} nuclei in {counts['patches']:,} patches, {counts['patches_per_second']:,} patches/s")
     return 0
+
+
+def _patches(patches: Path, options: dict[str, Any]) -> str:
+    settings = {name: options[name] for name in _BOTH} | {"batch_size": options["batch_size"] or 64}
+    counts = predict_patches(options["checkpoint"], patches, options["out"], **settings)
+    return f"{counts['nuclei']:,} nuclei in {counts['patches']:,} patches, {counts['patches_per_second']:,} patches/s"
+
+
+def _slide(slide: Path, options: dict[str, Any]) -> str:
+    exports = {name: options.pop(name) for name in EXPORTS}
+    # What is not said is left to the defaults of `SlideSettings`.
+    counts = segment_slide(slide=slide, **{name: value for name, value in options.items() if value is not None})
+    if any(exports.values()):
+        from stnuclei.export import write_exports
+
+        write_exports(options["out"], **exports, threads=options["threads"])
+    classes = ", ".join(f"{number:,} {name}" for name, number in counts["by_class"].items() if number)
+    waits = f"; {counts['binding']} took longest" if counts["binding"] else ""
+    return f"{counts['nuclei']:,} nuclei ({classes}) in {counts['tiles']:,} tiles, {counts['seconds']:.0f} s{waits}"
 
 
 if __name__ == "__main__":

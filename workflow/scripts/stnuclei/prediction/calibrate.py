@@ -20,13 +20,15 @@ from stnuclei.prediction.reading import TileReader
 from stnuclei.prediction.tiles import TileGrid
 
 SQUARE, SQUARES = 768, 12
+#: Of how many squares with tissue one is measured on, where that makes no more than `SQUARES` and no fewer than three.
+_ONE_IN = 16
 _LEAST_FOREGROUND = 0.005
 
 
 def calibrate(
     reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], area: SearchArea, um_per_px: float
 ) -> SlopeRange:
-    """Measure the slopes on up to `SQUARES` squares with much tissue.
+    """Measure the slopes on three to `SQUARES` squares with much tissue, by the size of the slide.
 
     Parameters
     ----------
@@ -66,7 +68,9 @@ def squares(grid: TileGrid, area: SearchArea, ratio: float) -> list[tuple[int, i
         ]
     )
     full = np.flatnonzero((share > 0) & (share >= share.max() / 2))
-    chosen = np.unique(np.linspace(0, len(full) - 1, min(SQUARES, len(full))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(full) - 1, min(SQUARES, max(len(full) // _ONE_IN, 3), len(full))).round().astype(int)
+    )
     return [corners[k] for k in full[chosen]]
 
 
