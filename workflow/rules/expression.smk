@@ -149,7 +149,7 @@ rule predict_expression:
 rule score_expression:
     input:
         result="<results>/expression/{baseline}/result/predictions.h5ad",
-        shuffled="<results>/expression/{baseline}/shuffled/predictions.h5ad",
+        shuffled=expand("<results>/expression/{{baseline}}/{run}/predictions.h5ad", run=NULLS),
         spatial=lambda wildcards: slide_files(all_slides(wildcards.baseline), "spatial_genes.tsv"),
     output:
         genes="<results>/expression/{baseline}/genes.tsv",

@@ -8,6 +8,7 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 SPOTS = config["expression"]["spots"]
+NULLS = [f"shuffled_{number + 1}" for number in range(config["expression"]["nulls"]["repeats"])]
 
 
 wildcard_constraints:
@@ -15,7 +16,7 @@ wildcard_constraints:
     spots="|".join(map(re.escape, SPOTS)) or "none",
     slide="|".join(map(re.escape, SLIDES.index)),
     kind="samples|spots",
-    run="result|shuffled",
+    run=r"result|shuffled_\d+",
 
 
 def slide_files(slides, file):
@@ -53,10 +54,10 @@ def spots_input(wildcards):
 
 
 def baseline_settings(wildcards):
-    """Settings of one training; the shuffled one is brief."""
+    """Settings of one training; the shuffled ones are brief."""
     training = BASELINES[wildcards.baseline].training
-    if wildcards.run == "shuffled":
-        return {**training, "epochs": min(training["epochs"], config["expression"]["null_epochs"])}
+    if wildcards.run in NULLS:
+        return {**training, "epochs": min(training["epochs"], config["expression"]["nulls"]["epochs"])}
     return training
 
 
@@ -66,7 +67,5 @@ def expression_targets():
         return []
     files = ["predictability.png", "maps.png", "genes.tsv"]
     targets = expand("<results>/expression/{baseline}/{file}", baseline=BASELINES, file=files)
-    targets += expand(
-        "<results>/expression/{baseline}/{run}/curves.png", baseline=BASELINES, run=["result", "shuffled"]
-    )
+    targets += expand("<results>/expression/{baseline}/{run}/curves.png", baseline=BASELINES, run=["result", NULLS[0]])
     return targets + expand("<results>/tables/expression.{ending}", ending=["tsv", "md"])

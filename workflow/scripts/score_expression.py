@@ -24,9 +24,8 @@ with job(snakemake.log[0], f"scores of {name}"):
     }
     tables = load_markers(taxonomy=params.taxonomy)
     markers = {gene for tissue in params.tissues for gene in tables.for_tissue(tissue)["symbol"]}
-    scores = score_expression(
-        predictions, read_h5ad(snakemake.input.shuffled), spatial, markers, seed=params.seed, **params.scores
-    )
+    shuffled = [read_h5ad(path) for path in snakemake.input.shuffled]
+    scores = score_expression(predictions, shuffled, spatial, markers, seed=params.seed, **params.scores)
     for what in ("genes", "summary", "drivers"):
         with write_aside(output.get(what)) as aside:
             getattr(scores, what).to_csv(aside, sep="\t", index=False, float_format="%.6g")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from stnuclei.expression import ExpressionSettings, PatchSource, train_expression
 from stnuclei.expression.figures import draw_history
+from stnuclei.expression.predict import load_model
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ with job(snakemake.log[0], f"expression baseline {name} ({run})"):
         settings,
         params.protocol,
         held_out=params.held_out,
-        shuffle=run == "shuffled",
+        shuffle=int(run.partition("_")[2] or 0),
         provenance={"model": name, "samples": list(params.samples), "protocol": params.protocol},
         name=f"expression.models.{name}",
     )
     for made in ("checkpoint", "split", "history"):
         shutil.copy2(state / Path(output.get(made)).name, output.get(made))
     title = f"{name}: {settings.network}, {params.protocol.replace('_', ' ')}, {run}"
-    draw_history(output.curves, pd.read_csv(output.history), title)
+    draw_history(output.curves, pd.read_csv(output.history), title, load_model(output.checkpoint)[1]["epoch"])

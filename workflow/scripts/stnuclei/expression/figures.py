@@ -17,16 +17,15 @@ from stnuclei.evaluation.published import published
 _RESULT, _SHUFFLED, _PERMUTED, _CONTROL = "#0072B2", "#D55E00", "#888888", "#E69F00"
 
 
-def draw_history(path: str | Path, history: pd.DataFrame, title: str) -> None:
-    """Losses and validation r by epoch; a line where the weights were taken."""
+def draw_history(path: str | Path, history: pd.DataFrame, title: str, taken: int) -> None:
+    """Losses and validation r by epoch; a line at the epoch `taken`, whose weights the model has."""
     figure = Figure(figsize=(8.4, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(history["epoch"], history["train_loss"], color=_RESULT, label="training")
     left.plot(history["epoch"], history["val_loss"], color=_SHUFFLED, label="validation")
     right.plot(history["epoch"], history["val_r"], color=_SHUFFLED)
-    best = history.loc[history["val_loss"].idxmin(), "epoch"]
     for axes, label in ((left, "mean squared error of log(1 + x)"), (right, "validation: mean r of all genes")):
-        axes.axvline(best, color="#aaaaaa", linewidth=1, linestyle="--")
+        axes.axvline(taken, color="#aaaaaa", linewidth=1, linestyle="--")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _plain(axes)
@@ -58,15 +57,19 @@ def draw_predictability(
         ``test`` or ``cross_tissue``.
     """
     own = genes[genes["part"] == part]
-    figure = Figure(figsize=(12.6, 4.1), layout="constrained")
+    figure = Figure(figsize=(13.2, 4.3), layout="constrained")
     first, second, third = figure.subplots(1, 3)
     told = drivers[drivers["part"] == part].set_index("measure")
     _scatter(first, own, "moran_i", "Moran's I on the patch graph", told.loc["moran_i"], "abundance")
     _scatter(second, own, "abundance", "abundance: mean log(1 + x)", told.loc["abundance"], "Moran's I")
     second.sharey(first)
     second.legend(frameon=False, fontsize=7.5, loc="lower right")
-    _distribution(third, own, summary[summary["part"] == part].set_index("kind"))
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    kinds = summary[summary["part"] == part].set_index("kind")
+    _distribution(third, own, kinds)
+    patches, slides = kinds.loc["result", ["patches", "slides"]]
+    figure.suptitle(
+        f"{title}; {patches} {part.replace('_', '-')} patches of {slides} slide(s)", fontsize=10, x=0.01, ha="left"
+    )
     save_figure(figure, path)
 
 
@@ -95,15 +98,14 @@ def _distribution(axes: Any, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
         ("r", _RESULT, "result"),
     ):
         kind = kinds.loc[name]
-        label = f"{name}: {kind['r_highly_expressed']:.3f} on highly expressed,\n{kind['genes_at_threshold']:.0f} genes"
+        label = f"{name}: {kind['r_highly_expressed']:.3f}; {kind['genes_at_threshold']:.0f} genes"
         axes.hist(own[column].dropna(), bins=bins, histtype="stepfilled", alpha=0.55, color=color, label=label)
     paper = next(iter(published()["expression"]["rows"].values()))
-    axes.axvline(0.30, color="#aaaaaa", linewidth=0.8, linestyle="--")
-    said = (
-        f"published ({paper['network']}, liver): {paper['r_highly_expressed']:.3f}, {paper['genes_at_threshold']} genes"
-    )
-    axes.set_title(f"genes with r >= 0.30; {said}", fontsize=9, loc="left")
-    axes.set(xlabel="r, held-out patches", ylabel="genes", xlim=(-1, 1))
+    said = f"published (liver): {paper['r_highly_expressed']:.3f}; {paper['genes_at_threshold']} genes"
+    axes.axvline(0.30, color="#555555", linewidth=0.9, linestyle="--", label=said)
+    axes.set_title("mean r of highly expressed genes; genes with r >= 0.30", fontsize=9, loc="left")
+    axes.set(xlabel="r, held-out patches", ylabel="genes", xlim=(-1, 1), xticks=np.linspace(-1, 1, 5))
+    axes.set_ylim(0, 1.45 * axes.get_ylim()[1])  # room for the legend
     axes.legend(frameon=False, fontsize=7.5, loc="upper left")
     _plain(axes)
 
@@ -118,7 +120,8 @@ def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title
     control = genes[(genes["part"] == part) & genes["control"]].dropna(subset="r")
     chosen = pd.concat([ranked.iloc[[0, 1, 2, len(ranked) // 2, -1]], control.iloc[:1]]).drop_duplicates("gene")
     xy, side = np.asarray(own.obsm["spatial"]), float(own.obs["patch_um"].iloc[0])
-    figure = Figure(figsize=(2.15 * len(chosen), 4.9), layout="constrained")
+    width, height = np.ptp(xy, axis=0) + 2 * side
+    figure = Figure(figsize=(2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9), layout="constrained")
     panels = figure.subplots(2, len(chosen), squeeze=False)
     place = own.var_names.get_indexer(chosen["gene"])
     for column, (row, k) in enumerate(zip(chosen.itertuples(), place, strict=True)):

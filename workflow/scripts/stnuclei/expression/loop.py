@@ -8,7 +8,7 @@ From Python, on the GPU or CPU there is::
 
 EfficientNet-B0 as the paper's best, fine-tuned from ImageNet: the defaults, with ``weights``. On two CPU cores:
 ``network="efficientnet-tiny", patch_px=128, learning_rate=3e-3``. Only the head: ``fine_tuning="head"``. The null:
-``shuffle=True``. The same call again continues a run that was stopped.
+``shuffle=1``. The same call again continues a run that was stopped.
 
 Loss: mean squared error of log(1 + x). The head begins at the genes' means, so that the network has only to learn what
 differs from patch to patch.
@@ -43,7 +43,7 @@ def train_expression(
     protocol: str,
     *,
     held_out: Sequence[str] = (),
-    shuffle: bool = False,
+    shuffle: int = 0,
     provenance: Mapping[str, Any] | None = None,
     name: str = "expression",
 ) -> None:
@@ -60,8 +60,8 @@ def train_expression(
     protocol, held_out
         See `stnuclei.expression.split.split_patches`.
     shuffle
-        Deal the training patches' expression (and the validation's) to one another and train to the last epoch: what
-        such a network predicts on test patches shows what r is where there was nothing to learn.
+        Number of a null, from 1: deal the training patches' expression (and the validation's) to one another and train
+        to the last epoch. What such a network predicts shows what r is where there was nothing to learn.
     provenance
         Goes into the checkpoint.
     name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,12 @@ class ExpressionScores:
     Parameters
     ----------
     genes
-        One row a part and gene: part, gene, r, r_shuffled, r_permuted (of one permutation), mean, dispersion (training
-        patches), abundance and moran_i (the tested slides), and the sets as bool columns.
+        One row a part and gene: part, gene, r, r_shuffled and r_permuted (of the first of each), mean, dispersion
+        (training patches), abundance and moran_i (the tested slides), and the sets as bool columns.
     summary
         One row a part and kind (``result``; ``shuffled``: trained on dealt expression; ``permuted``: predictions dealt
-        to other patches, means over permutations): network, parameters, slides, patches, means over the sets, genes at
-        the threshold.
+        to other patches; means over the nulls of each): network, parameters, slides, patches, means over the sets,
+        genes at the threshold.
     drivers
         One row a part and measure: see `stnuclei.expression.scores.drivers`.
     """
@@ -42,7 +42,7 @@ class ExpressionScores:
 
 def score_expression(
     predictions: AnnData,
-    shuffled: AnnData,
+    shuffled: Sequence[AnnData],
     spatial: Mapping[str, pd.DataFrame],
     markers: Iterable[str] = (),
     *,
@@ -56,7 +56,7 @@ def score_expression(
     Parameters
     ----------
     predictions, shuffled
-        From `stnuclei.expression.predict`, of the model and of the one trained on shuffled expression.
+        From `stnuclei.expression.predict`, of the model and of those trained on shuffled expression.
     spatial
         Slide -> `stnuclei.expression.moran.spatial_genes` of it.
     markers
@@ -73,8 +73,8 @@ def score_expression(
         own = predictions[(predictions.obs["part"] == part).to_numpy()]
         if not own.n_obs:
             continue
-        null = shuffled[(shuffled.obs["part"] == part).to_numpy()]
-        table, scores = _score_part(own, null, sets, threshold, permutations, seed)
+        nulls = [one[(one.obs["part"] == part).to_numpy()] for one in shuffled]
+        table, scores = _score_part(own, nulls, sets, threshold, permutations, seed)
         slides = list(pd.unique(own.obs["sample"]))
         table = table.merge(_of_slides(spatial, slides), on="gene", how="left")
         fixed = {"part": part, "network": str(model["network"]), "parameters": int(model["parameters"])}
@@ -92,16 +92,20 @@ def _first(column: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _score_part(
-    own: AnnData, null: AnnData, sets: pd.DataFrame, threshold: float, permutations: int, seed: int
+    own: AnnData, nulls: list[AnnData], sets: pd.DataFrame, threshold: float, permutations: int, seed: int
 ) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    r, r_shuffled = _correlations(own), np.array([_correlations(null) for null in nulls])
     measured, slide = np.asarray(own.layers["measured"]), own.obs["sample"].to_numpy().astype(str)
-    r = mean_over_slides(measured, np.asarray(own.X), slide)
-    other = null.obs["sample"].to_numpy().astype(str)
-    r_shuffled = mean_over_slides(np.asarray(null.layers["measured"]), np.asarray(null.X), other)
     dealt = permuted_scores(measured, np.asarray(own.X), slide, permutations=permutations, seed=seed)
-    scores = {"result": _summary(sets, r, threshold), "shuffled": _summary(sets, r_shuffled, threshold)}
-    scores["permuted"] = pd.DataFrame([_summary(sets, one, threshold) for one in dealt]).mean().to_dict()
-    return sets.assign(r=r, r_shuffled=r_shuffled, r_permuted=dealt[0]), scores
+    scores = {"result": _summary(sets, r, threshold)}
+    for kind, each in (("shuffled", r_shuffled), ("permuted", dealt)):
+        scores[kind] = pd.DataFrame([_summary(sets, one, threshold) for one in each]).mean().to_dict()
+    return sets.assign(r=r, r_shuffled=r_shuffled[0], r_permuted=dealt[0]), scores
+
+
+def _correlations(table: AnnData) -> np.ndarray:
+    slide = table.obs["sample"].to_numpy().astype(str)
+    return mean_over_slides(np.asarray(table.layers["measured"]), np.asarray(table.X), slide)
 
 
 def _summary(sets: pd.DataFrame, r: np.ndarray, threshold: float) -> dict[str, float]:

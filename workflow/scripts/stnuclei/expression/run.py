@@ -102,7 +102,7 @@ def prepare(
     settings: ExpressionSettings,
     protocol: str,
     held_out: tuple[str, ...],
-    shuffle: bool,
+    shuffle: int,
     name: str,
 ) -> Run:
     """Open the data, split it, choose the genes, build the network, and go to where an earlier run stopped."""
@@ -117,7 +117,7 @@ def prepare(
     facts = gene_facts(data.values[numbers["train"]])
     chosen = choose_genes(facts, data.genes, settings, name)
     data, facts = data.subset(chosen), facts.iloc[chosen].reset_index(drop=True)
-    network, optimizer = _network(settings, facts["mean"].to_numpy(), device)
+    network, optimizer = _network(settings, facts["mean"].to_numpy(), device, shuffle)
     run = Run(
         name=name,
         settings=settings,
@@ -134,7 +134,7 @@ def prepare(
         optimizer=optimizer,
         scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
-        best=Best(latest=shuffle),
+        best=Best(latest=shuffle > 0),
         same=_identity(settings, data, part, shuffle),
         place=Place(),
     )
@@ -142,16 +142,17 @@ def prepare(
     with write_aside(folder / "split.tsv") as aside:
         run.split.to_csv(aside, sep="\t", index=False)
     counts = ", ".join(f"{len(numbers[one]):,} {one}" for one in PARTS)
-    print(f"{name}: {settings.network}, {parameter_count(network):,} parameters, {protocol}{', shuffled' * shuffle}")
+    how += ", shuffled" if shuffle else ""
+    print(f"{name}: {settings.network}, {parameter_count(network):,} parameters, {protocol}")
     print(f"{name}: {len(data.genes):,} columns; patches: {counts}; tested: {_tested(run.split)}; {how}", flush=True)
     return run
 
 
 def _network(
-    settings: ExpressionSettings, means: np.ndarray, device: torch.device
+    settings: ExpressionSettings, means: np.ndarray, device: torch.device, shuffle: int
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The network, drawn from the seed alone, its head at the genes' means; and AdamW over what learns."""
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed + 1000 * shuffle)
     network = build_network(settings.network, len(means))
     if settings.weights:
         load_weights(network, settings.weights)
@@ -167,17 +168,17 @@ def _network(
     return network, torch.optim.AdamW(learning, lr=rate, weight_decay=decay)
 
 
-def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: bool) -> np.ndarray:
+def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) -> np.ndarray:
     """Row of the expression for each patch: its own, or another's of the same part for the null."""
     rows = np.arange(n)
     if shuffle:
-        rng = np.random.default_rng([seed, 12])
+        rng = np.random.default_rng([seed, 12, shuffle])
         for part in ("train", "validation"):
             rows[numbers[part]] = rng.permutation(numbers[part])
     return rows
 
 
-def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: bool) -> dict[str, Any]:
+def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: int) -> dict[str, Any]:
     """What must be the same for a run to be continued."""
     kept = {key: value for key, value in settings.to_dict().items() if key not in FREE}
     fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(part, index=False).sum()}"
