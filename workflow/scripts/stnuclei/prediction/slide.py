@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,7 @@ def segment_slide(
     um_per_px: float | None = None,
     override_um_per_px: bool = False,
     image: str | None = None,
+    name: str | None = None,
     tissue: TissueMap | str | Path | None = None,
     predictor: Network | Sequence[Network] | None = None,
     **settings: Any,
@@ -81,6 +83,8 @@ def segment_slide(
         Believe `um_per_px` even where the slide states another.
     image
         Name of the image in a SpatialData store with several.
+    name
+        What pictures and messages call the slide; None: its file's name.
     tissue
         The slide's tissue map or its file; ``"whole"``: everything is searched; None: tissue is found here.
     predictor
@@ -102,6 +106,7 @@ def segment_slide(
     """
     chosen, out = SlideSettings(**settings), Path(out)
     source = open_source(slide, um_per_px, override_um_per_px, image)
+    source = replace(source, name=name or source.name)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor)
     run = _Run(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
