@@ -1,7 +1,7 @@
 # stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
 #   snakemake --cores 8                      the samples of config/samples.tsv
 #   snakemake --cores 2 --configfile config/demo/config.yaml
-#   snakemake slides | labels | patches | train | tables | expression | publish --cores 8      one stage and what it needs
+#   snakemake slides | labels | patches | train | tables | expression | segment | publish --cores 8   one stage, what it needs
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -34,6 +34,8 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/expression_inputs.smk"
 include: "workflow/rules/expression.smk"
 include: "workflow/rules/provenance.smk"
+include: "workflow/rules/segmentation_inputs.smk"
+include: "workflow/rules/segmentation.smk"
 
 
 localrules:
@@ -44,6 +46,7 @@ localrules:
     train,
     tables,
     expression,
+    segment,
     publish,
 
 
@@ -55,6 +58,8 @@ rule all:
         training_targets(),
         table_targets(),
         expression_targets(),
+        segmentation_targets(),
+        card_targets(),
         "<results>/provenance.json",
 
 
@@ -86,6 +91,11 @@ rule tables:
 rule expression:
     input:
         expression_targets(),
+
+
+rule segment:
+    input:
+        segmentation_targets(),
 
 
 rule publish:

@@ -140,6 +140,7 @@ def stop_if_files_are_missing():
     folder = config["pannuke"]["path"]
     if folder and not simulated(folder) and not Path(folder).exists():
         missing.append(f"  - pannuke.path: {folder} is not there")
+    missing += missing_slides()
     if missing:
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
 

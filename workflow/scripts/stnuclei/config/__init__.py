@@ -5,17 +5,21 @@ from stnuclei.config.leakage import check_models, pannuke_organ_warnings, shared
 from stnuclei.config.runs import expand_runs
 from stnuclei.config.samples import read_samples
 from stnuclei.config.settings import check_config, with_defaults
+from stnuclei.config.slides import check_segmentation, models_of, read_slides
 
 __all__ = [
     "PatchSet",
     "check_config",
     "check_models",
+    "check_segmentation",
     "expand_runs",
     "expand_sources",
     "label_methods",
+    "models_of",
     "pannuke_organ_warnings",
     "patch_sets",
     "read_samples",
+    "read_slides",
     "shared_patients",
     "with_defaults",
 ]

@@ -10,12 +10,15 @@ from typing import Any
 
 _HOME = {
     "compare_slide": "agreement",
+    "draw_agreement": "agreement_map",
     "draw_density": "density",
     "draw_overview": "overview",
+    "draw_slide": "write",
     "draw_zooms": "zooms",
     "find_slide": "write",
     "summarise": "summary",
     "write_card": "card",
+    "write_explorer": "explorer",
     "write_exports": "write",
     "write_geojson": "geojson",
     "write_spatialdata": "spatial",

@@ -17,6 +17,24 @@ from stnuclei.io.sample import Sample
 from stnuclei.prediction.nuclei_file import NucleiFile
 
 
+def write_explorer(nuclei: NucleiFile, sample: Sample, pairs: pd.DataFrame, folder: str | Path) -> None:
+    """Write a folder with ``cell_groups.csv`` and, where the sample has an alignment, ``nuclei.geojson``.
+
+    Parameters
+    ----------
+    nuclei, sample
+        As in `write_ranger_polygons`.
+    pairs
+        `Agreement.nuclei`.
+    folder
+        Written aside and renamed.
+    """
+    with write_aside(folder, directory=True) as aside:
+        write_cell_groups(pairs, aside / "cell_groups.csv")
+        if sample.he_to_morphology is not None:
+            write_ranger_polygons(nuclei, sample, aside / "nuclei.geojson")
+
+
 def write_cell_groups(pairs: pd.DataFrame, path: str | Path) -> int:
     """Write the run's cells with the class predicted for their nucleus, as Xenium Explorer reads cell groups.
 

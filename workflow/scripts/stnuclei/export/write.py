@@ -64,19 +64,44 @@ def write_exports(
         made["geojson"] = out / "qupath"
         write_geojson(nuclei, made["geojson"], form=form, nuclei_a_file=nuclei_a_file)
     if overview and pixels is not None:
-        made |= draw_slide(nuclei, out, pixels)
+        made |= draw_slide(nuclei, out, pixels, out / "tissue.tif")
     if spatialdata:
         made["spatialdata"] = out / "slide.zarr"
         write_spatialdata(nuclei, made["spatialdata"], pixels if copy_image else None, threads=threads)
     return made
 
 
-def draw_slide(nuclei: NucleiFile, out: Path, slide: Slide) -> dict[str, Path]:
-    """Draw overview, densities and zooms into `out`, by the tissue map that lies there."""
-    tissue = out / "tissue.tif"
-    made = {name: out / f"{name}.png" for name in ("overview", "density", "zooms")}
+def draw_slide(
+    nuclei: NucleiFile, folder: Path, slide: Slide | None, tissue: str | Path | None = None
+) -> dict[str, Path]:
+    """Draw overview, densities and zooms of a slide.
+
+    Parameters
+    ----------
+    nuclei
+        Opened nuclei.parquet.
+    folder
+        Where ``overview.png``, ``density.png`` and ``zooms.png`` go.
+    slide
+        The H&E.
+    tissue
+        The slide's tissue map; without one densities are per area of slide.
+
+    Returns
+    -------
+    The pictures by name.
+
+    Raises
+    ------
+    UserError
+        If the nuclei are of a folder of pictures: there is no whole to show.
+    """
+    if slide is None:
+        raise UserError(f"{nuclei.path}: nuclei of a folder of pictures have no slide to draw; leave the overview out")
+    made = {name: folder / f"{name}.png" for name in ("overview", "density", "zooms")}
     draw_overview(nuclei, made["overview"], slide)
-    draw_density(nuclei, made["density"], TissueMap.load(tissue) if tissue.is_file() else None)
+    known = tissue is not None and Path(tissue).is_file()
+    draw_density(nuclei, made["density"], TissueMap.load(tissue) if known else None)
     draw_zooms(nuclei, slide, made["zooms"])
     return made
 

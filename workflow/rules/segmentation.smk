@@ -1,0 +1,183 @@
+# The trained models at work: any H&E slide in; nuclei, exports and pictures out.
+rule segment_slide:
+    input:
+        checkpoint=checkpoint_of,
+        slide=wsi_input,
+    output:
+        nuclei="<results>/slides/{wsi}/{segmenter}/nuclei.parquet",
+        tissue="<results>/slides/{wsi}/{segmenter}/tissue.tif",
+        figure=report(
+            "<results>/slides/{wsi}/{segmenter}/tissue.png",
+            caption="../report/segmented_tissue.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "tissue"},
+        ),
+    log:
+        "<logs>/segment_slide/{wsi}.{segmenter}.log",
+    benchmark:
+        "<benchmarks>/segment_slide/{wsi}.{segmenter}.tsv"
+    retries: 2
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(8000),
+        runtime=runtime(720),
+        gpu=config["resources"]["gpu"],
+    params:
+        path=wsi_path,
+        um_per_px=lambda wildcards: WSIS.loc[wildcards.wsi, "um_per_px"],
+        settings={name: value for name, value in config["segmentation"].items() if name not in EXPORTED},
+        # Outside the outputs, so that a retry goes on where the killed try stopped.
+        state=lambda wildcards: f"{RESULTS}/slides/{wildcards.wsi}/{wildcards.segmenter}/segmentation",
+    message:
+        "segmenting slide {wildcards.wsi} by model {wildcards.segmenter}"
+    script:
+        "../scripts/segment_slide.py"
+
+
+rule export_slide:
+    input:
+        nuclei=rules.segment_slide.output.nuclei,
+        tissue=rules.segment_slide.output.tissue,
+        slide=wsi_input,
+    output:
+        qupath=directory("<results>/slides/{wsi}/{segmenter}/qupath"),
+        summary=report(
+            "<results>/slides/{wsi}/{segmenter}/summary.tsv",
+            caption="../report/slide_summary.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "nuclei by class"},
+        ),
+        overview=report(
+            "<results>/slides/{wsi}/{segmenter}/overview.png",
+            caption="../report/slide_overview.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "overview"},
+        ),
+        density=report(
+            "<results>/slides/{wsi}/{segmenter}/density.png",
+            caption="../report/slide_density.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "densities"},
+        ),
+        zooms=report(
+            "<results>/slides/{wsi}/{segmenter}/zooms.png",
+            caption="../report/slide_zooms.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "zooms"},
+        ),
+    log:
+        "<logs>/export_slide/{wsi}.{segmenter}.log",
+    benchmark:
+        "<benchmarks>/export_slide/{wsi}.{segmenter}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(60),
+    params:
+        path=wsi_path,
+        settings={name: config["segmentation"][name] for name in ("geojson", "nuclei_a_file")},
+    message:
+        "exporting the nuclei of {wildcards.wsi} found by model {wildcards.segmenter}"
+    script:
+        "../scripts/export_slide.py"
+
+
+rule export_spatialdata:
+    input:
+        nuclei=rules.segment_slide.output.nuclei,
+        slide=wsi_input,
+    output:
+        store=directory("<results>/slides/{wsi}/{segmenter}/slide.zarr"),
+    log:
+        "<logs>/export_spatialdata/{wsi}.{segmenter}.log",
+    benchmark:
+        "<benchmarks>/export_spatialdata/{wsi}.{segmenter}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(3000, 8),
+        runtime=runtime(120),
+    params:
+        path=wsi_path,
+        copy_image=config["segmentation"]["copy_image"],
+    message:
+        "writing the SpatialData store of {wildcards.wsi} by model {wildcards.segmenter}"
+    script:
+        "../scripts/export_spatialdata.py"
+
+
+rule compare_slide:
+    input:
+        nuclei=rules.segment_slide.output.nuclei,
+        store=compared_sample("sample.zarr"),
+        labels=compared_sample(f"labels/{config['segmentation']['labels']}.parquet"),
+    output:
+        confusion=report(
+            "<results>/slides/{wsi}/{segmenter}/agreement.tsv",
+            caption="../report/agreement.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "predicted against expression"},
+        ),
+        scores="<results>/slides/{wsi}/{segmenter}/agreement_scores.tsv",
+        nuclei="<results>/slides/{wsi}/{segmenter}/agreement.parquet",
+        figure=report(
+            "<results>/slides/{wsi}/{segmenter}/agreement.png",
+            caption="../report/agreement.rst",
+            category="Segmented slides",
+            subcategory="{wsi}",
+            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "agreement with expression"},
+        ),
+        explorer=directory("<results>/slides/{wsi}/{segmenter}/xenium_explorer"),
+    log:
+        "<logs>/compare_slide/{wsi}.{segmenter}.log",
+    benchmark:
+        "<benchmarks>/compare_slide/{wsi}.{segmenter}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000, 8),
+        runtime=runtime(120),
+    params:
+        labels=config["segmentation"]["labels"],
+        radius_um=config["evaluation"]["radius_um"],
+        seen=has_seen,
+    message:
+        "comparing the classes of {wildcards.wsi} by model {wildcards.segmenter} with gene expression"
+    script:
+        "../scripts/compare_slide.py"
+
+
+rule export_model:
+    input:
+        checkpoint="<results>/models/{model}/checkpoint.pt",
+    output:
+        file="<results>/models/{model}/export/{model}.{format}",
+    log:
+        "<logs>/export_model/{model}.{format}.log",
+    benchmark:
+        "<benchmarks>/export_model/{model}.{format}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(6000, 6),
+        runtime=runtime(30),
+    params:
+        format=lambda wildcards: next(name for name, ending in FORMATS.items() if ending == wildcards.format),
+        size=config["patches"]["size"],
+    message:
+        "exporting model {wildcards.model} as {wildcards.format}"
+    script:
+        "../scripts/export_model.py"

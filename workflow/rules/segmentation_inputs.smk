@@ -1,0 +1,85 @@
+# What the rules of segmentation, export and model cards are made from. No rule stands here.
+CHECKPOINTS = config["segmentation"]["checkpoints"]
+
+try:
+    WSIS = settings.read_slides(config["slides_table"], list(SAMPLES.index), [*MODELS, *CHECKPOINTS])
+    settings.check_segmentation(config["segmentation"], WSIS, MODELS, METHODS)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+SEGMENTATIONS = settings.models_of(WSIS)
+COMPARED = [(wsi, model) for wsi, model in SEGMENTATIONS if WSIS.loc[wsi, "sample"]]
+#: Settings of the engine, and those of what is made of its nuclei.
+EXPORTED = ("geojson", "nuclei_a_file", "spatialdata", "copy_image", "formats", "labels", "checkpoints")
+FORMATS = {"onnx": "onnx", "official": "pth", "pt2": "pt2"}
+
+
+wildcard_constraints:
+    wsi="|".join(map(re.escape, WSIS.index)) or "none",
+    segmenter="|".join(map(re.escape, [*MODELS, *CHECKPOINTS])),
+    format="|".join(FORMATS.values()),
+
+
+def checkpoint_of(wildcards):
+    """A model's file: of this workflow's training, or one that the configuration names."""
+    name = wildcards.segmenter
+    if name not in CHECKPOINTS:
+        return f"{RESULTS}/models/{name}/checkpoint.pt"
+    return CHECKPOINTS[name] if Path(CHECKPOINTS[name]).exists() else []
+
+
+def wsi_path(wildcards):
+    """What is opened as the slide: its file, or the store of the sample it is of."""
+    row = WSIS.loc[wildcards.wsi]
+    return row["path"] or f"{RESULTS}/samples/{row['sample']}/sample.zarr"
+
+
+def wsi_input(wildcards):
+    """Files a slide is read from, as far as they can be looked at: a dry run works where the data are not."""
+    path = wsi_path(wildcards)
+    if not WSIS.loc[wildcards.wsi, "path"]:
+        return [path]
+    if simulated(path):
+        folder = Path(config["simulate"]["folder"])
+        return [str(folder / Path(path).relative_to(folder).parts[0])]
+    return [path] if Path(path).exists() else []
+
+
+def compared_sample(file):
+    """Input function: a file of the sample whose slide this is."""
+    return lambda wildcards: f"{RESULTS}/samples/{WSIS.loc[wildcards.wsi, 'sample']}/{file}"
+
+
+def has_seen(wildcards):
+    """Whether the model was trained on the sample this slide is of: agreement there says little."""
+    parts = SOURCES.get(wildcards.segmenter, {})
+    return any(one.name == WSIS.loc[wildcards.wsi, "sample"] for part in ("train", "validation") for one in parts[part])
+
+
+def missing_slides():
+    """Lines on slides and checkpoints that are not there, of what is about to be segmented."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
+    wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
+    named = {job.wildcards.segmenter for job in jobs} & set(CHECKPOINTS)
+    wanted |= {(f"segmentation.checkpoints.{name}", CHECKPOINTS[name]) for name in named}
+    return [
+        f"  - {where}: {path} is not there"
+        for where, path in sorted(wanted)
+        if path and not simulated(path) and not Path(path).exists()
+    ]
+
+
+def segmentation_targets():
+    """Everything that is made of the slides of the slides table."""
+    files = ["nuclei.parquet", "tissue.png", "summary.tsv", "overview.png", "density.png", "zooms.png", "qupath"]
+    files += ["slide.zarr"] * config["segmentation"]["spatialdata"]
+    compared = ["agreement.tsv", "agreement.parquet", "agreement.png", "xenium_explorer"]
+    folder = f"{RESULTS}/slides/{{}}/{{}}/{{}}"
+    targets = [folder.format(*pair, file) for pair in SEGMENTATIONS for file in files]
+    return targets + [folder.format(*pair, file) for pair in COMPARED for file in compared]
+
+
+def card_targets():
+    """A card a trained model, and the model in the formats asked for."""
+    endings = [FORMATS[name] for name in config["segmentation"]["formats"]]
+    return [f"{RESULTS}/models/{model}/export/{model}.{ending}" for model in MODELS for ending in endings]

@@ -1,0 +1,16 @@
+"""Write the nuclei of a slide as a SpatialData store, with the H&E where it is asked for."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.export import find_slide, write_spatialdata
+from stnuclei.joblog import job
+from stnuclei.prediction.nuclei_file import NucleiFile
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+params, wildcards = snakemake.params, snakemake.wildcards
+with job(snakemake.log[0], f"SpatialData store of {wildcards.wsi} by {wildcards.segmenter}"):
+    nuclei = NucleiFile(snakemake.input.nuclei)
+    slide = find_slide(nuclei, params.path) if params.copy_image else None
+    write_spatialdata(nuclei, snakemake.output.store, slide, threads=snakemake.threads)

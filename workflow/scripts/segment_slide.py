@@ -1,0 +1,36 @@
+"""Find the nuclei of a slide; a retry goes on where a killed try stopped."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stnuclei.errors import UserError
+from stnuclei.joblog import job
+from stnuclei.prediction import segment_slide
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+params, output, wildcards = snakemake.params, snakemake.output, snakemake.wildcards
+with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segmenter}"):
+    state = Path(params.state)
+    counts = segment_slide(
+        snakemake.input.checkpoint,
+        params.path,
+        state,
+        name=wildcards.wsi,
+        um_per_px=float(params.um_per_px) if params.um_per_px else None,
+        # What the table says is believed, also against the file.
+        override_um_per_px=bool(params.um_per_px),
+        threads=snakemake.threads,
+        **params.settings,
+    )
+    if not (state / "tissue.tif").is_file():
+        raise UserError(
+            f"{params.path}: is a folder of pictures, not a slide; segment it by python -m stnuclei.prediction"
+        )
+    for made, wanted in (("tissue.tif", "tissue"), ("tissue.png", "figure"), ("nuclei.parquet", "nuclei")):
+        os.replace(state / made, output.get(wanted))
+    shutil.rmtree(state)
+    print({name: value for name, value in counts.items() if name != "stages"})

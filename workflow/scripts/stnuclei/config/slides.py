@@ -1,0 +1,154 @@
+"""Read slides.tsv, the H&E slides to be segmented, and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stnuclei.errors import UserError
+
+#: Column -> what an empty cell means (None: must be filled).
+COLUMNS: dict[str, str | None] = {"slide": None, "path": "", "um_per_px": "", "sample": "", "model": ""}
+#: Where the table is looked for when nobody says; there, and only there, it may be missing.
+DEFAULT = "config/slides.tsv"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+def read_slides(path: str | Path, samples: Collection[str], models: Collection[str]) -> pd.DataFrame:
+    """Read the table of slides; whether the files it names exist is not looked at.
+
+    Parameters
+    ----------
+    path
+        Tab-separated text with the columns of `COLUMNS`; lines that begin with ``#`` are comments. Empty text, or
+        `DEFAULT` where no such file is: no slides.
+    samples
+        Names in samples.tsv.
+    models
+        Models that can be named: those trained here and those of ``segmentation.checkpoints``.
+
+    Returns
+    -------
+    All columns as text, index = slide; ``model`` holds names separated by commas, all of them where none was named.
+
+    Raises
+    ------
+    UserError
+        With one line a problem, naming slide and column.
+    """
+    if not str(path) or (str(path) == DEFAULT and not Path(path).is_file()):
+        return pd.DataFrame(columns=list(COLUMNS), dtype=str).set_index("slide", drop=False)
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"slides table {path}: no such file; set `slides_table` in the configuration")
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
+    if not any(line.strip() for line in lines):
+        raise UserError(f"slides table {path} is empty; its first line names the columns")
+    table = pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+    problems = list(_column_problems(table))
+    if not problems:
+        for column in COLUMNS:
+            table[column] = table[column].str.strip() if column in table.columns else ""
+        table = table[list(COLUMNS)]
+        for row in table.to_dict("records"):
+            problems += _row_problems(row, samples, models)
+        doubled = table["slide"][table["slide"].duplicated()]
+        problems += [f"slide {name}, column slide: named twice" for name in sorted(set(doubled)) if name]
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise UserError(f"slides table {path} has {len(problems)} problem(s):\n{listing}")
+    table["model"] = table["model"].replace("", ",".join(models))
+    return table.set_index("slide", drop=False)
+
+
+def models_of(slides: pd.DataFrame) -> list[tuple[str, str]]:
+    """(slide, model) of every segmentation asked for."""
+    return [(name, model) for name, models in slides["model"].items() for model in split_names(models)]
+
+
+def check_segmentation(
+    settings: Mapping[str, Any], slides: pd.DataFrame, models: Collection[str], methods: Collection[str]
+) -> None:
+    """Check what the schema cannot: names against one another.
+
+    Parameters
+    ----------
+    settings
+        The configuration's ``segmentation``.
+    slides
+        From `read_slides`.
+    models
+        Models trained here.
+    methods
+        Label sets that are made.
+
+    Raises
+    ------
+    UserError
+        With one line a problem.
+    """
+    problems = [
+        f"segmentation.checkpoints.{name}: a model that is trained here has this name; take another"
+        for name in settings["checkpoints"]
+        if name in models
+    ]
+    if settings["labels"] not in methods and (slides["sample"] != "").any():
+        problems.append(
+            f"segmentation.labels: {settings['labels']!r} is not made; add it to labels.methods or take one of "
+            f"{', '.join(methods)}"
+        )
+    if settings["tile"] <= 4 * settings["overlap"]:
+        problems.append(
+            f"segmentation.overlap: {settings['overlap']} px on each side leave too little of a tile of "
+            f"{settings['tile']} px"
+        )
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise UserError(f"the configuration has {len(problems)} problem(s):\n{listing}")
+
+
+def split_names(names: str) -> list[str]:
+    """Names separated by commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+
+
+def _column_problems(table: pd.DataFrame) -> Iterable[str]:
+    for column in table.columns:
+        if column not in COLUMNS:
+            yield f"column {column!r} is not known; {_hint(str(column), COLUMNS)}"
+    if "slide" not in table.columns:
+        yield "column 'slide' is missing (columns are separated by tabs)"
+
+
+def _row_problems(row: dict[str, str], samples: Collection[str], models: Collection[str]) -> Iterable[str]:
+    name = row["slide"] or "without a name"
+    if not _NAME.match(row["slide"]):
+        yield f"slide {name}, column slide: use letters, digits, '_', '-' and '.' only"
+    if not row["path"] and not row["sample"]:
+        yield f"slide {name}, column path: is empty; give the slide's file, or in column sample the sample it is of"
+    if row["sample"] and row["sample"] not in samples:
+        hint = _hint(row["sample"], samples)
+        yield f"slide {name}, column sample: {row['sample']!r} is not in the samples table; {hint}"
+    for model in split_names(row["model"]):
+        if model not in models:
+            yield f"slide {name}, column model: there is no model {model!r}; {_hint(model, models)}"
+    if row["um_per_px"] and not _positive(row["um_per_px"]):
+        yield f"slide {name}, column um_per_px: {row['um_per_px']!r} is no positive number"
+
+
+def _positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
