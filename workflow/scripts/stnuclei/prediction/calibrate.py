@@ -49,6 +49,8 @@ def calibrate(
     found = []
     for x, y in squares(grid, area, reader.ratio):
         maps = _maps(reader, infer, x, y)
+        if maps is None:
+            continue
         inside = np.s_[..., : max(grid.height - y, 1), : max(grid.width - x, 1)]
         if maps.foreground[inside].mean() >= _LEAST_FOREGROUND:
             found.append(slope_range(maps.hv[inside], um_per_px))
@@ -74,8 +76,8 @@ def squares(grid: TileGrid, area: SearchArea, ratio: float) -> list[tuple[int, i
     return [corners[k] for k in full[chosen]]
 
 
-def _maps(reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], x: int, y: int) -> CellMaps:
-    """Maps of a square, put together from as many tiles as it takes."""
+def _maps(reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], x: int, y: int) -> CellMaps | None:
+    """Maps of a square, put together from as many tiles as it takes; None where one of them is damaged."""
     grid = reader.grid
     steps = range(0, SQUARE, grid.core)
     # A grid of its own, whose cells begin at the square's corner.
@@ -84,6 +86,8 @@ def _maps(reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]]
         line = []
         for dx in steps:
             image = reader.at(x + dx - grid.overlap, y + dy - grid.overlap)
+            if image is None:
+                return None
             line.append(infer(image[None], grid.overlap)[0])
         rows.append(_joined(line, -1))
     return _joined(rows, -2)

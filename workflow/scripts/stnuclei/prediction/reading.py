@@ -54,9 +54,25 @@ class TileReader:
                 bad += self._one_by_one(row, columns[first:last], images[first:last])
         return images, bad
 
-    def at(self, x: int, y: int) -> np.ndarray:
-        """Read the tile (tile, tile, 3) whose top-left corner is anywhere, network pixels."""
-        return read_region(self.slide, x, y, self.grid.tile, self.grid.tile, self.ratio)
+    def at(self, x: int, y: int) -> np.ndarray | None:
+        """Read the tile (tile, tile, 3) whose top-left corner (network pixels) is anywhere; None where it is skipped.
+
+        Raises
+        ------
+        UserError
+            As `batch`.
+        """
+        try:
+            return read_region(self.slide, x, y, self.grid.tile, self.grid.tile, self.ratio)
+        except UserError as error:
+            self._judge(error)
+            return None
+
+    def _judge(self, error: UserError) -> None:
+        """Stop at a damaged tile, or say that it is left out."""
+        if self.damaged == "stop":
+            raise UserError(f"{error}, or leave such tiles out with damaged: skip") from error
+        print(f"left out: {error}", flush=True)
 
     def _read_run(self, row: int, columns: list[int], images: np.ndarray) -> None:
         """Neighbouring tiles in one go: what they share, and the slide's own tiles, are decoded once."""
@@ -73,9 +89,7 @@ class TileReader:
             try:
                 self._read_run(row, [column], images[k : k + 1])
             except UserError as error:
-                if self.damaged == "stop":
-                    raise UserError(f"{error}, or leave such tiles out with damaged: skip") from error
-                print(f"left out: {error}", flush=True)
+                self._judge(error)
                 images[k], bad = WHITE, [*bad, column]
         return bad
 
