@@ -7,8 +7,11 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-PACKAGE = Path(workflow.basedir) / "workflow" / "scripts"
-sys.path.insert(0, str(PACKAGE))
+# Of this file, not of the main Snakefile: another workflow may use this one as a module.
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
+if not CHECKOUT.is_dir():
+    raise WorkflowError("stnuclei is used from a clone: git clone it and give `snakefile:` the path of its Snakefile")
+sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 
 from stnuclei import config as settings
 from stnuclei import runlog
@@ -19,16 +22,16 @@ from stnuclei.files import size_mb
 def load_settings():
     """Lay the given configuration over config/config.yaml and check the whole."""
     own = Path("config/config.yaml")
-    shipped = Path(workflow.basedir) / "config" / "config.yaml"
+    shipped = CHECKOUT / "config" / "config.yaml"
     with open(own if own.is_file() else shipped) as file:
         merged = settings.with_defaults(config, yaml.safe_load(file))
-    settings.check_config(merged, Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml")
+    settings.check_config(merged, CHECKOUT / "workflow" / "schemas" / "config.schema.yaml")
     return merged
 
 
 def known_tissues():
     """Names in the marker tables' tissue map; an unknown one could not be labelled."""
-    table = Path(workflow.basedir) / "resources" / "markers" / "tissue_map.tsv"
+    table = CHECKOUT / "resources" / "markers" / "tissue_map.tsv"
     if not table.is_file():
         return ()
     lines = [line for line in table.read_text().splitlines() if line and not line.startswith("#")]
