@@ -59,7 +59,14 @@ class Places:
         points = he_px @ self._to_patch[:2, :2].T + self._to_patch[:2, 2]
         found = np.full(len(points), -1, np.int64)
         sound = np.isfinite(points).all(axis=1)
-        # Squares, so the largest of |dx| and |dy| is the distance.
-        _, nearest = self._tree.query(points[sound], p=np.inf, distance_upper_bound=self.half * (1 + 1e-9))
-        found[sound] = np.where(nearest < len(self.centres), nearest, -1)
+        found[sound] = self._nearest(points[sound])
         return found
+
+    def _nearest(self, points: np.ndarray) -> np.ndarray:
+        nearest = self._tree.query(points)[1]
+        outside = np.abs(points - self.centres[nearest]).max(axis=1) > self.half
+        # Beside a patch that was dropped another, farther one may still hold the point: squares reach as far as the
+        # largest of |dx| and |dy| says.
+        other = self._tree.query(points[outside], p=np.inf, distance_upper_bound=self.half * (1 + 1e-9))[1]
+        nearest[outside] = np.where(other < len(self.centres), other, -1)
+        return nearest
