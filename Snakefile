@@ -36,6 +36,7 @@ include: "workflow/rules/expression.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/segmentation_inputs.smk"
 include: "workflow/rules/segmentation.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -53,14 +54,9 @@ localrules:
 rule all:
     default_target: True
     input:
-        slide_targets(),
-        label_targets(),
-        training_targets(),
-        table_targets(),
-        expression_targets(),
-        segmentation_targets(),
-        card_targets(),
-        "<results>/provenance.json",
+        report_inputs(),
+        "<results>/report.html",
+        "<results>/report.zip",
 
 
 rule slides:

@@ -208,6 +208,12 @@ def training_targets():
     )
 
 
+def report_inputs():
+    """All results of the run, which the report stands at the end of."""
+    targets = slide_targets() + label_targets() + training_targets() + table_targets()
+    return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]
+
+
 # --- what a model is made from ------------------------------------------------------------------------------------
 
 
@@ -257,10 +263,11 @@ def say_where_results_are():
         "tables": f"{RESULTS}/tables",
         "models": f"{RESULTS}/models",
         "slides, labels, patches": f"{RESULTS}/samples",
+        "report": f"{RESULTS}/report.html",
     }.items():
         if Path(path).exists():
             print(f"  {label:24} {path}")
-    print(f"  {'report':24} snakemake --report {RESULTS}/report.html  (with the same --configfile)")
+    print(f"  {'more on the jobs':24} snakemake --report {RESULTS}/snakemake_report.html  (with the same --configfile)")
 
 
 def say_which_jobs_failed(main_log):

@@ -1,0 +1,30 @@
+# The report: everything a run came to, in one file and as a zip of pages. Snakemake's own --report stays beside it.
+rule write_report:
+    input:
+        report_inputs(),
+    output:
+        html="<results>/report.html",
+        archive="<results>/report.zip",
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(30),
+    params:
+        results=RESULTS,
+        benchmarks=f"{RESULTS}/benchmarks",
+        config=config,
+        samples=SAMPLES.to_dict("index"),
+        methods=METHODS,
+        runs=RUNS,
+        warnings=WARNINGS,
+        max_mb=config["report"]["max_mb"],
+    message:
+        "writing the report"
+    script:
+        "../scripts/write_report.py"

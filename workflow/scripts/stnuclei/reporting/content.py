@@ -1,0 +1,82 @@
+"""What a page is made of: pictures, tables, facts, and the links between pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file, with the words below it and for those who do not see it."""
+
+    path: Path
+    caption: str
+    wide: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: the value, smaller words behind it, a class colour before it, a page it leads to."""
+
+    text: str
+    note: str = ""
+    color: str = ""
+    link: str = ""
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a heading; `folded` tables open on a click."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    title: str = ""
+    note: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a composition: shares of classes, which sum to one."""
+
+    name: str
+    shares: list[tuple[str, str, float]]  # class, colour, share
+
+
+@dataclass
+class Section:
+    """A part of a page under its own heading."""
+
+    title: str
+    text: str = ""
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.pictures or self.tables or self.bars)
+
+
+@dataclass
+class Page:
+    """A page: its place (``index``, ``samples/breast``), title, facts in a line, and sections."""
+
+    place: str
+    title: str
+    lead: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """Id of the page in a report that is one file."""
+        return self.place.replace("/", "--")
+
+
+def picture(folder: Path, name: str, caption: str, wide: bool = True) -> list[Picture]:
+    """The picture in a list, which is empty where there is no such file."""
+    path = folder / name
+    return [Picture(path, caption, wide)] if path.is_file() else []

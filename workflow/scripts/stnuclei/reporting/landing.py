@@ -1,0 +1,189 @@
+"""The first page: tables and figures, what was run, on what, how long, and the way to all other pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from stnuclei.reporting.cells import number, plain_table, read_table, score_table
+from stnuclei.reporting.content import Bar, Cell, Page, Section, Table, picture
+from stnuclei.reporting.jobs import hardware, job_table, time_of
+from stnuclei.reporting.models import settings_of, trained_on
+from stnuclei.reporting.run import Run
+from stnuclei.reporting.samples import SPLITS, composition, patch_counts, read_json
+
+TABLES = {
+    "table1": ("Table 1: the data", "In brackets the paper's figure."),
+    "table2": (
+        "Table 2: segmentation of organs never trained on",
+        "Dice, Jaccard and bPQ are means over patches; F1, precision and recall count nuclei. Small: 95 % bootstrap "
+        "interval (by slide where there are several, else by patch) and [the paper's figure]. `official` counts as the "
+        "published code does, `corrected` counts empty patches and pairs right.",
+    ),
+    "table3": (
+        "Table 3: classes of nuclei on annotated slides",
+        "Over matched nuclei with a class in the annotation. Small: 95 % bootstrap interval and [the paper's figure].",
+    ),
+    "pannuke": (
+        "PanNuke, unseen folds",
+        "Means over the tissues of the means over their patches, then over folds. In brackets CellViT as published.",
+    ),
+}
+BREAKDOWNS = {"organs": "By organ", "classes": "By class", "sizes": "By area of the nucleus"}
+FIGURES = {
+    "figure2": "Figure 2: the same patches, labelled by each method.",
+    "figure3": "Figure 3: H&E, truth and the nuclei of each model.",
+    "pq": "PQ over patches.",
+    "calibration": "Calibration: how often a class is right, by its predicted probability.",
+}
+
+
+def landing_page(run: Run, pages: list[Page]) -> Page:
+    """Build the first page; `pages` are all others."""
+    title = run.results.resolve().parent.name if run.results.name.startswith("results") else run.results.name
+    page = Page("index", "Nuclei from spatial transcriptomics", f"Report of the run in {title}/{run.results.name}")
+    page.facts = _headline(run)
+    page.warnings = [f"{warning}." for warning in run.warnings] + _failed_alignments(run)
+    page.sections = [
+        Section("Classes", bars=_all_labels(run)),
+        Section("Results", tables=_tables(run)),
+        Section("Figures", pictures=_figures(run, ("figure2", "figure3"))),
+        Section("Samples", tables=[_samples(run)]),
+        Section("Models", tables=[_models(run)]),
+        _breakdowns(run),
+        *_other_tables(run),
+        _slides(pages),
+        _what_was_run(run),
+    ]
+    return page
+
+
+def _headline(run: Run) -> list[tuple[str, str]]:
+    counts = [patch_counts(run.sample_folder(name)) for name in run.samples]
+    nuclei = sum(one.get("nuclei_in", one.get("nuclei", 0)) for one in counts)
+    return [
+        ("slides", number(len(run.samples))),
+        ("organs", number(len({row["tissue"] for row in run.samples.values()}))),
+        ("nuclei", number(nuclei)),
+        ("patches", number(sum(one.get("patches", 0) for one in counts))),
+        ("models", number(len(run.groups))),
+    ]
+
+
+def _failed_alignments(run: Run) -> list[str]:
+    reports = {name: read_json(run.sample_folder(name) / "alignment.json") for name in run.samples}
+    return [f"{one.get('message', name)}." for name, one in reports.items() if one and not one.get("passed", True)]
+
+
+def _all_labels(run: Run) -> list[Bar]:
+    """Composition of every sample by the first method; the legend of the whole report."""
+    method = run.methods[0] if run.methods else ""
+    return [
+        bar
+        for name in list(run.samples)[:40]
+        for bar in composition(run, run.sample_folder(name) / "labels" / f"{method}.parquet", name)
+    ]
+
+
+def _tables(run: Run) -> list[Table]:
+    frames = {name: read_table(run.results / "tables" / f"{name}.tsv") for name in TABLES}
+    return [
+        score_table(frame, *TABLES[name], run.taxonomy, run.place_of) for name, frame in frames.items() if len(frame)
+    ]
+
+
+def _figures(run: Run, names: tuple[str, ...]) -> list[Any]:
+    folder = run.results / "figures"
+    return [
+        one for name in names for one in picture(folder, f"{name}.png", FIGURES[name], wide=name.startswith("figure"))
+    ]
+
+
+def _samples(run: Run) -> Table:
+    rows = []
+    for name, row in run.samples.items():
+        folder = run.sample_folder(name)
+        counts, alignment = patch_counts(folder), read_json(folder / "alignment.json")
+        verdict = {True: "passed", False: "NOT passed", None: "\N{EN DASH}"}[alignment.get("passed")]
+        rows.append(
+            [
+                Cell(name, link=f"samples/{name}"),
+                row["tissue"],
+                SPLITS.get(row["split"], row["split"]),
+                counts.get("nuclei_in", float("nan")),
+                counts.get("patches", float("nan")),
+                verdict,
+            ]
+        )
+    return plain_table(["sample", "tissue", "used for", "nuclei", "patches", "alignment"], rows)
+
+
+def _models(run: Run) -> Table:
+    rows = []
+    for name in run.groups:
+        entry = run.config["models"][name]
+        history = run.model_folder(name) / "history.csv"
+        last = pd.read_csv(history).iloc[-1] if history.is_file() else pd.Series(dtype=float)
+        rows.append(
+            [
+                Cell(name, link=f"models/{name}"),
+                trained_on(entry).removeprefix("Learnt from "),
+                settings_of(run, name)["architecture"],
+                str(entry.get("seed", run.config["seed"])),
+                number(last.get("val_bpq")),
+                number(last.get("val_detection_f1")),
+                time_of(run.jobs, "train_model", name) or "\N{EN DASH}",
+            ]
+        )
+    columns = ["model", "learnt from", "network", "seed", "bPQ, validation", "F1, validation", "trained in"]
+    return plain_table(columns, rows)
+
+
+def _breakdowns(run: Run) -> Section:
+    section = Section("Scores taken apart", pictures=_figures(run, ("pq", "calibration")))
+    for name, title in BREAKDOWNS.items():
+        frame = read_table(run.results / "tables" / f"{name}.tsv")
+        if len(frame):
+            section.tables.append(score_table(frame, title, "", run.taxonomy, run.place_of, folded=True))
+    return section
+
+
+def _other_tables(run: Run) -> list[Section]:
+    """Tables that other parts of the workflow wrote beside ours (expression), so that no result is left out."""
+    known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues"}
+    section = Section("More tables")
+    for path in sorted((run.results / "tables").glob("*.tsv")):
+        frame = read_table(path)
+        if path.stem not in known and len(frame):
+            section.tables.append(score_table(frame.head(100), path.stem.replace("_", " "), folded=True))
+    return [section]
+
+
+def _slides(pages: list[Page]) -> Section:
+    rows = [[Cell(page.title, link=page.place)] for page in pages if page.place.startswith("slides/")]
+    return Section("Segmented slides", tables=[plain_table(["slide"], rows)] if rows else [])
+
+
+def _what_was_run(run: Run) -> Section:
+    provenance = read_json(run.results / "provenance.json")
+    section = Section("What was run", f"Report written on: {hardware()}.")
+    rows = _provenance_rows(provenance) + [("seed", str(run.config["seed"]))]
+    section.tables.append(plain_table(["", ""], rows, "Code, versions, seeds"))
+    if len(run.jobs):
+        section.tables.append(job_table(run.jobs))
+    text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+    section.tables.append(Table(["configuration"], [[Cell(text)]], "Configuration", folded=True))
+    section.pictures += picture(Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.")
+    return section
+
+
+def _provenance_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Code, versions and seeds in two columns; what a value holds is told flat."""
+    rows = []
+    for part in ("run", "code", "versions", "seeds"):
+        for name, value in provenance.get(part, {}).items():
+            rows.append((name, value if isinstance(value, str) else str(value)))
+    return rows

@@ -1,0 +1,119 @@
+"""The page of one model: what it learnt from, its curves, scores, scores taken apart, mistakes and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stnuclei.reporting.cells import number, plain_table, read_table, score_table
+from stnuclei.reporting.content import Page, Section, Table, picture
+from stnuclei.reporting.jobs import time_of
+from stnuclei.reporting.run import Run
+
+#: Tables of the results in which a model has rows, their headings, and whether they open on a click.
+SCORES = {"table2": "Segmentation (table 2)", "table3": "Classes (table 3)", "pannuke": "PanNuke, unseen folds"}
+BREAKDOWNS = {
+    "organs": "By organ",
+    "classes": "By class",
+    "sizes": "By area of the nucleus",
+    "calibration": "By predicted probability",
+    "pannuke_tissues": "PanNuke by tissue",
+}
+_SHOWN = {
+    "train_loss": "loss, learnt from",
+    "val_loss": "loss, validation",
+    "val_bpq": "bPQ, validation",
+    "val_detection_f1": "detection F1, validation",
+    "val_macro_f1": "macro F1, validation",
+}
+
+
+def model_page(run: Run, name: str) -> Page:
+    """Build the page from what lies in the model's folder and from the tables."""
+    folder, entry = run.model_folder(name), run.config["models"][name]
+    history = _history(folder / "history.csv")
+    page = Page(f"models/{name}", name, trained_on(entry))
+    page.facts = _facts(run, name, entry, history)
+    page.sections = [
+        Section(
+            "Training", "", picture(folder, "curves.png", "Losses and validation scores by epoch."), _last(history)
+        ),
+        Section("Scores", tables=_tables(run, name, SCORES)),
+        Section("Scores taken apart", tables=_tables(run, name, BREAKDOWNS)),
+        _pictures(folder),
+    ]
+    return page
+
+
+def trained_on(entry: dict[str, Any]) -> str:
+    """Sources of a model in words."""
+    words = []
+    for source in entry["train"]:
+        if "pannuke" in source:
+            words.append(f"PanNuke fold {', '.join(map(str, source['pannuke']))} (classes drawn by hand)")
+        else:
+            names = source["samples"]
+            which = f"slides of split {names}" if isinstance(names, str) else ", ".join(names)
+            words.append(f"{which} (labels by {source['labels']})")
+    return "Learnt from " + " and ".join(words)
+
+
+def settings_of(run: Run, name: str) -> dict[str, Any]:
+    """The training settings of a model, its own over the common ones."""
+    return {**run.config["training"], **run.config["models"][name].get("training", {})}
+
+
+def _history(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+
+def _facts(run: Run, name: str, entry: dict[str, Any], history: pd.DataFrame) -> list[tuple[str, str]]:
+    settings = settings_of(run, name)
+    facts = [
+        ("network", settings["architecture"]),
+        ("epochs", f"{len(history)} of {settings['epochs']}" if len(history) else ""),
+        ("batch", number(settings["batch_size"])),
+        ("learning rate", f"{settings['learning_rate']:g}, {settings['schedule']}"),
+        ("seed", str(entry.get("seed", run.config["seed"]))),
+        ("patches/s", f"{history['patches_per_s'].median():,.1f}" if "patches_per_s" in history else ""),
+        ("trained in", time_of(run.jobs, "train_model", name)),
+        ("one run of", run.groups[name] if run.groups[name] != name else ""),
+    ]
+    return [(fact, value) for fact, value in facts if value]
+
+
+def _last(history: pd.DataFrame) -> list[Table]:
+    """First, middle and last epochs in numbers."""
+    columns = [name for name in _SHOWN if name in history]
+    if not columns:
+        return []
+    rows = history.iloc[sorted({0, len(history) // 4, len(history) // 2, 3 * len(history) // 4, len(history) - 1})]
+    body = [[f"{row['epoch']:.0f}", *(number(row[name]) for name in columns)] for _, row in rows.iterrows()]
+    return [plain_table(["epoch", *(_SHOWN[name] for name in columns)], body)]
+
+
+def _tables(run: Run, name: str, titles: dict[str, str]) -> list[Table]:
+    """The rows of this model, or of what it is a run of."""
+    out = []
+    for table, title in titles.items():
+        frame = read_table(run.results / "tables" / f"{table}.tsv")
+        if "model" not in frame:
+            continue
+        own = frame[frame["model"].isin([name, run.groups[name]])].drop(columns="model")
+        if len(own):
+            out.append(score_table(own, title, taxonomy=run.taxonomy, link=run.place_of))
+    return out
+
+
+def _pictures(folder: Path) -> Section:
+    section = Section("Mistakes")
+    for path in sorted((folder / "scores").glob("*.confusion.png")):
+        on = path.name.removesuffix(".confusion.png")
+        section.pictures += picture(path.parent, path.name, f"Confusion of classes on {on}.", wide=False)
+    for path in sorted((folder / "scores").glob("*.errors.png")):
+        on = path.name.removesuffix(".errors.png")
+        words = f"The worst patches of {on}: each nucleus coloured by what happened to it."
+        section.pictures += picture(path.parent, path.name, words)
+    return section

@@ -1,0 +1,39 @@
+"""Pages of segmented slides, from whatever pictures and tables lie in results/slides/{slide}/{model}/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stnuclei.reporting.cells import plain_table, read_table, score_table
+from stnuclei.reporting.content import Page, Picture, Section
+from stnuclei.reporting.run import Run
+from stnuclei.reporting.samples import read_json
+
+_MOST_ROWS = 60
+
+
+def slide_pages(run: Run) -> list[Page]:
+    """One page a slide; nothing where none was segmented."""
+    folder = run.results / "slides"
+    slides = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [page for page in (_slide_page(run, path) for path in slides) if page.sections]
+
+
+def _slide_page(run: Run, folder: Path) -> Page:
+    page = Page(f"slides/{folder.name}", folder.name, "Segmented slide")
+    for model in sorted(path for path in folder.iterdir() if path.is_dir()):
+        section = Section(f"By model {model.name}")
+        images = sorted([*model.glob("*.png"), *model.glob("*.jpg")])
+        section.pictures = [Picture(path, path.stem.replace("_", " ")) for path in images]
+        for path in sorted(model.glob("*.tsv")):
+            frame = read_table(path)
+            if len(frame):
+                title = path.stem.replace("_", " ")
+                section.tables.append(score_table(frame.head(_MOST_ROWS), title, taxonomy=run.taxonomy, folded=True))
+        for path in sorted(model.glob("*.json")):
+            numbers = {k: v for k, v in read_json(path).items() if isinstance(v, str | int | float)}
+            if numbers:
+                section.tables.append(plain_table(["", ""], numbers.items(), path.stem, folded=True))
+        if section:
+            page.sections.append(section)
+    return page

@@ -1,0 +1,23 @@
+"""Write the report of the run: one page that holds everything, and a zip of pages."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stnuclei.joblog import job
+from stnuclei.reporting import Run, write_report
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+params = snakemake.params
+with job(snakemake.log[0], "report"):
+    run = Run(
+        results=Path(params.results),
+        benchmarks=Path(params.benchmarks),
+        config=params.config,
+        samples=params.samples,
+        methods=params.methods,
+        groups=params.runs,
+        warnings=params.warnings,
+    )
+    print(write_report(run, snakemake.output.html, snakemake.output.archive, params.max_mb))
