@@ -1,5 +1,6 @@
 # make demo    simulate slides, label, cut, train, score; then the report
 # make test    every check CI runs
+# make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
 # make lint    formatting and style only
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1
 
-.PHONY: demo test test-fast lint environment rulegraph clean-demo
+.PHONY: demo test test-fast test-slurm lint environment rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock
@@ -30,6 +31,12 @@ test: lint
 
 test-fast: environment
 	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES)
+
+# Two processes: the demo with its drills, and the drills that need nothing of it. The daemons end with the tests.
+test-slurm: environment
+	tests/slurm/one_node.sh start
+	STNUCLEI_SLURM=1 $(BIN)/python -m pytest tests/slurm -m slurm -n 2 --dist loadfile --durations=0; \
+	  status=$$?; tests/slurm/one_node.sh stop; exit $$status
 
 lint: environment
 	$(BIN)/ruff check .

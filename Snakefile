@@ -39,18 +39,7 @@ include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/report.smk"
 
 
-localrules:
-    all,
-    slides,
-    labels,
-    patches,
-    train,
-    tables,
-    expression,
-    segment,
-    publish,
-
-
+# Rules without a script need no word about where they run: Snakemake keeps them at home.
 rule all:
     default_target: True
     input:

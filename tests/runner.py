@@ -23,9 +23,10 @@ class Workflow:
     """The checkout's workflow in a working folder of its own."""
 
     folder: Path
+    snakefile: Path = ROOT / "Snakefile"
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 1500) -> Run:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile), *arguments]
         environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False

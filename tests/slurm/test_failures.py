@@ -9,7 +9,7 @@ import yaml
 from paths import ROOT
 from stnuclei.simulate import simulate_sample
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("failures")]
+pytestmark = pytest.mark.slurm
 
 
 def test_a_job_killed_for_memory_is_tried_again_with_more(cluster, tmp_path):

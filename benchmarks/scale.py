@@ -1,0 +1,105 @@
+"""How long Snakemake takes to see what a large run has to do, and with how much memory.
+
+``python benchmarks/scale.py`` makes a table of 200 slides, 8 label methods and 5 models in a temporary folder and times
+``snakemake -n``; ``--samples 20 --methods 2 --models 1`` makes another; ``--write`` puts the numbers into
+benchmarks/results/scale.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin")
+METHODS = ["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign", "lineage"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a dry run took."""
+
+    jobs: int
+    seconds: float
+    peak_mb: float
+
+
+def write_config(folder: Path, samples: int, methods: int, models: int) -> Path:
+    """Write a configuration of so many slides, label methods and models; return its path."""
+    rows = ["sample\tplatform\tpath\ttissue\tsplit\tpatient"]
+    held_out = max(1, samples // 20)
+    for i in range(samples):
+        split, tissue = ("seg_eval", "Brain") if i < held_out else ("train", TISSUES[i % len(TISSUES)])
+        rows.append(f"slide{i:03d}\txenium\tdata/slide{i:03d}\t{tissue}\t{split}\tdonor{i}")
+    (folder / "samples.tsv").write_text("\n".join(rows) + "\n")
+    names = known_methods()[:methods]
+    config = {
+        "samples": "samples.tsv",
+        "results": "results",
+        "labels": {"methods": names},
+        "models": {
+            f"model{i}": {"train": [{"samples": "train", "labels": names[i % len(names)]}]} for i in range(models)
+        },
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def known_methods() -> list[str]:
+    """Label methods that the configuration admits."""
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    return schema["$defs"]["method"]["enum"]
+
+
+def dry_run(folder: Path, config: Path, *arguments: str) -> Cost:
+    """Time ``snakemake -n`` in a folder of its own; the peak memory is that of its largest process."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "rules"]
+    before = time.monotonic()
+    done = subprocess.run(
+        [*command, "--cores", "2", "--configfile", str(config), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.monotonic() - before
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    totals = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total ")]
+    return Cost(int(totals[0]), seconds, peak)
+
+
+def main() -> None:
+    """Run as a program; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--methods", type=int, default=8)
+    parser.add_argument("--models", type=int, default=5)
+    parser.add_argument("--write", action="store_true")
+    told = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = write_config(Path(folder), told.samples, told.methods, told.models)
+        cost = dry_run(Path(folder), config)
+    methods = min(told.methods, len(known_methods()))
+    text = (
+        "| slides | label methods | models | jobs | seconds | peak memory, MB |\n|---|---|---|---|---|---|\n"
+        f"| {told.samples} | {methods} | {told.models} | {cost.jobs:,} | {cost.seconds:.1f} | {cost.peak_mb:.0f} |\n"
+    )
+    print(text)
+    if told.write:
+        heading = "# `snakemake -n` on a large run\n\n`python benchmarks/scale.py --write`, nothing made yet.\n\n"
+        (ROOT / "benchmarks" / "results" / "scale.md").write_text(heading + text)
+
+
+if __name__ == "__main__":
+    main()
