@@ -102,6 +102,25 @@ class Oracle:
         return inside.float(), hv, types
 
 
+class Wavering(Oracle):
+    """Sees a place differently from tile to tile, as real networks do: maps scaled, shifted, noisy, borders frayed."""
+
+    def tensors(self, images):
+        foreground, hv, types = super().tensors(images)
+        for k in range(len(images)):
+            random = torch.Generator().manual_seed(int(images[k].sum() % 2**31))
+            scale, shift = (
+                1 + 0.15 * torch.randn(2, 1, 1, generator=random),
+                0.1 * torch.randn(2, 1, 1, generator=random),
+            )
+            noise = 0.1 * torch.randn(hv[k].shape, generator=random)
+            hv[k] = (hv[k] * scale + shift + noise) * foreground[k]
+            frayed = torch.rand(foreground[k].shape, generator=random) < 0.03
+            edge = torch.nn.functional.max_pool2d(foreground[k][None, None], 3, 1, 1)[0, 0] > 0
+            foreground[k] = torch.where(frayed & edge, 1 - foreground[k], foreground[k])
+        return foreground, hv, types
+
+
 def ious(truth, polygons):
     """Compare polygons (in the pixels of `truth`) with labels (H, W).
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from segment.conftest import HEIGHT, UM, WIDTH, centroids, write_slide
-from segment.oracle import Oracle, ious
+from segment.oracle import Oracle, Wavering, ious
 from stnuclei.errors import UserError
 from stnuclei.prediction import NucleiFile, segment_slide
 from stnuclei.prediction import sweep as sweeping
@@ -62,6 +62,18 @@ def test_strips_threads_batches_and_devices_change_nothing(tiled, slide, tmp_pat
     assert len(tiling.TileGrid(WIDTH, HEIGHT, 512, 64, 700).strips()) == 3
     run(slide, tmp_path / "strips")
     assert shapes(tmp_path / "strips") == shapes(tiled[0])
+
+
+@pytest.mark.parametrize("tile", [384, 512])
+def test_a_network_that_sees_tiles_differently_loses_and_doubles_none(slide, drawn, scene, tmp_path, tile):
+    run(slide, tmp_path / "out", Wavering(), tile=tile)
+    nuclei = NucleiFile(tmp_path / "out").read()
+    iou, which = ious(drawn[1], nuclei.geometry)
+    assert len(nuclei) == len(np.unique(which)) == len(scene) and iou.min() > 0.5 and iou.mean() > 0.9
+    core = tile - 128
+    box = nuclei.bounds.to_numpy()
+    crosses = (box[:, :2] // core != box[:, 2:] // core).any(1)[which]
+    assert crosses.sum() > 100 and abs(iou[crosses].mean() - iou[~crosses].mean()) < 0.01
 
 
 @pytest.mark.parametrize("um", [0.2125, 0.3638, 0.5])

@@ -18,6 +18,7 @@ from stnuclei.prediction.area import SearchArea
 from stnuclei.prediction.maps import CellMaps
 from stnuclei.prediction.reading import TileReader
 from stnuclei.prediction.tiles import TileGrid
+from stnuclei.progress import progress
 
 SQUARE, SQUARES = 768, 12
 #: Of how many squares with tissue one is measured on, where that makes no more than `SQUARES` and no fewer than three.
@@ -47,7 +48,7 @@ def calibrate(
     """
     grid = reader.grid
     found = []
-    for x, y in squares(grid, area, reader.ratio):
+    for x, y in progress(squares(grid, area, reader.ratio), label="measuring slopes", unit="squares"):
         maps = _maps(reader, infer, x, y)
         if maps is None:
             continue

@@ -1,9 +1,10 @@
 """nuclei.parquet: the nuclei of a slide as GeoParquet, written and read in pieces.
 
 Columns, one row a nucleus: ``nucleus_id`` int64 (1..n in file order); ``class`` str; ``class_id`` int8;
-``class_probability`` float32; ``probability_<class>`` float32, one column a class, background first; ``centroid_x`` and
-``centroid_y`` float32, he_px; ``area_um2`` float32; ``image`` str (name of the picture) only where a folder of pictures
-was segmented; ``geometry`` WKB polygon, he_px. In he_px, pixel i of the slide spans [i, i + 1].
+``class_probability`` float32, share of the nucleus's pixels that have the class; ``probability_<class>`` float32, mean
+probability over its pixels, one column a class, background first; ``centroid_x`` and ``centroid_y`` float32, he_px;
+``area_um2`` float32, of its pixels; ``image`` str (name of the picture) only where a folder of pictures was segmented;
+``geometry`` WKB polygon, he_px. In he_px, pixel i of the slide spans [i, i + 1].
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from stnuclei.prediction.reading import TileReader
 from stnuclei.prediction.rows import assemble, join_rows
 from stnuclei.prediction.separate import Separation
 from stnuclei.prediction.settings import SlideSettings
-from stnuclei.prediction.source import Source, open_source
+from stnuclei.prediction.source import Source, in_memory, open_source
 from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.prediction.sweep import Job, sweep
 from stnuclei.prediction.taxonomies import taxonomy_of
@@ -206,7 +206,7 @@ class _Run:
         area = SearchArea.of(width, height, self.source.um_per_px, tissue, settings.region)
         sides = (int(np.ceil(side / self.ratio - 1e-6)) for side in (width, height))
         grid = TileGrid(*sides, settings.tile, settings.overlap)
-        reader = TileReader(slide, self.ratio, grid, settings.damaged)
+        reader = TileReader(in_memory(slide), self.ratio, grid, settings.damaged)
         if "slopes" not in parts.notes:
             um = self.source.um_per_px * self.ratio
             parts.note("slopes", list(calibrate(reader, self.inference, area, um)))

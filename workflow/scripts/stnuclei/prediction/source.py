@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ def open_source(
     if kind == "pictures":
         files = _pictures(path)
         um = settle_um(path, {}, um_per_px, override)
-        identity = {"kind": kind, "files": [[file.name, *_stat(file)] for file in files]}
+        listed = json.dumps([[file.name, *_stat(file)] for file in files])
+        identity = {"kind": kind, "files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
         return Source(kind, path, path.name, um, None, identity, pictures=files)
     if kind == "slide":
         slide, identity = open_slide(path), {"file": _stat(path)}
@@ -146,6 +148,12 @@ def settle_um(path: Path, stated: Mapping[str, float], given: float | None, over
             "set override_um_per_px"
         )
     return float(next(iter(stated.values()), given))
+
+
+def in_memory(slide: Slide) -> Slide | np.ndarray:
+    """The slide itself, or its pixels where it is small and stored without tiles: each look would decode all of it."""
+    untiled = slide.info.get("tile", "") is None
+    return slide[:] if untiled and np.prod(slide.shape) <= 1 << 30 else slide
 
 
 def read_picture(path: Path) -> np.ndarray:
