@@ -161,11 +161,15 @@ if workflow.is_main_process:
 # --- resources ----------------------------------------------------------------------------------------------------
 
 
-def memory(base_mb, per_mb=0.0):
-    """mem_mb of a job: `base_mb`, more with the size of its input, times the attempt, up to the configured limit."""
+def memory(base_mb, per_mb=0.0, part=""):
+    """mem_mb of a job: `base_mb`, more with the size of its input, times the attempt, up to the configured limit.
+
+    `part` is the folder of the input stores that counts: `tables` for what reads counts and no pixels.
+    """
 
     def mem_mb(wildcards, input, attempt):
-        wanted = (base_mb + per_mb * size_mb(input)) * attempt
+        read = [os.path.join(path, part) for path in input] if part else input
+        wanted = (base_mb + (per_mb * size_mb(read) if per_mb else 0)) * attempt
         return int(min(wanted, config["resources"]["max_mem_mb"]))
 
     return mem_mb

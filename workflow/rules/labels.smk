@@ -15,7 +15,7 @@ rule cluster_cells:
         "../../envs/labels.yaml"
     threads: 4
     resources:
-        mem_mb=memory(3000, 2),
+        mem_mb=memory(3000, 15, "tables"),
         runtime=runtime(120),
     params:
         settings=config["clustering"],
@@ -58,7 +58,7 @@ rule label_cells:
         "../../envs/labels.yaml"
     threads: 2
     resources:
-        mem_mb=memory(4000, 2),
+        mem_mb=memory(4000, 15, "tables"),
         runtime=runtime(120),
     params:
         sample=lambda wildcards: SAMPLES.loc[wildcards.sample, ["sample", "tissue", "disease"]].to_dict(),
@@ -92,7 +92,7 @@ rule compare_labels:
         "../../envs/labels.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000, 1),
+        mem_mb=memory(3000, 15, "tables"),
         runtime=runtime(30),
     params:
         methods=METHODS,

@@ -21,7 +21,7 @@ rule cut_patches:
         "../../envs/spatial.yaml"
     threads: 2
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(4000),
         runtime=runtime(120),
     params:
         # Evaluation keeps patches without nuclei: a nucleus invented there counts against the model.
