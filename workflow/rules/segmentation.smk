@@ -181,3 +181,35 @@ rule export_model:
         "exporting model {wildcards.model} as {wildcards.format}"
     script:
         "../scripts/export_model.py"
+
+
+rule write_model_card:
+    input:
+        checkpoint="<results>/models/{model}/checkpoint.pt",
+        patches=card_patches,
+        tables=card_tables,
+    output:
+        card=report(
+            "<results>/models/{model}/README.md",
+            caption="../report/model_card.rst",
+            category="Models",
+            subcategory="{model}",
+            labels={"model": "{model}", "what": "model card"},
+        ),
+    log:
+        "<logs>/write_model_card/{model}.log",
+    benchmark:
+        "<benchmarks>/write_model_card/{model}.tsv"
+    conda:
+        "../../envs/cellvit.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(15),
+    params:
+        sets=lambda wildcards: card_sets(wildcards.model),
+        row=lambda wildcards: RUNS[wildcards.model],
+    message:
+        "writing the card of model {wildcards.model}"
+    script:
+        "../scripts/write_model_card.py"

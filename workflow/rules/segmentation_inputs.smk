@@ -69,6 +69,29 @@ def missing_slides():
     ]
 
 
+def card_sets(model):
+    """What a model was made from: part, set, labels and platform of each set of patches."""
+    platforms = {name: "simulated" if simulated(row["path"]) else row["platform"] for name, row in SAMPLES.iterrows()}
+    platforms |= dict.fromkeys(PANNUKE_SETS, "simulated" if simulated(config["pannuke"]["path"]) else "pannuke")
+    return [
+        {"part": part, "name": one.name, "labels": one.labels, "platform": platforms[one.name]}
+        for part, sets in SOURCES[model].items()
+        for one in sets
+    ]
+
+
+def card_patches(wildcards):
+    """Input function: the patch stores a model was made from."""
+    return [f"{RESULTS}/samples/{one['name']}/patches.zarr" for one in card_sets(wildcards.model)]
+
+
+def card_tables(wildcards):
+    """Input function: the tables that have scores of a model."""
+    pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
+    wanted = [table for table, scored in pairs.items() if any(model == wildcards.model for model, _ in scored)]
+    return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]
+
+
 def segmentation_targets():
     """Everything that is made of the slides of the slides table."""
     files = ["nuclei.parquet", "tissue.png", "summary.tsv", "overview.png", "density.png", "zooms.png", "qupath"]
@@ -82,4 +105,5 @@ def segmentation_targets():
 def card_targets():
     """A card a trained model, and the model in the formats asked for."""
     endings = [FORMATS[name] for name in config["segmentation"]["formats"]]
-    return [f"{RESULTS}/models/{model}/export/{model}.{ending}" for model in MODELS for ending in endings]
+    cards = [f"{RESULTS}/models/{model}/README.md" for model in MODELS]
+    return cards + [f"{RESULTS}/models/{model}/export/{model}.{ending}" for model in MODELS for ending in endings]
