@@ -31,7 +31,7 @@ def job_table(jobs: pd.DataFrame) -> Table:
     """Jobs of each rule: how many, their time, the longest, and the largest memory; the costliest first."""
     grouped = jobs.groupby("rule").agg(jobs=("s", "size"), s=("s", "sum"), longest=("s", "max"), rss=("max_rss", "max"))
     rows = [
-        [rule, row.jobs, clock(row.s), clock(row.longest), "-" if pd.isna(row.rss) else f"{row.rss:,.0f} MB"]
+        [rule, int(row.jobs), clock(row.s), clock(row.longest), "-" if pd.isna(row.rss) else f"{row.rss:,.0f} MB"]
         for rule, row in grouped.sort_values("s", ascending=False).iterrows()
     ]
     note = "Wall time of all jobs of a rule and of the longest one; largest resident memory of a job."

@@ -48,8 +48,8 @@ def landing_page(run: Run, pages: list[Page]) -> Page:
     page.facts = _headline(run)
     page.warnings = [f"{warning}." for warning in run.warnings] + _failed_alignments(run)
     page.sections = [
-        Section("Classes", bars=_all_labels(run)),
         Section("Results", tables=_tables(run)),
+        Section("Classes of each sample", bars=_all_labels(run)),
         Section("Figures", pictures=_figures(run, ("figure2", "figure3"))),
         Section("Samples", tables=[_samples(run)]),
         Section("Models", tables=[_models(run)]),
