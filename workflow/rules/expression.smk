@@ -13,7 +13,7 @@ rule patch_expression:
         "../../envs/spatial.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3000),
+        mem_mb=memory(3000, 15, "tables"),
         runtime=runtime(60),
     params:
         transcripts=transcripts_of,
@@ -68,7 +68,7 @@ rule measure_spatial_genes:
         "../../envs/spatial.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, 20),
         runtime=runtime(30),
     params:
         graph=config["expression"]["graph"],

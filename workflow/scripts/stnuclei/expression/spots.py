@@ -93,19 +93,24 @@ def read_spots(folder: str | Path, id: str, name: str | None = None) -> Spots:  
     um = _positive(metadata, "pixel_size_um_estimated")
     if um is None:
         raise UserError(f"{files['metadata']}: pixel_size_um_estimated is not said, and nothing else is to be trusted")
+    diameter = _positive(metadata, "spot_diameter") or _diameter_px(table) * um
+    if not diameter > 0:
+        raise UserError(f"{files['metadata']}: spot_diameter is not said, nor spot_diameter_fullres in {files['st']}")
     xy = np.asarray(table.obsm["spatial"], np.float64)
+    _check_places(files, xy, slide, diameter / um / 2)
+    counts, genes = _counts(files["st"], table)
+    return Spots(name, counts, genes, xy, slide, um, diameter, _nearest(xy) * um)
+
+
+def _check_places(files: dict[str, Path], xy: np.ndarray, slide: Slide, radius: float) -> None:
+    """Refuse spots that do not touch the slide: bins at its edge have their centre up to half a bin beyond."""
     height, width = slide.shape[:2]
-    outside = ~((xy >= 0) & (xy < (width, height))).all(axis=1)
+    outside = ~((xy > -radius) & (xy < (width + radius, height + radius))).all(axis=1)
     if outside.any():
         raise UserError(
             f"{files['st']}: {int(outside.sum()):,} of {len(xy):,} spots lie off the slide {files['wsis'].name} "
             f"({width} x {height} px); table and slide are of different samples"
         )
-    diameter = _positive(metadata, "spot_diameter") or _diameter_px(table) * um
-    if not diameter > 0:
-        raise UserError(f"{files['metadata']}: spot_diameter is not said, nor spot_diameter_fullres in {files['st']}")
-    counts, genes = _counts(files["st"], table)
-    return Spots(name, counts, genes, xy, slide, um, diameter, _nearest(xy) * um)
 
 
 def _tissue_spots(path: Path) -> AnnData:
