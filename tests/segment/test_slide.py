@@ -58,7 +58,7 @@ def test_strips_threads_batches_and_devices_change_nothing(tiled, slide, tmp_pat
     run(slide, tmp_path / "threads", [Oracle(), Oracle()], threads=3, batch_size=1)
     same = [hashlib.sha256((out / "nuclei.parquet").read_bytes()).digest() for out in (tmp_path / "threads", tiled[0])]
     assert same[0] == same[1]
-    monkeypatch.setattr("stnuclei.prediction.slide.TileGrid", lambda *a: tiling.TileGrid(*a, strip_px=700))
+    monkeypatch.setattr("stnuclei.prediction.run.TileGrid", lambda *a: tiling.TileGrid(*a, strip_px=700))
     assert len(tiling.TileGrid(WIDTH, HEIGHT, 512, 64, 700).strips()) == 3
     run(slide, tmp_path / "strips")
     assert shapes(tmp_path / "strips") == shapes(tiled[0])

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--patches", type=Path, help="patches.zarr, the same as giving it as input")
     add("--checkpoint", type=Path, required=True, help="checkpoint of stnuclei or of CellViT")
     add("--out", type=Path, required=True, help="folder to write; predictions.zarr for patches")
-    add("--batch-size", type=int, help="tiles (8) or patches (64) at once")
+    add("--batch-size", type=int, help="tiles (8 on a GPU, 1 on a CPU) or patches (64) at once")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0,cuda:1 or cuda:all (auto)")
     add("--precision", default="auto", help="auto, bf16, fp16, fp32 (auto)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from stnuclei.errors import UserError
 
 #: A slide coarser than the network's pixels by more than this would have its pixels invented.
@@ -23,7 +25,7 @@ class SlideSettings:
     tile, overlap
         Side of what the network sees, and how far it reaches over the part its maps are used of, network pixels.
     batch_size
-        Tiles the network sees at once.
+        Tiles the network sees at once; None: 8 on a GPU, 1 on a CPU (where a CellViT-256 takes 2 GB a tile).
     augmentation
         Average the maps over the eight turns and mirrorings of each tile: eight times the work of the network.
     device
@@ -44,7 +46,7 @@ class SlideSettings:
 
     tile: int = 1024
     overlap: int = 64
-    batch_size: int = 8
+    batch_size: int | None = None
     augmentation: bool = False
     device: str | Sequence[str] = "auto"
     precision: str = "auto"
@@ -63,7 +65,7 @@ class SlideSettings:
         UserError
             Naming the setting.
         """
-        if self.batch_size < 1 or self.threads < 1:
+        if (self.batch_size is not None and self.batch_size < 1) or self.threads < 1:
             raise UserError(
                 f"prediction: batch_size and threads must be at least 1, not {self.batch_size} and {self.threads}"
             )
@@ -83,12 +85,14 @@ class SlideSettings:
                 f"enlarged {um_per_px / self.network_um_per_px:.1f} times; give the full-resolution slide"
             )
 
+    def tiles_at_once(self, device: torch.device) -> int:
+        """Batch size on a device."""
+        return self.batch_size or (8 if device.type == "cuda" else 1)
+
     @property
     def devices(self) -> list[str]:
         """Names of devices."""
         if self.device == "cuda:all":
-            import torch
-
             return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cuda"]
         return self.device.split(",") if isinstance(self.device, str) else list(self.device)
 

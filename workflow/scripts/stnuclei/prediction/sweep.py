@@ -77,7 +77,7 @@ class Row:
 def sweep(job: Job, strip: Strip, first: int) -> Iterator[Row]:
     """Rows of a strip from `first` on, in order."""
     pool = ThreadPoolExecutor(job.threads, thread_name_prefix="stnuclei-separate")
-    batches = ahead(lambda batch: _read(job, *batch), job.batches(strip, first), _readers(job.threads))
+    batches = ahead(lambda batch: _read(job, *batch), job.batches(strip, first), readers(job.threads))
     maps = ahead(lambda tiles: _infer(job, *tiles), batches, len(job.inference.networks))
     try:
         with closing(batches), closing(maps):
@@ -86,7 +86,8 @@ def sweep(job: Job, strip: Strip, first: int) -> Iterator[Row]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _readers(threads: int) -> int:
+def readers(threads: int) -> int:
+    """How many threads read tiles."""
     return max(1, min(4, threads // 2))
 
 
