@@ -1,12 +1,17 @@
 """Segmentation of whole slides by a perfect network: each nucleus once, however a slide is tiled, stopped, drawn."""
 
 import hashlib
+import signal
+import subprocess
+import sys
+import time
 
 import geopandas as gpd
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from paths import ROOT
 from segment.conftest import HEIGHT, UM, WIDTH, centroids, write_slide
 from segment.oracle import Oracle, Wavering, ious
 from stnuclei.errors import UserError
@@ -105,6 +110,35 @@ def test_killed_half_way_it_goes_on_to_the_same_result(tiled, slide, tmp_path, c
     assert (out / "nuclei.parquet").read_bytes() == (tiled[0] / "nuclei.parquet").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     assert "nuclei" in capsys.readouterr().err
+
+
+SLOWLY = """
+import sys, time
+sys.path[:0] = {paths!r}
+from segment.oracle import Oracle
+from stnuclei.prediction import segment_slide
+class Slow(Oracle):
+    def tensors(self, images):
+        time.sleep(0.1)
+        return super().tensors(images)
+segment_slide(None, {slide!r}, {out!r}, predictor=Slow(), tile=384, overlap=64, tissue="whole")
+"""
+
+
+def test_killed_by_the_system_it_goes_on(small, tmp_path):
+    out = tmp_path / "out"
+    paths = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+    script = SLOWLY.format(paths=paths, slide=str(small[0]), out=str(out))
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "out.partial" / "part-0000-000000.parquet").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "nuclei.parquet").exists()
+    for place in (out, tmp_path / "whole"):
+        run(small[0], place, tile=384)
+    assert (out / "nuclei.parquet").read_bytes() == (tmp_path / "whole" / "nuclei.parquet").read_bytes()
 
 
 def test_what_is_there_is_not_made_again(tiled, slide):
