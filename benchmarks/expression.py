@@ -43,12 +43,12 @@ from stnuclei.labels import load_markers  # noqa: E402
 from stnuclei.patches import PatchStore, cut_patches  # noqa: E402
 
 SAMPLES = {"composite_a": ("xenium", "donor_a"), "composite_hest": ("hest", "donor_b")}
-MIN_COUNTS, NULLS = 500, 3
+MIN_COUNTS, NULLS, NULL_EPOCHS = 500, 2, 5
 #: Name -> protocol, slides, what differs from the defaults.
 MODELS = {
-    "tiny, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-tiny", "epochs": 40}),
-    "B0, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-b0", "epochs": 20}),
-    "tiny, single-donor": ("single_donor", ["composite_a"], {"network": "efficientnet-tiny", "epochs": 40}),
+    "tiny, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-tiny", "epochs": 30}),
+    "B0, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-b0", "epochs": 12}),
+    "tiny, single-donor": ("single_donor", ["composite_a"], {"network": "efficientnet-tiny", "epochs": 30}),
 }
 COMMON = {
     "patch_px": 112,
@@ -83,7 +83,7 @@ def run(name: str, sources: dict[str, PatchSource], folder: Path, threads: int) 
     predictions, seconds = [], 0.0
     for number in range(NULLS + 1):
         out = folder / name.replace(", ", "_") / str(number)
-        brief = ExpressionSettings(**{**settings.to_dict(), "epochs": 8}) if number else settings
+        brief = ExpressionSettings(**{**settings.to_dict(), "epochs": NULL_EPOCHS}) if number else settings
         started = time.monotonic()
         train_expression(used, out, brief, protocol, held_out=held, shuffle=number, name=name)
         seconds = seconds or time.monotonic() - started

@@ -144,3 +144,24 @@ def test_scores_of_a_model_stand_beside_its_nulls_and_the_published_row():
     assert (paper["r_highly_expressed"], paper["genes_at_threshold"], paper["parameters"]) == (0.310, 50, 5_300_000)
     lines = as_markdown(table).splitlines()
     assert len(lines) == 6 and "| 5,300,000 |" in lines[4] and "nan" not in "".join(lines)
+
+
+def test_the_runs_report_shows_table_and_pictures_beside_the_published_row(tmp_path):
+    from stnuclei.reporting.expression import expression_section
+    from stnuclei.reporting.run import Run
+
+    config = {"taxonomy": "pannuke", "expression": {"models": {"m": {}, "n": {}}}}
+    run = Run(tmp_path, tmp_path, config, {}, [], {})
+    assert not expression_section(run)  # nothing was trained: no section
+    names = predictions(1).var_names
+    slide = pd.DataFrame({"gene": names, "mean": np.arange(8.0), "moran_i": np.linspace(0, 0.7, 8)})
+    scores = score_expression(predictions(0.5), [predictions(9, seed=1)], {"a": slide, "x": slide}, permutations=2)
+    (tmp_path / "tables").mkdir()
+    table = expression_table({"m": ({"protocol": "multi_donor"}, scores.summary, scores.drivers)})
+    table.to_csv(tmp_path / "tables" / "expression.tsv", sep="\t", index=False)
+    (tmp_path / "expression" / "m").mkdir(parents=True)
+    (tmp_path / "expression" / "m" / "predictability.png").write_bytes(b"")
+    section = expression_section(run)
+    rows = {cells[0].text: [cell.text for cell in cells] for cells in section.tables[0].rows}
+    assert "0.310" in rows["published, liver"] and "5,300,000" in rows["published, liver"]
+    assert [one.path.name for one in section.pictures] == ["predictability.png"]

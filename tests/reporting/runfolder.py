@@ -92,7 +92,7 @@ def tables(folder: Path) -> None:
     pd.DataFrame(classes).to_csv(folder / "classes.tsv", sep="\t", index=False)
     data = {"dataset": ["st"], "split": ["train"], "slides": [1], "nuclei": [100], "paper_nuclei": [6643746]}
     pd.DataFrame(data).to_csv(folder / "table1.tsv", sep="\t", index=False)
-    pd.DataFrame({"gene": ["EPCAM"], "r": [0.5]}).to_csv(folder / "expression.tsv", sep="\t", index=False)
+    pd.DataFrame({"gene": ["EPCAM"], "r": [0.5]}).to_csv(folder / "genes.tsv", sep="\t", index=False)
 
 
 def finished_run(folder: Path) -> Run:

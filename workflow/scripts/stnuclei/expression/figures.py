@@ -63,7 +63,7 @@ def draw_predictability(
     _scatter(first, own, "moran_i", "Moran's I on the patch graph", told.loc["moran_i"], "abundance")
     _scatter(second, own, "abundance", "abundance: mean log(1 + x)", told.loc["abundance"], "Moran's I")
     second.sharey(first)
-    second.legend(frameon=False, fontsize=7.5, loc="lower right")
+    first.legend(frameon=False, fontsize=7.5, loc="best")
     kinds = summary[summary["part"] == part].set_index("kind")
     _distribution(third, own, kinds)
     patches, slides = kinds.loc["result", ["patches", "slides"]]

@@ -16,6 +16,16 @@ from stnuclei.expression.scores import drivers, mean_over_slides, permuted_score
 
 PARTS = ("test", "cross_tissue")
 KINDS = ("result", "shuffled", "permuted")
+#: Columns of the table as one reads them.
+HEADS = {
+    "model": "model", "network": "network", "protocol": "protocol", "part": "part", "parameters": "parameters",
+    "patches": "patches", "genes": "genes", "r_highly_expressed": "r, highly expressed",
+    "r_highly_variable": "r, highly variable", "r_marker": "r, markers", "genes_at_threshold": "genes r >= 0.30",
+    "r_control": "r, controls", "r_highly_expressed_null": "shuffled: r, highly expressed",
+    "genes_null": "shuffled: genes r >= 0.30", "r_permuted": "permuted: r, highly expressed",
+    "moran_i_spearman": "r with Moran's I", "moran_i_partial": "given abundance",
+    "abundance_spearman": "r with abundance", "abundance_partial": "given Moran's I",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,22 +167,14 @@ def expression_table(scores: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame,
 
 def as_markdown(table: pd.DataFrame) -> str:
     """The table for reading: short heads, three decimals, empty where nothing is known."""
-    heads = {
-        "model": "model", "network": "network", "protocol": "protocol", "part": "part", "parameters": "parameters",
-        "patches": "patches", "genes": "genes", "r_highly_expressed": "r, highly expressed",
-        "r_highly_variable": "r, highly variable", "r_marker": "r, markers", "genes_at_threshold": "genes r >= 0.30",
-        "r_control": "r, controls", "r_highly_expressed_null": "shuffled: r, highly expressed",
-        "genes_null": "shuffled: genes r >= 0.30", "r_permuted": "permuted: r, highly expressed",
-        "moran_i_spearman": "r with Moran's I", "moran_i_partial": "given abundance",
-        "abundance_spearman": "r with abundance", "abundance_partial": "given Moran's I",
-    }  # fmt: skip
-    columns = [name for name in heads if name in table]
-    lines = ["| " + " | ".join(heads[name] for name in columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(name, row[name]) for name in columns) + " |" for _, row in table.iterrows()]
+    columns = [name for name in HEADS if name in table]
+    lines = ["| " + " | ".join(HEADS[name] for name in columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(as_cell(name, row[name]) for name in columns) + " |" for _, row in table.iterrows()]
     return "\n".join(lines) + "\n"
 
 
-def _cell(name: str, value: Any) -> str:
+def as_cell(name: str, value: Any) -> str:
+    """One number or word of the table, empty where nothing is known."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):

@@ -10,6 +10,7 @@ import yaml
 
 from stnuclei.reporting.cells import number, plain_table, read_table, score_table
 from stnuclei.reporting.content import Bar, Cell, Page, Section, Table, picture
+from stnuclei.reporting.expression import expression_section
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on
 from stnuclei.reporting.run import Run
@@ -54,6 +55,7 @@ def landing_page(run: Run, pages: list[Page]) -> Page:
         Section("Samples", tables=[_samples(run)]),
         Section("Models", tables=[_models(run)]),
         _breakdowns(run),
+        expression_section(run),
         *_other_tables(run),
         _slides(pages),
         _what_was_run(run),
@@ -152,8 +154,8 @@ def _breakdowns(run: Run) -> Section:
 
 
 def _other_tables(run: Run) -> list[Section]:
-    """Tables that other parts of the workflow wrote beside ours (expression), so that no result is left out."""
-    known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues"}
+    """Tables that other parts of the workflow wrote beside ours, so that no result is left out."""
+    known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues", "expression"}
     section = Section("More tables")
     for path in sorted((run.results / "tables").glob("*.tsv")):
         frame = read_table(path)
@@ -170,20 +172,19 @@ def _slides(pages: list[Page]) -> Section:
 def _what_was_run(run: Run) -> Section:
     provenance = read_json(run.results / "provenance.json")
     section = Section("What was run", f"Report written on: {hardware()}.")
-    rows = _provenance_rows(provenance) + [("seed", str(run.config["seed"]))]
-    section.tables.append(plain_table(["", ""], rows, "Code, versions, seeds"))
+    code = _flat(provenance, "run", "code", "seeds") or [("seed", str(run.config["seed"]))]
+    section.tables.append(plain_table(["", ""], code, "Code and seeds"))
     if len(run.jobs):
         section.tables.append(job_table(run.jobs))
+    if versions := _flat(provenance, "versions"):
+        section.tables.append(plain_table(["library", "version"], versions, "Versions", folded=True))
     text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-    section.tables.append(Table(["configuration"], [[Cell(text)]], "Configuration", folded=True))
+    section.tables.append(Table(["settings"], [[Cell(text)]], "Configuration", folded=True))
     section.pictures += picture(Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.")
     return section
 
 
-def _provenance_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    """Code, versions and seeds in two columns; what a value holds is told flat."""
-    rows = []
-    for part in ("run", "code", "versions", "seeds"):
-        for name, value in provenance.get(part, {}).items():
-            rows.append((name, value if isinstance(value, str) else str(value)))
-    return rows
+def _flat(provenance: dict[str, Any], *parts: str) -> list[tuple[str, str]]:
+    """Parts of provenance.json in two columns."""
+    found = [item for part in parts for item in provenance.get(part, {}).items()]
+    return [(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for name, value in found]
