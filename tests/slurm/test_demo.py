@@ -102,7 +102,7 @@ def test_a_training_stopped_at_walltime_ends_with_the_same_model(cluster, copied
     warned = wait_for(lambda: job_of(cluster, copied, "train_model", "warned"))
     cluster.ask("scontrol", "update", f"JobId={warned}", "EndTime=now+25")
     cancelled = wait_for(lambda: job_of(cluster, copied, "train_model", "cancelled"))
-    wait_for(lambda: logged(copied, "train_model", "cancelled", "epoch 2/16: train loss"))
+    wait_for(lambda: logged(copied, "train_model", "cancelled", "epoch 2/16: train loss"), seconds=300)
     cluster.ask("scancel", cancelled)
     assert running.wait(400) == 0, (copied / "said.txt").read_text()[-6000:]
     logs = {model: (copied / "results" / "logs" / "train_model" / f"{model}.log").read_text() for model in models}
@@ -111,7 +111,7 @@ def test_a_training_stopped_at_walltime_ends_with_the_same_model(cluster, copied
     for model in ("warned", "cancelled"):
         assert re.search(r"training: continued at epoch \d+, step \d+", logs[model]), logs[model]
     states = {number: state for number, (state, _) in cluster.jobs(copied).items()}
-    assert states[cancelled] == "CANCELLED" and states[warned] == "FAILED"
+    assert states[cancelled] == "CANCELLED" and states[warned] in ("FAILED", "TIMEOUT")
     same = content_hashes(copied / targets[0])
     assert [content_hashes(copied / target) for target in targets[1:]] == [same, same]
     histories = [pd.read_csv(copied / "results" / "models" / model / "history.csv") for model in models]

@@ -13,6 +13,7 @@ if not CHECKOUT.is_dir():
     raise WorkflowError("stnuclei is used from a clone: git clone it and give `snakefile:` the path of its Snakefile")
 sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 
+from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError

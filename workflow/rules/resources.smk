@@ -28,8 +28,9 @@ rule rebuild_markers:
         tables=directory("<results>/markers"),
     log:
         "<logs>/rebuild_markers.log",
-    benchmark:
-        "<benchmarks>/rebuild_markers.tsv"
+    # The same originals and the same code give the same tables: workflows may share them (--cache rebuild_markers).
+    # Snakemake takes no benchmark of a rule that may be answered from the cache.
+    cache: True
     conda:
         "../../envs/labels.yaml"
     threads: 1
@@ -38,6 +39,7 @@ rule rebuild_markers:
         runtime=runtime(60),
     params:
         originals=config["markers"],
+        version=VERSION,
     message:
         "rebuilding the marker tables from their originals"
     script:
