@@ -178,5 +178,6 @@ def test_numbers_are_written_as_one_reads_them():
     assert number(1.0) == "1.0000"
     assert number(3.0) == "3"
     assert number(0.51234) == "0.5123"
+    assert number(9.50601) == "9.506"
     assert number(float("nan")) == "–"
     assert number("a") == "a"

@@ -19,6 +19,8 @@ _SHORT = {
     "bpq_patches": "bPQ, mean of patches",
     "mpq_patches": "mPQ, mean of patches",
     "pq": "PQ",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
     "f1": "F1",
     "macro_f1": "macro F1",
     "matched_f1": "F1 of pairs",
@@ -34,7 +36,7 @@ def number(value: Any) -> str:
         return "\N{EN DASH}"
     if float(value) == int(value) and (abs(value) > 1 or isinstance(value, int)):
         return f"{int(value):,}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:.4f}" if abs(value) < 1.5 else f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -69,7 +71,14 @@ def score_table(
     frame = _without_nothing(_one_where_equal(frame))
     names = [name for name in frame if not name.endswith(_AIDS) and not name.startswith("paper_")]
     rows = [[_cell(row, name, taxonomy, link) for name in names] for row in frame.to_dict("records")]
-    return Table([_SHORT.get(name, name.replace("_", " ")) for name in names], rows, title, note, folded)
+    return Table([heading(name) for name in names], rows, title, note, folded)
+
+
+def heading(name: str) -> str:
+    """A column's name as one reads it."""
+    if name in _SHORT:
+        return _SHORT[name]
+    return name.replace("_", " ").replace("f1 ", "F1 ").replace("pq ", "PQ ")
 
 
 def _without_nothing(frame: pd.DataFrame) -> pd.DataFrame:
@@ -97,22 +106,23 @@ def _cell(row: Mapping[str, Any], name: str, taxonomy: Taxonomy | None, link: Ca
     text = number(value)
     if (spread := _found(row, f"{name}_sd")) is not None:
         text += f" \N{PLUS-MINUS SIGN} {spread:.4f}"
-    return Cell(text, _note(row, name), color, "" if is_number else link(name, value), is_number)
+    return Cell(text, _notes(row, name), color, "" if is_number else link(name, value), is_number)
 
 
-def _note(row: Mapping[str, Any], name: str) -> str:
-    """Interval and published figure."""
-    parts = []
+def _notes(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Interval, and published figure, where they are."""
+    notes = []
     for unit in ("slide", "patch"):
         low, high = _found(row, f"{name}_{unit}_low"), _found(row, f"{name}_{unit}_high")
         if low is not None and high is not None:
-            parts.append(f"{low:.3f}\N{EN DASH}{high:.3f}")
+            notes.append(f"{low:.3f}\N{EN DASH}{high:.3f}")
             break
     paper = _found(row, f"{name}_paper")
     paper = _found(row, f"paper_{name}") if paper is None else paper
     if paper is not None:
-        parts.append(f"[{number(paper)}]")
-    return " ".join(parts)
+        counted = float(row[name]).is_integer() and paper >= 1
+        notes.append(f"[{int(paper):,}]" if counted else f"[{number(paper)}]")
+    return tuple(notes)
 
 
 def _found(row: Mapping[str, Any], name: str) -> float | None:

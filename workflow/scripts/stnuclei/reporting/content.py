@@ -17,10 +17,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: the value, smaller words behind it, a class colour before it, a page it leads to."""
+    """One cell of a table: the value, smaller lines below it, a class colour before it, a page it leads to."""
 
     text: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
     color: str = ""
     link: str = ""
     number: bool = False

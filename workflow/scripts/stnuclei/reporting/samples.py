@@ -34,7 +34,9 @@ def sample_page(run: Run, name: str) -> Page:
     page.warnings += [str(one) for one in _store(folder).get("provenance", {}).get("warnings", [])]
     page.sections = [
         _alignment(folder, alignment),
-        Section("Tissue", "", picture(folder, "tissue.png", "Tissue, blur and pen marks as found on the slide.", False)),
+        Section(
+            "Tissue", "", picture(folder, "tissue.png", "Tissue, blur and pen marks as found on the slide.", False)
+        ),
         _labels(run, name, folder),
         _evidence(run, folder),
         _patches(folder),
