@@ -1,0 +1,180 @@
+"""What the exports of a slide's nuclei cost: seconds, MB on disk, peak memory, for a million nuclei and a quarter.
+
+    python benchmarks/exports.py [--nuclei 1000000] [--write]
+
+The nuclei are made up: outlines of 18 corners, 4.5 um across, 40 per 100 um square, five classes. Each export runs in a
+process of its own, which reports its peak memory; `reading` is the process that only reads the file, to compare with.
+The slide itself is white paper: pictures and stores are written without an H&E.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "exports")]
+EXPORTS = ("reading", "geojson zip", "geojson gz", "geojson plain", "summary", "overview", "density", "spatialdata",
+           "agreement")  # fmt: skip
+STEP_PX = 63.0
+
+
+def make(path: Path, n: int) -> None:
+    """Write a nuclei.parquet of n nuclei at 0.25 um/px, in pieces."""
+    import made_nuclei as made
+
+    from stnuclei.prediction.nuclei_file import NucleiWriter
+
+    side = int(np.ceil(np.sqrt(n)))
+    random = np.random.default_rng(0)
+    writer = NucleiWriter(path, made.CLASSES)
+    for begin in range(0, n, 50_000):
+        rows = np.arange(begin, min(n, begin + 50_000))
+        centers = np.stack([rows % side, rows // side], 1) * STEP_PX + 40 + random.uniform(-15, 15, (len(rows), 2))
+        shapes = made.outlines(centers, 9.0, 18, seed=begin)
+        classes = 1 + (np.sin(centers[:, 0] / 900) + np.cos(centers[:, 1] / 700) + 2).astype(int) % 5
+        writer.write(made.table(shapes, classes))
+    extent = int(side * STEP_PX + 80)
+    writer.close(
+        {
+            "slide": "made_up", "slide_path": "", "source": "slide", "slide_um_per_px": 0.25, "width": extent,
+            "height": extent, "taxonomy": made.TAXONOMY.to_dict(), "classes": made.CLASSES, "model": {}, "settings": {},
+            "tissue_mm2": (extent * 0.25e-3) ** 2, "counts": {"nuclei": n}, "fingerprint": "benchmark",
+        }
+    )  # fmt: skip
+
+
+def run(what: str, path: Path, out: Path) -> None:
+    """Do one export."""
+    from stnuclei import export
+    from stnuclei.prediction.nuclei_file import NucleiFile
+
+    nuclei = NucleiFile(path)
+    if what == "reading":
+        for _ in nuclei.arrow_batches():
+            pass
+    elif what.startswith("geojson"):
+        export.write_geojson(nuclei, out, form=what.split()[1])
+    elif what == "agreement":
+        compare(nuclei)
+    else:
+        writers = {
+            "summary": export.write_summary,
+            "overview": export.draw_overview,
+            "density": export.draw_density,
+            "spatialdata": export.write_spatialdata,
+        }
+        writers[what](nuclei, out)
+
+
+def compare(nuclei: object) -> None:
+    """Pair the nuclei with a run's: the same ones, moved by a pixel."""
+    from types import SimpleNamespace
+
+    import geopandas as gpd
+    import pandas as pd
+    import shapely
+
+    from stnuclei.export import compare_slide
+
+    frame = nuclei.read(["class"])
+    moved = shapely.transform(frame.geometry.to_numpy(), lambda points: points + 1.0)
+    cells = pd.Series([f"c{i}" for i in range(len(frame))], dtype=object)
+    labels = pd.DataFrame({"cell_id": cells, "label": frame["class"].to_numpy(), "confidence": np.float32(1)})
+    size = (nuclei.metadata["height"], nuclei.metadata["width"], 3)
+    sample = SimpleNamespace(
+        name="run",
+        nuclei=gpd.GeoDataFrame({"cell_id": cells}, geometry=moved),
+        he=SimpleNamespace(shape=size),
+        um_per_px=0.25,
+    )
+    begin = time.monotonic()
+    agreement = compare_slide(nuclei, sample, labels)
+    assert agreement.scores().loc[0, "agreement"] > 0.999
+    print(f"SECONDS {time.monotonic() - begin}")
+
+
+def child(what: str, path: Path, out: Path) -> None:
+    """Child process: do one export and print a line of JSON."""
+    begin = time.monotonic()
+    cpu = time.process_time()
+    run(what, path, out)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    took = {"seconds": time.monotonic() - begin, "cpu": time.process_time() - cpu}
+    print("RESULT " + json.dumps({**took, "peak": peak}))
+
+
+def megabytes(path: Path) -> float:
+    """Size of a file or folder, MB; 0 where there is none."""
+    files = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def measure(folder: Path, n: int) -> list[dict]:
+    """Every export of n nuclei."""
+    path = folder / f"{n}.parquet"
+    # In a process of its own, too: children count the memory of the process they come from as theirs.
+    subprocess.run([sys.executable, __file__, "--make", str(n), str(path)], check=True)
+    rows = []
+    for what in EXPORTS:
+        out = folder / what.replace(" ", "_")
+        command = [sys.executable, __file__, "--child", what, str(path), str(out)]
+        lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        result = json.loads(next(line for line in lines if line.startswith("RESULT "))[7:])
+        own = [float(line.split()[1]) for line in lines if line.startswith("SECONDS ")]
+        size = megabytes(path if what == "reading" else out)
+        rows.append({"nuclei": n, "export": what, **result, "size": size} | ({"seconds": own[0]} if own else {}))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def as_table(rows: list[dict]) -> str:
+    """Markdown table."""
+    lines = ["| nuclei | export | seconds | CPU s | MB on disk | peak memory MB |", "|---:|---|---:|---:|---:|---:|"]
+    lines += [
+        f"| {row['nuclei']:,} | {row['export']} | {row['seconds']:.1f} | {row['cpu']:.1f} | {row['size']:,.0f} "
+        f"| {row['peak']:,.0f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run as a program; see the module's docstring."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--nuclei", type=int, default=1_000_000)
+    options.add_argument("--write", action="store_true")
+    options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    if chosen.make:
+        make(Path(chosen.make[1]), int(chosen.make[0]))
+        return
+    if chosen.child:
+        child(chosen.child[0], Path(chosen.child[1]), Path(chosen.child[2]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for n in (chosen.nuclei // 4, chosen.nuclei) for row in measure(Path(folder), n)]
+    text = as_table(rows)
+    print(text)
+    if chosen.write:
+        head = f"# Exports of a slide's nuclei\n\n`python benchmarks/exports.py --nuclei {chosen.nuclei} --write`\n\n"
+        note = (
+            f"One core, {platform.machine()}, other work beside it. `reading` only reads nuclei.parquet (its size on "
+            "disk). GeoJSON is written in pieces of 16,384 nuclei that are then forgotten; "
+            "SpatialData and agreement hold all outlines.\n\n"
+        )
+        (ROOT / "benchmarks" / "results" / "exports.md").write_text(head + note + text + "\n")
+
+
+if __name__ == "__main__":
+    main()
