@@ -13,6 +13,7 @@ from stnuclei.reporting.content import Cell, Table
 from stnuclei.taxonomy import Taxonomy
 
 _AIDS = ("_low", "_high", "_paper", "_sd")
+_ASIDE = ("unknown", "other", "missed")
 _SHORT = {
     "bpq": "bPQ",
     "mpq": "mPQ",
@@ -70,6 +71,7 @@ def score_table(
     """
     frame = _without_nothing(_one_where_equal(frame))
     names = [name for name in frame if not name.endswith(_AIDS) and not name.startswith("paper_")]
+    names.sort(key=_ASIDE.__contains__)  # stable: scores first, what was left out of them last
     rows = [[_cell(row, name, taxonomy, link) for name in names] for row in frame.to_dict("records")]
     return Table([heading(name) for name in names], rows, title, note, folded)
 

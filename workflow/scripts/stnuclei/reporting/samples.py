@@ -80,7 +80,10 @@ def _alignment(folder: Path, alignment: dict[str, Any]) -> Section:
     if alignment:
         shift = float(np.hypot(*alignment.get("shift_um", (np.nan, np.nan))))
         text = f"{'Passed' if alignment.get('passed') else 'NOT passed'}: {text}. Shift of the slide {shift:.2f} um."
-    caption = "Nuclei of the Xenium run drawn on the H&E; arrows: shift found in each tile."
+    caption = (
+        "Nuclei of the run drawn on the H&E in its best, median and worst tile, and by how much the nuclei of each tile "
+        "would have to move."
+    )
     return Section("Alignment", text, picture(folder, "alignment.png", caption))
 
 
