@@ -58,6 +58,7 @@ try:
     # Leakage that the configuration permits: printed now, and below every table and in the report.
     WARNINGS = settings.shared_patients(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     METHODS = settings.label_methods(config)
+    WEIGHTS = settings.encoder_urls(config)
     SETS = settings.patch_sets(config, SAMPLES)
 except UserError as error:
     raise WorkflowError(str(error))
@@ -237,7 +238,14 @@ def source_labels(part):
 def training_settings(wildcards):
     """Settings of one model: the common ones, its own over them, its seed."""
     entry = config["models"][wildcards.model]
-    return {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
+    own = {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
+    return {**own, "encoder_weights": settings.local_weights(own["encoder_weights"], f"{RESULTS}/weights")}
+
+
+def fetched_weights(wildcards):
+    """Input function: the encoder's weights where the workflow fetches them."""
+    path = training_settings(wildcards)["encoder_weights"]
+    return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
 
 
 def gpus_of(wildcards):

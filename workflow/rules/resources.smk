@@ -1,4 +1,4 @@
-# What comes from outside: HEST-1k samples, and the marker tables from their original downloads.
+# What comes from outside: HEST-1k samples, encoder weights, and the marker tables from their original downloads.
 rule download_hest:
     output:
         checksums="{folder}/checksums/{hest_id}.json",
@@ -44,3 +44,27 @@ rule rebuild_markers:
         "rebuilding the marker tables from their originals"
     script:
         "../scripts/rebuild_markers.py"
+
+
+rule fetch_weights:
+    output:
+        weights="<results>/weights/{weights}",
+    log:
+        "<logs>/fetch_weights/{weights}.log",
+    wildcard_constraints:
+        weights="|".join(map(re.escape, WEIGHTS)) or "none",
+    # One download for all workflows that share a cache (--cache fetch_weights), which admits no benchmark.
+    cache: True
+    retries: 3
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=runtime(60),
+    params:
+        url=lambda wildcards: WEIGHTS[wildcards.weights],
+    message:
+        "fetching the encoder weights {wildcards.weights}"
+    script:
+        "../scripts/fetch_weights.py"

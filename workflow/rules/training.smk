@@ -5,6 +5,7 @@ rule train_model:
         labels=source_labels("train"),
         validation_patches=source_patches("validation"),
         validation_labels=source_labels("validation"),
+        weights=fetched_weights,
     output:
         checkpoint="<results>/models/{model}/checkpoint.pt",
         history=report(

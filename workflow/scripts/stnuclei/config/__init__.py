@@ -6,15 +6,18 @@ from stnuclei.config.runs import expand_runs
 from stnuclei.config.samples import read_samples
 from stnuclei.config.settings import check_config, with_defaults
 from stnuclei.config.slides import check_segmentation, models_of, read_slides
+from stnuclei.config.weights import encoder_urls, local_weights
 
 __all__ = [
     "PatchSet",
     "check_config",
     "check_models",
     "check_segmentation",
+    "encoder_urls",
     "expand_runs",
     "expand_sources",
     "label_methods",
+    "local_weights",
     "models_of",
     "pannuke_organ_warnings",
     "patch_sets",
