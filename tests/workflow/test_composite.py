@@ -14,6 +14,8 @@ import torch
 import yaml
 
 from paths import ROOT
+from reporting.browser import Browser, find
+from reporting.test_browser import SHOWN, check
 from runner import Workflow, count
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.io import open_sample
@@ -55,6 +57,30 @@ def test_every_stage_left_its_outputs(composite):
         table = pd.read_csv(results / "tables" / f"table{number}.tsv", sep="\t")
         assert len(table) > 0
     assert not list(results.rglob("*.partial-*"))
+
+
+def test_scores_are_taken_apart_and_what_is_let_pass_is_said(composite):
+    tables = composite.folder / "results" / "tables"
+    organs = pd.read_csv(tables / "organs.tsv", sep="\t")
+    assert set(organs["tissue"]) == {"Colon"}
+    classes = pd.read_csv(tables / "classes.tsv", sep="\t")
+    assert set(classes["sample"]) == {"composite_annotated", "pannuke_3"}
+    assert classes["pq"].notna().any()
+    assert pd.read_csv(tables / "pannuke.tsv", sep="\t")["model"].tolist() == ["pannuke", "pannuke"]
+    assert pd.read_csv(tables / "sizes.tsv", sep="\t")["true"].min() > 0
+    for name in ("table2", "organs", "pannuke"):
+        assert "evaluation.allow_pannuke_organs permits it" in (tables / f"{name}.md").read_text()
+
+
+@pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_has_a_page_of_everything_and_none_is_broken(composite, tmp_path, width):
+    with Browser(tmp_path) as browser:
+        for place in ("index", "samples--composite_a", "models--st", "models--pannuke"):
+            browser.open(f"file://{composite.folder}/results/report.html#{place}", width)
+            assert browser.run(SHOWN) == [place]
+            check(browser, place)
+            assert browser.run("[...document.images].filter(i => i.offsetParent).length") >= 3
 
 
 def test_nuclei_in_are_nuclei_in_patches(composite):

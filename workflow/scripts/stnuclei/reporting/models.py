@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stnuclei.reporting.cells import number, plain_table, read_table, score_table
-from stnuclei.reporting.content import Page, Section, Table, picture
+from stnuclei.reporting.content import Cell, Page, Section, Table, picture
 from stnuclei.reporting.jobs import time_of
 from stnuclei.reporting.run import Run
 
@@ -43,8 +43,16 @@ def model_page(run: Run, name: str) -> Page:
         Section("Scores", tables=_tables(run, name, SCORES)),
         Section("Scores taken apart", tables=_tables(run, name, BREAKDOWNS)),
         _pictures(folder),
+        _card(folder / "README.md"),
     ]
     return page
+
+
+def _card(path: Path) -> Section:
+    """The model card, word for word."""
+    if not path.is_file():
+        return Section("Model card")
+    return Section("Model card", tables=[Table(["README.md"], [[Cell(path.read_text())]], "Model card", folded=True)])
 
 
 def trained_on(entry: dict[str, Any]) -> str:

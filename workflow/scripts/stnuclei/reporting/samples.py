@@ -81,8 +81,8 @@ def _alignment(folder: Path, alignment: dict[str, Any]) -> Section:
         shift = float(np.hypot(*alignment.get("shift_um", (np.nan, np.nan))))
         text = f"{'Passed' if alignment.get('passed') else 'NOT passed'}: {text}. Shift of the slide {shift:.2f} um."
     caption = (
-        "Nuclei of the run drawn on the H&E in its best, median and worst tile, and by how much the nuclei of each tile "
-        "would have to move."
+        "Nuclei of the run drawn on the H&E in its best, median and worst tile, and by how much the nuclei of each "
+        "tile would have to move."
     )
     return Section("Alignment", text, picture(folder, "alignment.png", caption))
 
