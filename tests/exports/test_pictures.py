@@ -87,6 +87,30 @@ def test_tissue_of_a_bin_is_exact_where_the_map_does_not_fit_the_bins(segmented)
     assert np.nanmean(smooth[0]) == pytest.approx(np.nanmean(raw[0]), rel=0.1)
 
 
+def test_density_of_a_region_is_by_its_own_area(segmented, tmp_path):
+    region = {"settings": {"region": [200.0, 100.0, 500.0, 400.0]}}
+    shapes = made.outlines(made.grid(400, 16.0, 20) + [190, 90])
+    path = made.write(tmp_path / "r.parquet", shapes, np.ones(400, int), size=(900, 1200), **region)
+    maps, _ = density_maps(NucleiFile(path), None, bin_um=25.0)
+    assert np.isfinite(maps[0, 1:4, 2:5]).all()
+    assert np.isnan(maps[0]).sum() == maps[0].size - 9
+
+
+def test_a_folder_of_pictures_has_counts_and_geojson_only(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    about = {"width": None, "height": None, "tissue_mm2": None, "source": "pictures"}
+    names = ["a.png"] * 6 + ["b.png"] * 4
+    made.write(out / "nuclei.parquet", made.outlines(made.grid(10)), np.ones(10, int), image=names, **about)
+    files = write_exports(out)
+    assert set(files) == {"summary", "geojson"}
+    table = summarise(out).set_index("class")
+    assert table.loc["Neoplastic", "nuclei"] == 10
+    assert np.isnan(table.loc["Neoplastic", "per_mm2"])
+    with pytest.raises(UserError, match="no common plane"):
+        density_maps(NucleiFile(out))
+
+
 def test_windows_show_many_classes_and_their_nuclei(segmented):
     nuclei = NucleiFile(segmented)
     boxes = choose_windows(nuclei, 2, 75.0)

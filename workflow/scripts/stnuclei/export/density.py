@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,8 @@ def density_maps(
         known = class_id > 0
         np.add.at(counts, (class_id[known], row[known], column[known]), 1)
     share = _tissue_share(tissue, (rows, columns), side / nuclei.um_per_px, um / side)
+    if region := (meta.get("settings") or {}).get("region"):
+        share *= _region_share(region, (rows, columns), to_bin)
     sigma = smooth_um / side
     spread = np.stack([gaussian_filter(one, sigma) for one in counts]) if sigma else counts
     area = (gaussian_filter(share, sigma) if sigma else share) * side**2 / 1e6
@@ -81,6 +84,16 @@ def _tissue_share(tissue: TissueMap | None, shape: tuple[int, int], bin_px: floa
     ratio = tissue.he_px_per_px / bin_px
     down, across = (_overlaps(n, length, ratio) for n, length in zip(shape, found.shape, strict=True))
     return down @ found @ across.T
+
+
+def _region_share(region: Sequence[float], shape: tuple[int, int], to_bin: float) -> np.ndarray:
+    """Share of each bin's area inside x0, y0, x1, y1 (he_px), (rows, columns)."""
+    x0, y0, x1, y1 = (value * to_bin for value in region)
+    down, across = (
+        np.clip(np.minimum(np.arange(n) + 1, end) - np.maximum(np.arange(n), begin), 0, 1)
+        for n, (begin, end) in zip(shape, ((y0, y1), (x0, x1)), strict=True)
+    )
+    return np.outer(down, across)
 
 
 def _overlaps(bins: int, pixels: int, ratio: float) -> np.ndarray:
