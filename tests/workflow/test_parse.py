@@ -2,6 +2,7 @@
 
 import yaml
 
+from paths import ROOT
 from runner import count
 
 
@@ -57,3 +58,43 @@ def test_a_held_out_organ_cannot_be_trained_on(workflow):
     table.write_text("sample\tplatform\tpath\ttissue\tsplit\na\txenium\td\tSkin\ttrain\nb\txenium\td\tSkin\tseg_eval\n")
     run = workflow.run("-n", "--cores", "1", check=False)
     assert "seg_eval takes organs never trained on, but Skin is in train or val" in run.text
+
+
+def test_the_papers_own_run_is_shown_whole_without_its_data(workflow):
+    """59 slides of HEST-1k and the annotated one, seven label methods, ten trainings, all tables, the report."""
+    folder = workflow.folder / "config" / "paper"
+    folder.mkdir()
+    for name in ("config.yaml", "samples.tsv"):
+        (folder / name).write_text((ROOT / "config" / "paper" / name).read_text())
+    text = workflow.run("-n", "--cores", "2", "--configfile", "config/paper/config.yaml").text
+    wanted = {"read_sample": 60, "label_cells": 60 * 7, "cut_patches": 60, "import_pannuke": 3, "train_model": 10}
+    wanted |= {"predict_patches": 10 * 9 + 3, "score_classification": 10 + 3, "score_segmentation": 10 * 9 + 3}
+    wanted |= dict.fromkeys(("write_table1", "write_table2", "write_table3", "write_pannuke_tables"), 1)
+    wanted |= {"write_breakdowns": 1, "draw_figure2": 1, "draw_figure3": 1, "write_report": 1}
+    assert {rule: count(text, rule) for rule in wanted} == wanted
+    assert "NCBI784, NCBI785, breast_rep1" in text  # the permitted donor is told
+
+
+def test_a_model_that_learns_from_a_scored_slide_is_refused(workflow):
+    path = workflow.folder / "leak.yaml"
+    models = {"m": {"train": [{"samples": ["my_breast"], "labels": "paper"}], "validation": [{"pannuke": [1]}]}}
+    models["p"] = {"train": [{"pannuke": [1]}], "test": [{"pannuke": [1]}]}
+    path.write_text(yaml.safe_dump({"models": models, "pannuke": {"path": "pannuke"}}))
+    table = workflow.folder / "config" / "samples.tsv"
+    text = table.read_text().replace("\ttrain\t", "\tseg_eval\t")
+    table.write_text(text)
+    run = workflow.run("-n", "--cores", "1", "--configfile", str(path), check=False)
+    assert run.code != 0
+    assert "models.m.train: my_breast is a slide of split seg_eval, which no model may learn from" in run.text
+    assert "models.p: PanNuke's fold 1 is in train and in test" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_seeds_become_trainings(workflow):
+    path = workflow.folder / "seeds.yaml"
+    path.write_text(
+        yaml.safe_dump({"models": {"st": {"train": [{"samples": "train", "labels": "paper"}], "seeds": [1, 2]}}})
+    )
+    text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
+    assert count(text, "train_model") == 2
+    assert "training model st-seed2" in text
