@@ -20,7 +20,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin")
-METHODS = ["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign", "lineage"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Cost:
 
     jobs: int
     seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
@@ -63,7 +63,7 @@ def known_methods() -> list[str]:
 def dry_run(folder: Path, config: Path, *arguments: str) -> Cost:
     """Time ``snakemake -n`` in a folder of its own; the peak memory is that of its largest process."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "rules"]
-    before = time.monotonic()
+    before, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*command, "--cores", "2", "--configfile", str(config), *arguments],
         cwd=folder,
@@ -74,9 +74,10 @@ def dry_run(folder: Path, config: Path, *arguments: str) -> Cost:
     seconds = time.monotonic() - before
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     totals = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total ")]
-    return Cost(int(totals[0]), seconds, peak)
+    return Cost(int(totals[0]), seconds, cpu, now.ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -91,10 +92,10 @@ def main() -> None:
         config = write_config(Path(folder), told.samples, told.methods, told.models)
         cost = dry_run(Path(folder), config)
     methods = min(told.methods, len(known_methods()))
-    text = (
-        "| slides | label methods | models | jobs | seconds | peak memory, MB |\n|---|---|---|---|---|---|\n"
-        f"| {told.samples} | {methods} | {told.models} | {cost.jobs:,} | {cost.seconds:.1f} | {cost.peak_mb:.0f} |\n"
-    )
+    head = ("slides", "label methods", "models", "jobs", "seconds", "CPU seconds", "peak memory, MB")
+    row = (told.samples, methods, told.models, f"{cost.jobs:,}", f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}")
+    lines = [head, ["---"] * len(head), (*row, f"{cost.peak_mb:.0f}")]
+    text = "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
     print(text)
     if told.write:
         heading = "# `snakemake -n` on a large run\n\n`python benchmarks/scale.py --write`, nothing made yet.\n\n"
