@@ -129,7 +129,7 @@ def test_outlines_and_points_lie_where_they_should():
     assert (pixels[60:, 60:] == 255).all()
     assert (np.abs(pixels.astype(int) - [213, 94, 0]).max(-1) < 12).sum() > 20
     pixels[:] = 255
-    stamp_points(pixels, np.array([[10.5, 70.2], [200.0, 3.0]]), np.array([[1, 2, 3]] * 2, np.uint8), 1)
+    stamp_points(pixels, np.array([[10.5, 70.2], [200.0, 3.0]]), np.array([[1, 2, 3]] * 2, np.uint8), 3)
     assert (pixels[69:72, 9:12] == [1, 2, 3]).all()
     assert (pixels == [1, 2, 3]).all(-1).sum() == 9
 

@@ -77,12 +77,12 @@ def _ring(shape: shapely.Polygon, scale: float) -> np.ndarray:
     return np.rint(points * (1 << _SHIFT)).astype(np.int32)
 
 
-def stamp_points(pixels: np.ndarray, xy: np.ndarray, colours: np.ndarray, radius: int) -> None:
-    """Set squares of 2 `radius` + 1 px about points (n, 2), in place; later points lie over earlier ones."""
+def stamp_points(pixels: np.ndarray, xy: np.ndarray, colours: np.ndarray, side: int) -> None:
+    """Set squares of `side` px about points (n, 2), in place; later points lie over earlier ones."""
     height, width = pixels.shape[:2]
-    column, row = np.floor(xy).astype(np.int64).T
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
+    column, row = np.floor(xy - (side - 1) / 2 + 0.5 * (side % 2 == 0)).astype(np.int64).T
+    for dy in range(side):
+        for dx in range(side):
             y, x = row + dy, column + dx
             inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             pixels[y[inside], x[inside]] = colours[inside]
@@ -155,5 +155,6 @@ def class_legend(figure: Figure, counts: dict[str, int], taxonomy: Taxonomy) -> 
                color=taxonomy.color_of(name), label=f"{name} {count:,} ({100 * count / total:.0f} %)")
         for name, count in counts.items()
     ]  # fmt: skip
-    options = {"ncols": min(5, max(1, len(dots))), "frameon": False, "fontsize": 10, "handletextpad": 0.3}
+    columns = max(1, min(len(dots), int(figure.get_figwidth() / 2.3)))
+    options = {"ncols": columns, "frameon": False, "fontsize": 10, "handletextpad": 0.3}
     figure.legend(handles=dots, loc="outside lower center", **options)

@@ -75,7 +75,7 @@ def _draw_nuclei(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> dict[st
     """Draw onto `paper` in place; number of nuclei of each class that occurs, in the taxonomy's order."""
     columns = ["class_id", "centroid_x", "centroid_y", "area_um2", "geometry"]
     taxonomy, colours, rng = nuclei.taxonomy, colour_table(nuclei.taxonomy), np.random.default_rng(0)
-    counts = np.zeros(len(colours), np.int64)
+    counts, side = np.zeros(len(colours), np.int64), _point_px(nuclei, paper, scale)
     for batch in nuclei.arrow_batches(columns):
         # Shuffled: no class lies over another because of its place in the file.
         order = rng.permutation(len(batch))
@@ -88,7 +88,13 @@ def _draw_nuclei(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> dict[st
             draw_outlines(paper, shapes, chosen, scale, thickness=1)
             fill_shapes(paper, shapes, chosen, scale)
         else:
-            crowded = len(nuclei) * 9 > 0.5 * paper.shape[0] * paper.shape[1]
-            stamp_points(paper, np.stack([x, y], 1) * scale, chosen, 0 if crowded else 1)
+            stamp_points(paper, np.stack([x, y], 1) * scale, chosen, side)
     names = [taxonomy.unknown.name, taxonomy.unknown.name, *taxonomy.names]
     return {names[row]: int(counts[row]) for row in [*range(2, len(names)), 0] if counts[row]}
+
+
+def _point_px(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> int:
+    """Side of a point, px: as wide as nuclei lie apart on average, 1 to 4."""
+    mm2 = nuclei.metadata.get("tissue_mm2")
+    area = paper.shape[0] * paper.shape[1] if not mm2 else mm2 * 1e6 * (scale / nuclei.um_per_px) ** 2
+    return int(np.clip(round(0.85 * np.sqrt(area / max(len(nuclei), 1))), 1, 4))
