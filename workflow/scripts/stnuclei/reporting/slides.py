@@ -10,6 +10,14 @@ from stnuclei.reporting.run import Run
 from stnuclei.reporting.samples import read_json
 
 _MOST_ROWS = 60
+#: Pictures in the order they are looked at; any other follows under its own name.
+PICTURES = {
+    "overview": "The slide, and its nuclei by class.",
+    "zooms": "Windows of the slide at full resolution.",
+    "density": "Nuclei per square millimetre, by class.",
+    "agreement": "Predicted classes against labels from expression on the same section.",
+    "tissue": "Tissue, blur and pen marks as found on the slide.",
+}
 
 
 def slide_pages(run: Run) -> list[Page]:
@@ -23,13 +31,15 @@ def _slide_page(run: Run, folder: Path) -> Page:
     page = Page(f"slides/{folder.name}", folder.name, "Segmented slide")
     for model in sorted(path for path in folder.iterdir() if path.is_dir()):
         section = Section(f"By model {model.name}")
-        images = sorted([*model.glob("*.png"), *model.glob("*.jpg")])
-        section.pictures = [Picture(path, path.stem.replace("_", " ")) for path in images]
+        images = sorted([*model.glob("*.png"), *model.glob("*.jpg")], key=_order)
+        captions = {path: PICTURES.get(path.stem, path.stem.replace("_", " ")) for path in images}
+        section.pictures = [Picture(path, words, path.stem != "tissue") for path, words in captions.items()]
         for path in sorted(model.glob("*.tsv")):
             frame = read_table(path)
             if len(frame):
                 title = path.stem.replace("_", " ")
-                section.tables.append(score_table(frame.head(_MOST_ROWS), title, taxonomy=run.taxonomy, folded=True))
+                folded = path.stem != "summary"
+                section.tables.append(score_table(frame.head(_MOST_ROWS), title, taxonomy=run.taxonomy, folded=folded))
         for path in sorted(model.glob("*.json")):
             numbers = {k: v for k, v in read_json(path).items() if isinstance(v, str | int | float)}
             if numbers:
@@ -37,3 +47,8 @@ def _slide_page(run: Run, folder: Path) -> Page:
         if section:
             page.sections.append(section)
     return page
+
+
+def _order(path: Path) -> tuple[int, str]:
+    names = list(PICTURES)
+    return (names.index(path.stem) if path.stem in names else len(names), path.name)
