@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.bootstrap import Scores, bootstrap
-from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
+from stnuclei.evaluation.classification import accuracy, class_f1
 from stnuclei.evaluation.classscores import UNPAIRED
 from stnuclei.evaluation.published import published_row
 from stnuclei.taxonomy import Taxonomy
@@ -215,6 +215,3 @@ def _mean(each: np.ndarray) -> np.ndarray:
 def _paper(table: str, name: str, metrics: tuple[str, ...]) -> dict[str, float]:
     figures = published_row(table, name)[1]
     return {f"{metric}_paper": figures.get(metric, np.nan) for metric in metrics}
-
-
-__all__ = ["CLASSIFICATION", "SEGMENTATION", "macro_f1", "table2", "table3"]
