@@ -15,7 +15,7 @@ from runner import Run
 OPTIONS = ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks", "2"]
 
 
-def wait_for(what: Callable[[], object], seconds: float = 120, step: float = 0.1) -> object:
+def wait_for(what: Callable[[], object], seconds: float = 300, step: float = 0.1) -> object:
     """Wait until `what` gives something that is true, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -64,7 +64,7 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def workflow(self, folder: Path, *arguments: str, timeout: float = 600) -> Run:
+    def workflow(self, folder: Path, *arguments: str, timeout: float = 1500) -> Run:
         """Run snakemake to its end."""
         running = self.begin(folder, *arguments)
         try:
