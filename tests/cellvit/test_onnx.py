@@ -9,6 +9,7 @@ import torch
 from stnuclei.cellvit import build_model, save_checkpoint
 from stnuclei.cellvit.export import export_model, main
 from stnuclei.cellvit.export_onnx import _any_positions, write_onnx
+from stnuclei.errors import UserError
 from stnuclei.files import sha256
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -84,6 +85,14 @@ def test_a_sam_encoder_keeps_its_size_and_any_number_of_pictures(tmp_path):
     model = lively("cellvit-sam-b", ("Breast",), **options)
     write_onnx(model, tmp_path / "sam.onnx", {}, size=64)
     compare(model, session(tmp_path / "sam.onnx"), 3, 64, 64)
+
+
+def test_a_model_that_no_onnx_file_can_hold(tmp_path):
+    with torch.device("meta"):
+        model = build_model("cellvit-sam-h", 6, 19)
+    with pytest.raises(UserError, match="2,799 MB of parameters, more than the 2 GB an ONNX file can hold"):
+        write_onnx(model, tmp_path / "h.onnx", {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_positions_are_those_of_torch():

@@ -89,7 +89,7 @@ def test_terms_follow_the_sources():
     ours = [{"platform": "xenium", "labels": "stnuclei"}]
     assert licence(ours) == "other"
     assert not any("CancerSEA" in line for line in terms(ours, None))
-    assert any("hipt.pth" in line for line in terms(ours, "hipt.pth"))
+    assert any("hipt.pth" in line for line in terms(ours, "weights/hipt.pth"))
     assert any("not recorded" in line for line in terms([], None))
     assert licence([{"platform": "pannuke", "labels": "manual"}]) == "cc-by-nc-sa-4.0"
 

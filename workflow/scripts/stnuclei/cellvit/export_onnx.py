@@ -21,6 +21,7 @@ from stnuclei.errors import UserError
 INPUT = "image"
 #: um/px the published networks and ours are trained at, where a checkpoint does not say its own.
 UM_PER_PX = 0.25
+LARGEST_MB = 1900.0  # protobuf, which the file is written with, ends at 2 GB
 _CUBIC = -0.75  # torch's bicubic kernel
 
 
@@ -67,10 +68,15 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
     Raises
     ------
     UserError
-        If a package is missing or `size` is no multiple of 16.
+        If a package is missing, `size` is no multiple of 16, or the model is larger than one ONNX file can be.
     """
     if size % PATCH or size < 2 * PATCH:
         raise UserError(f"export size must be a multiple of {PATCH} px and at least {2 * PATCH}, not {size}")
+    if model_mb(model) > LARGEST_MB:
+        raise UserError(
+            f"{model.settings.architecture.name} has {model_mb(model):,.0f} MB of parameters, more than the 2 GB an ONNX "
+            "file can hold; export it as pt2"
+        )
     try:
         import onnxscript  # noqa: F401 torch's exporter needs it and says so less clearly
     except ImportError:
@@ -94,11 +100,11 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
             verbose=False,
         )
     program.model.metadata_props.update(metadata)
-    program.save(str(out), external_data=model_mb(model) > 1900)
+    program.save(str(out), external_data=False)
 
 
 def model_mb(model: nn.Module) -> float:
-    """Size of the parameters, MB; one ONNX file holds at most 2 GB, a larger model's weights lie beside it."""
+    """Size of the parameters, MB."""
     return sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6
 
 

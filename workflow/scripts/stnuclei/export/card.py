@@ -168,6 +168,8 @@ def _number(value: Any) -> str:
 
 def _recipe(meta: Mapping[str, Any]) -> str:
     found = {key: meta["config"][key] for key in RECIPE if key in meta["config"]}
+    if found.get("encoder_weights"):
+        found["encoder_weights"] = Path(found["encoder_weights"]).name
     if not found:
         return f"Recipe: {UNKNOWN}."
     rows = "\n".join(f"| {key} | {'none' if value is None else value} |" for key, value in found.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 #: Platform of a set of patches -> what its source says.
@@ -42,7 +43,7 @@ def terms(sets: Iterable[Mapping[str, Any]], encoder_weights: str | None) -> lis
     if methods & set(USE_CANCERSEA):
         found.append(CANCERSEA)
     if encoder_weights:
-        found.append(f"encoder began with {encoder_weights}: the terms of that file")
+        found.append(f"encoder began with {Path(encoder_weights).name}: the terms of that file")
     return [*found, "code of stnuclei, which trained it: MIT"]
 
 
