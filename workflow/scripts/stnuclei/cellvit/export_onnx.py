@@ -74,8 +74,8 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
         raise UserError(f"export size must be a multiple of {PATCH} px and at least {2 * PATCH}, not {size}")
     if model_mb(model) > LARGEST_MB:
         raise UserError(
-            f"{model.settings.architecture.name} has {model_mb(model):,.0f} MB of parameters, more than the 2 GB an ONNX "
-            "file can hold; export it as pt2"
+            f"{model.settings.architecture.name} has {model_mb(model):,.0f} MB of parameters, more than the 2 GB an "
+            "ONNX file can hold; export it as pt2"
         )
     try:
         import onnxscript  # noqa: F401 torch's exporter needs it and says so less clearly
