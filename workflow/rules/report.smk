@@ -16,8 +16,7 @@ rule write_report:
         mem_mb=memory(3000),
         runtime=runtime(30),
     params:
-        results=RESULTS,
-        benchmarks=f"{RESULTS}/benchmarks",
+        results=subpath(output.html, parent=True),
         config=config,
         samples=SAMPLES.to_dict("index"),
         methods=METHODS,

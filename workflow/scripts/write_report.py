@@ -13,7 +13,7 @@ params = snakemake.params
 with job(snakemake.log[0], "report"):
     run = Run(
         results=Path(params.results),
-        benchmarks=Path(params.benchmarks),
+        benchmarks=Path(params.results) / "benchmarks",
         config=params.config,
         samples=params.samples,
         methods=params.methods,
