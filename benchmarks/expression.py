@@ -1,6 +1,6 @@
 """How much expression does one H&E patch tell? The single-patch baseline on the composite samples of ../shared.
 
-    python benchmarks/expression.py --write        # about 10 minutes on 2 cores
+    python benchmarks/expression.py --write        # about 10 minutes on 2 cores; --folder F keeps and continues
 
 Real H&E (CoNSeP, colon), 12 and 6 tiles, as two donors; counts drawn for the nuclei from real Xenium cells (breast)
 of their class. So expression follows the nuclei's classes by construction and is otherwise noise: good for asking
@@ -15,7 +15,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,15 +42,15 @@ from stnuclei.labels import load_markers  # noqa: E402
 from stnuclei.patches import PatchStore, cut_patches  # noqa: E402
 
 SAMPLES = {"composite_a": ("xenium", "donor_a"), "composite_hest": ("hest", "donor_b")}
-MIN_COUNTS, NULLS, NULL_EPOCHS = 500, 2, 5
+MIN_COUNTS, NULLS, NULL_EPOCHS = 500, 2, 4
 #: Name -> protocol, slides, what differs from the defaults.
 MODELS = {
-    "tiny, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-tiny", "epochs": 30}),
+    "tiny, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-tiny", "epochs": 15}),
+    "tiny, single-donor": ("single_donor", ["composite_a"], {"network": "efficientnet-tiny", "epochs": 15}),
     "B0, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-b0", "epochs": 12}),
-    "tiny, single-donor": ("single_donor", ["composite_a"], {"network": "efficientnet-tiny", "epochs": 30}),
 }
 COMMON = {
-    "patch_px": 112,
+    "patch_px": 96,
     "batch_size": 16,
     "learning_rate": 2e-3,
     "patience": 40,
@@ -66,11 +65,13 @@ def prepare(shared: Path, folder: Path) -> dict[str, PatchSource]:
     for name, (platform, donor) in SAMPLES.items():
         sample = read_sample(platform, shared / "data" / name, tissue="Breast", sample=name)
         out = folder / name
+        sources[name] = PatchSource(out / "patches.zarr", out / "e.h5ad")
+        if sources[name].expression.is_file():
+            continue
         cut_patches(sample, out / "patches.zarr", size=192, stride=192, min_nuclei=3)
         store = PatchStore(out / "patches.zarr")
         settings = {"donor": donor, "controls": 20, "min_counts": MIN_COUNTS}
         write_table(patch_table(store, count_cells(sample, store), sample.table.var_names, **settings), out / "e.h5ad")
-        sources[name] = PatchSource(out / "patches.zarr", out / "e.h5ad")
     return sources
 
 
@@ -80,18 +81,17 @@ def run(name: str, sources: dict[str, PatchSource], folder: Path, threads: int) 
     settings = ExpressionSettings(**{**COMMON, **own, "min_counts": MIN_COUNTS, "threads": threads, "workers": threads})
     held = ["donor_b"] if protocol == "multi_donor" else []
     used = [sources[slide] for slide in slides]
-    predictions, seconds = [], 0.0
+    predictions = []
     for number in range(NULLS + 1):
         out = folder / name.replace(", ", "_") / str(number)
         brief = ExpressionSettings(**{**settings.to_dict(), "epochs": NULL_EPOCHS}) if number else settings
-        started = time.monotonic()
         train_expression(used, out, brief, protocol, held_out=held, shuffle=number, name=name)
-        seconds = seconds or time.monotonic() - started
         split = pd.read_csv(out / "split.tsv", sep="\t")
         predictions.append(predict_expression(out / "checkpoint.pt", used, split, threads=threads))
     spatial = {slide: spatial_genes(read_table(sources[slide].expression), min_counts=MIN_COUNTS) for slide in slides}
     markers = load_markers().for_tissue("Breast")["symbol"]
-    return score_expression(predictions[0], predictions[1:], spatial, markers), predictions[0], seconds
+    history = pd.read_csv(folder / name.replace(", ", "_") / "0" / "history.csv")
+    return score_expression(predictions[0], predictions[1:], spatial, markers), predictions[0], history["seconds"].sum()
 
 
 def main() -> None:
@@ -100,15 +100,17 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("STNUCLEI_SHARED", ROOT.parent / "shared")))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
+    parser.add_argument("--folder", type=Path, help="where trainings are kept; what is finished there is not repeated")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = ROOT / "benchmarks" / "results"
     scored, facts = {}, []
     with tempfile.TemporaryDirectory() as temporary:
-        sources = prepare(arguments.shared, Path(temporary))
+        folder = arguments.folder or Path(temporary)
+        sources = prepare(arguments.shared, folder)
         for name in arguments.models:
-            scores, predictions, seconds = run(name, sources, Path(temporary), arguments.threads)
+            scores, predictions, seconds = run(name, sources, folder, arguments.threads)
             scored[name] = ({"protocol": MODELS[name][0]}, scores.summary, scores.drivers)
             facts.append(
                 f"{name}: {seconds:.0f} s of training, {int(predictions.uns['model']['train_patches'])} patches"

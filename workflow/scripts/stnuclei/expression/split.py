@@ -60,17 +60,7 @@ def split_patches(
         shares = {"test": settings.test_share, "validation": settings.validation_share}
         part[:] = _deal_blocks(patches, shares, settings.block, rng)
     else:
-        tested = _held_out(donors, held_out, settings, rng, where)
-        part[patches["donor"].isin(tested)] = "test"
-        left = [donor for donor in donors if donor not in tested]
-        if len(left) > 1:
-            watched = left[int(rng.integers(len(left)))]
-            part[patches["donor"].isin(set(left) - {watched})] = "train"
-            part[patches["donor"] == watched] = "validation"
-        else:
-            own = patches["donor"] == left[0]
-            shares = {"validation": settings.validation_share}
-            part[own] = _deal_blocks(patches[own], shares, settings.block, rng)
+        part[:] = _deal_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
     part[~patches["usable"]] = ""
     part = _without_overlap(patches, part)
     for name in PARTS:
@@ -79,6 +69,21 @@ def split_patches(
                 f"{where}: only {(part == name).sum()} patches are left for {name}; give more tissue or donors, or set "
                 f"expression.training.block lower (now {settings.block})"
             )
+    return part
+
+
+def _deal_donors(
+    patches: pd.DataFrame, donors: list[str], tested: set[str], settings: ExpressionSettings, rng: np.random.Generator
+) -> pd.Series:
+    part = pd.Series("test", index=patches.index, dtype=object)
+    left = [donor for donor in donors if donor not in tested]
+    if len(left) > 1:
+        watched = left[int(rng.integers(len(left)))]
+        part[patches["donor"].isin(set(left) - {watched})] = "train"
+        part[patches["donor"] == watched] = "validation"
+        return part
+    own = patches["donor"] == left[0]
+    part[own] = _deal_blocks(patches[own], {"validation": settings.validation_share}, settings.block, rng)
     return part
 
 

@@ -80,38 +80,38 @@ def patch_table(
     ``obsm["spatial"]`` the patch's centre (x, y) in um of the slide, ``obs`` patch, sample, donor, tissue, n_cells,
     total_counts; ``uns["stnuclei"]`` how it was counted and the patches' size and stride in um.
     """
-    n, um = len(store), store.um_per_px
-    counts = counted.counts.astype(np.int32)
-    names = [store.tissues[k] for k in store.tissue] if store.tissues else [""] * n
-    obs = pd.DataFrame(
-        {
-            "patch": np.arange(n),
-            "sample": pd.Categorical([store.sample] * n),
-            "donor": pd.Categorical([donor or store.sample] * n),
-            "tissue": pd.Categorical(names),
-            "n_cells": counted.cells.astype(np.int64),
-            "total_counts": np.asarray(counts.sum(axis=1)).ravel().astype(np.int64),
-        },
-        index=[f"{store.sample}:{i}" for i in range(n)],
-    )
-    values, names = log_normalise(counts, target_sum), pd.Index(genes).astype(str)
+    um, counts, names = store.um_per_px, counted.counts.astype(np.int32), pd.Index(genes).astype(str)
+    obs = _patches(store, counted, donor)
+    values = log_normalise(counts, target_sum)
     order = _dealt(obs["total_counts"].to_numpy() >= min_counts, seed)
     twin = names.get_indexer(control_genes(names, controls))
     values, counts = (sp.hstack([one, one[order][:, twin]], format="csr") for one in (values, counts))
     table = AnnData(values, obs=obs, var=pd.DataFrame(index=names.append(names[twin] + CONTROL)))
     table.layers["counts"] = counts
     table.obsm["spatial"] = (store.origin + store.patch_px / 2) * um
-    stride = store.attrs["settings"].get("stride")
     table.uns["stnuclei"] = {
         "format": FORMAT,
         "version": VERSION,
         "target_sum": target_sum,
         "um_per_px": um,
         "patch_um": store.patch_px * um,
-        "stride_um": (stride or 0) * um,
+        "stride_um": (store.attrs["settings"].get("stride") or 0) * um,
         **counted.info,
     }
     return table
+
+
+def _patches(store: PatchStore, counted: PatchCounts, donor: str) -> pd.DataFrame:
+    n = len(store)
+    columns = {
+        "patch": np.arange(n),
+        "sample": pd.Categorical([store.sample] * n),
+        "donor": pd.Categorical([donor or store.sample] * n),
+        "tissue": pd.Categorical([store.tissues[k] for k in store.tissue] if store.tissues else [""] * n),
+        "n_cells": counted.cells.astype(np.int64),
+        "total_counts": np.asarray(counted.counts.sum(axis=1)).ravel().astype(np.int64),
+    }
+    return pd.DataFrame(columns, index=[f"{store.sample}:{i}" for i in range(n)])
 
 
 def control_genes(genes: Any, number: int) -> list[str]:
