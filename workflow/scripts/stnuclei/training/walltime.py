@@ -1,7 +1,8 @@
 """Stop in good time: ask Slurm how long the job may still run, and have the run saved before it is killed.
 
 Slurm's own warning (``--signal``) goes to every process of the job's step, also to the Snakemake that watches the
-training: that one ends at once and the job with it, perhaps before all is saved. So the training looks at the clock itself.
+training: that one ends at once and the job with it, perhaps before all is saved. So the training looks at the clock
+itself.
 """
 
 from __future__ import annotations
