@@ -128,9 +128,9 @@ def ious(truth, polygons):
     """
     outlines = Outlines.of(np.asarray(polygons), np.eye(3))
     painted = outlines.paint(np.arange(len(outlines)), 0, 0, truth.shape[1], truth.shape[0])
-    n, m = int(truth.max()) + 1, len(outlines) + 1
-    both = np.bincount(truth.ravel().astype(np.int64) * m + painted.ravel(), minlength=n * m).reshape(n, m)
+    ids, compact = np.unique(truth, return_inverse=True)
+    n, m = len(ids), len(outlines) + 1
+    both = np.bincount(compact.ravel() * m + painted.ravel(), minlength=n * m).reshape(n, m)
     union = both.sum(1)[:, None] + both.sum(0)[None] - both
-    iou = (both / np.maximum(union, 1))[1:, 1:]
-    there = both.sum(1)[1:] > 0
-    return iou.max(1)[there], iou.argmax(1)[there]
+    iou = (both / np.maximum(union, 1))[int(ids[0] == 0) :, 1:]
+    return iou.max(1), iou.argmax(1)
