@@ -60,12 +60,11 @@ def test_rules_of_one_size_go_as_arrays(demo):
 def test_one_core_without_slurm_gives_the_same_labels_and_patches(demo, tmp_path):
     for name in ("slurm.yaml", "slurm.tsv"):
         (tmp_path / name).write_text((demo / name).read_text())
-    described = [f"results/samples/{name}/provenance.json" for name in ("breast", "kidney", "pannuke_1")]
-    Workflow(tmp_path).run(*described, "--cores", "1", "--configfile", "slurm.yaml")
-    for path in described:
-        one, other = (json.loads((folder / path).read_text()) for folder in (demo, tmp_path))
-        assert len(one["content"]) == 2 and len(one["content"]["patches.zarr"]) == 8
-        assert one["content"] == other["content"], path
+    described = "results/samples/breast/provenance.json"
+    Workflow(tmp_path).run(described, "--cores", "1", "--configfile", "slurm.yaml")
+    one, other = (json.loads((folder / described).read_text()) for folder in (demo, tmp_path))
+    assert len(one["content"]) == 2 and len(one["content"]["patches.zarr"]) == 8
+    assert one["content"] == other["content"]
 
 
 # --- drills ---------------------------------------------------------------------------------------------------------
