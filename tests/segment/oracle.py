@@ -128,9 +128,11 @@ def ious(truth, polygons):
     """
     outlines = Outlines.of(np.asarray(polygons), np.eye(3))
     painted = outlines.paint(np.arange(len(outlines)), 0, 0, truth.shape[1], truth.shape[0])
-    ids, compact = np.unique(truth, return_inverse=True)
-    n, m = len(ids), len(outlines) + 1
+    there = np.zeros(int(truth.max()) + 1, bool)
+    there[truth] = there[0] = True
+    compact = (np.cumsum(there) - 1)[truth]  # ids of a piece of a large slide need no large table
+    n, m = int(there.sum()), len(outlines) + 1
     both = np.bincount(compact.ravel() * m + painted.ravel(), minlength=n * m).reshape(n, m)
     union = both.sum(1)[:, None] + both.sum(0)[None] - both
-    iou = (both / np.maximum(union, 1))[int(ids[0] == 0) :, 1:]
+    iou = (both / np.maximum(union, 1))[1:, 1:]
     return iou.max(1), iou.argmax(1)

@@ -17,6 +17,11 @@ from stnuclei.errors import UserError
 from stnuclei.files import write_aside
 
 
+def folder_of(out: Path) -> Path:
+    """Where what is finished of an output is kept."""
+    return out.with_name(f"{out.name}.partial")
+
+
 class Parts:
     """A folder of finished pieces and of notes, valid for one input with one set of settings.
 
@@ -29,7 +34,7 @@ class Parts:
     """
 
     def __init__(self, out: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.folder = out.with_name(f"{out.name}.partial")
+        self.folder = folder_of(out)
         self.fingerprint = json.loads(json.dumps(fingerprint))
         if self.folder.exists() and self._read_state().get("fingerprint") != self.fingerprint:
             print(f"{self.folder}: kept from another slide, model or other settings; begun anew", flush=True)

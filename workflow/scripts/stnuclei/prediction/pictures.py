@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,9 +86,8 @@ def _nuclei(job: PictureJob, files: list[Path]) -> Iterator[tuple[Path, FoundNuc
     ):
         done = iter(files)
         for batch in maps:
-            yield from zip(
-                itertools.islice(done, len(batch)), list(pool.map(lambda m: _separate(job, m), batch)), strict=True
-            )
+            found = list(pool.map(lambda one: _separate(job, one), batch))
+            yield from zip(itertools.islice(done, len(batch)), found, strict=True)
 
 
 def _picture(job: PictureJob, path: Path) -> np.ndarray | None:
@@ -130,12 +130,8 @@ def _maps(job: PictureJob, batch: Batch) -> list[CellMaps | None]:
         return [None] * len(batch)
     height, width = there[0].shape[:2]
     # Turned pictures must keep their shape.
-    sides = (
-        (-(-max(height, width) // 16) * 16,) * 2
-        if job.inference.augmentation
-        else [-(-n // 16) * 16 for n in (height, width)]
-    )
-    images = np.full((len(there), *sides, 3), WHITE, np.uint8)
+    sides = [max(height, width)] * 2 if job.inference.augmentation else [height, width]
+    images = np.full((len(there), *(-(-side // 16) * 16 for side in sides), 3), WHITE, np.uint8)
     images[:, :height, :width] = there
     with job.stages.of(NETWORK):
         maps = iter(job.inference(images))
@@ -143,7 +139,7 @@ def _maps(job: PictureJob, batch: Batch) -> list[CellMaps | None]:
     return [None if p is None else _cut(next(maps), cut) for p in batch]
 
 
-def _cut(maps: CellMaps, part: tuple) -> CellMaps:  # type: ignore[type-arg]
+def _cut(maps: CellMaps, part: tuple[Any, ...]) -> CellMaps:
     return CellMaps(*(np.ascontiguousarray(array[part]) for array in (maps.foreground, maps.hv, maps.types)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from stnuclei.cellvit.postprocess import SlopeRange
-from stnuclei.files import write_aside
+from stnuclei.files import remove, write_aside
 from stnuclei.patches.resample import pixel_ratio
 from stnuclei.prediction.area import SearchArea
 from stnuclei.prediction.calibrate import calibrate
+from stnuclei.prediction.forgiving import ForgivingSlide
 from stnuclei.prediction.inference import Inference, Network
 from stnuclei.prediction.nuclei_file import NucleiFile, NucleiWriter
-from stnuclei.prediction.parts import Parts
+from stnuclei.prediction.parts import Parts, folder_of
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
 from stnuclei.prediction.reading import TileReader
 from stnuclei.prediction.rows import assemble, join_rows
@@ -82,6 +83,7 @@ class Run:
         metadata = NucleiFile(path).metadata
         if metadata.get("fingerprint") != self.fingerprint:
             return None
+        remove(folder_of(self.out))  # of a run that ended between its last two steps
         print(f"{path}: is there already, of the same slide, model and settings", flush=True)
         return {**metadata["counts"], "seconds": 0.0, "stages": {}, "binding": None}
 
@@ -129,7 +131,8 @@ class Run:
             return None
         path = parts.folder / "tissue.tif"
         if not path.is_file():
-            about = SimpleNamespace(name=self.source.name, he=self.source.slide, um_per_px=self.source.um_per_px)
+            slide = self.source.slide if self.settings.damaged == "stop" else ForgivingSlide(self.source.slide)
+            about = SimpleNamespace(name=self.source.name, he=slide, um_per_px=self.source.um_per_px)
             found = self.tissue or find_tissue(about)
             if found.overview is not None:
                 found.figure(parts.folder / "tissue.png")
@@ -151,6 +154,11 @@ class Run:
         bar.close()
 
     def _assemble(self, parts: Parts) -> dict[str, Any]:
+        """Write the output, nuclei.parquet last: where it stands everything does."""
+        for name in ("tissue.tif", "tissue.png"):
+            if (parts.folder / name).is_file():
+                with write_aside(self.out / name) as aside:
+                    shutil.copyfile(parts.folder / name, aside)
         pictures = self.source.slide is None
         with self.stages.of(MERGING), write_aside(self.out / "nuclei.parquet") as aside:
             writer = NucleiWriter(aside, self.classes, pictures)
@@ -160,9 +168,6 @@ class Run:
             except BaseException:
                 writer.close()
                 raise
-        for name in ("tissue.tif", "tissue.png"):
-            if (parts.folder / name).is_file():
-                os.replace(parts.folder / name, self.out / name)
         parts.remove()
         return counts
 
