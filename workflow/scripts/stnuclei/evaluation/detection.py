@@ -80,17 +80,19 @@ def _gate_then_assign(true_xy: np.ndarray, pred_xy: np.ndarray, radius: float) -
     n_true, n_pred = len(true_xy), len(pred_xy)
     graph = coo_array((np.ones(len(near)), (near["i"], near["j"] + n_true)), shape=(n_true + n_pred,) * 2)
     piece = connected_components(graph, directed=False)[1][near["i"]]
+    # Most nuclei have one other in reach and are its only one: nothing is to be solved there.
+    alone = np.bincount(piece)[piece] == 1
+    pairs = [np.stack([near["i"][alone], near["j"][alone]], 1)]
+    near, piece = near[~alone], piece[~alone]
     near = near[np.argsort(piece, kind="stable")]
     starts = np.flatnonzero(np.diff(np.sort(piece), prepend=-1))
-    pairs = [_solve(part, radius) for part in np.split(near, starts[1:])]
+    pairs += [_solve(part, radius) for part in np.split(near, starts[1:]) if len(part)]
     pairs = np.concatenate(pairs)
     return pairs[np.argsort(pairs[:, 0])].astype(np.int64)
 
 
 def _solve(edges: np.ndarray, radius: float) -> np.ndarray:
     """Most pairs first, then the smallest sum of distances, in one connected piece."""
-    if len(edges) == 1:
-        return np.array([[edges["i"][0], edges["j"][0]]])
     true, row = np.unique(edges["i"], return_inverse=True)
     pred, column = np.unique(edges["j"], return_inverse=True)
     # a pair that is none costs more than all true pairs together can save
