@@ -46,7 +46,7 @@ def test_jobs_ask_for_what_the_rules_and_the_profile_say(demo):
 
 def test_two_processes_train_as_one_job(demo):
     (two,) = [call for call in submitted(demo, "train_model") if "wildcards_two" in call]
-    assert "--gpus=2" in two
+    assert "--gpus=2" in two and "--cpus-per-task=2 " in two
     log = (demo / "results" / "logs" / "train_model" / "two.log").read_text()
     assert "2 process(es)" in log and "training: done" in log
 

@@ -248,6 +248,12 @@ def fetched_weights(wildcards):
     return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
 
 
+def threads_of(wildcards):
+    """Threads a model is trained with: the configured number, or eight, for each process."""
+    own = training_settings(wildcards)
+    return (own["threads"] or 8) * own["processes"]
+
+
 def gpus_of(wildcards):
     """GPUs a model is trained on: one a process, none where the configuration trains on CPU."""
     wanted = config["resources"]["gpu"]

@@ -29,7 +29,7 @@ rule train_model:
     retries: 2
     conda:
         "../../envs/cellvit.yaml"
-    threads: lambda wildcards: training_settings(wildcards)["threads"] or 8
+    threads: threads_of
     resources:
         mem_mb=memory(8000),
         runtime=runtime(1440),
