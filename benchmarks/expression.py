@@ -1,12 +1,12 @@
 """How much expression does one H&E patch tell? The single-patch baseline on the composite samples of ../shared.
 
-    python benchmarks/expression.py --write        # about 10 minutes on 2 cores; --folder F keeps and continues
+    python benchmarks/expression.py --write        # --folder F keeps trainings and continues
 
 Real H&E (CoNSeP, colon), 12 and 6 tiles, as two donors; counts drawn for the nuclei from real Xenium cells (breast)
 of their class. So expression follows the nuclei's classes by construction and is otherwise noise: good for asking
 whether what is visible is learnt and what is not is not, no evidence on biology. Networks start from random weights (no
-ImageNet file lies here). `multi_donor`: learnt from composite_a, tested on composite_hest. `single_donor`: blocks of
-tissue of composite_a.
+ImageNet file lies here); patches of 48 um are brought to 96 px (B0: 64). `multi_donor`: learnt from composite_a, tested
+on composite_hest. `single_donor`: blocks of tissue of composite_a.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MIN_COUNTS, NULLS, NULL_EPOCHS = 500, 2, 4
 MODELS = {
     "tiny, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-tiny", "epochs": 15}),
     "tiny, single-donor": ("single_donor", ["composite_a"], {"network": "efficientnet-tiny", "epochs": 15}),
-    "B0, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-b0", "epochs": 12}),
+    "B0, multi-donor": ("multi_donor", list(SAMPLES), {"network": "efficientnet-b0", "epochs": 16, "patch_px": 64}),
 }
 COMMON = {
     "patch_px": 96,
