@@ -117,8 +117,8 @@ def compare_slide(
     """Pair the predicted nuclei of a slide with those of its Xenium run and put class beside label.
 
     Nuclei are paired one to one by their centroids: as many as can be within the radius, with the smallest sum of
-    distances (`pair_centroids`, corrected policy). Outlines are read pair by pair; points are held, about 100 bytes a
-    nucleus.
+    distances (`pair_centroids`, corrected policy). The predicted outlines are read in pieces, those of the run are
+    held with the sample.
 
     Parameters
     ----------
