@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -52,6 +53,20 @@ def write_aside(path: str | Path, directory: bool = False) -> Iterator[Path]:
     except BaseException:
         remove(aside)
         raise
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one it came from, says that disk or quota are used up.
+
+    Libraries in compiled code (tensorstore, zarr's codecs) raise errors of their own with the system's words in them.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if any(words in str(error) for words in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sha256(path: str | Path) -> str:

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stnuclei.errors import UserError
+from stnuclei.files import disk_full
+
+FULL = "the disk is full or the quota used up; free space and run again, what is finished is kept"
 
 
 @contextmanager
@@ -25,8 +28,8 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
     Raises
     ------
     SystemExit
-        Status 1, after a `UserError` (its sentence) or any other exception (its traceback) was written to the log;
-        the sentence, or the last line of the traceback, also goes to the terminal.
+        Status 1, after a `UserError` (its sentence), a full disk (a sentence) or any other exception (its traceback)
+        was written to the log; the sentence, or the last line of the traceback, also goes to the terminal.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal_out, terminal_err = sys.stdout, sys.stderr
@@ -38,6 +41,9 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
             _tell(file, terminal_err, name, str(error))
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
+            if disk_full(error):
+                _tell(file, terminal_err, name, FULL)
+                raise SystemExit(1) from None
             traceback.print_exc(file=file)
             _tell(file, terminal_err, name, f"{type(error).__name__}: {error} (traceback in {log})")
             raise SystemExit(1) from None

@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore as ts
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import disk_full, write_aside
 from stnuclei.patches.arrays import SHARD, create_pixels, write_group, write_table
 from stnuclei.patches.store import FORMAT, VERSION
 
@@ -149,7 +149,7 @@ def write_patches(
             content = {"format": FORMAT, "version": VERSION, **attrs, **late, "patch_px": size, "counts": counts}
             write_group(aside, content)
     except (OSError, ValueError) as error:
-        if "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
+        if disk_full(error):
             raise UserError(f"{out}: the disk is full; make room (200 kB a patch) and run again") from error
         raise
     return content

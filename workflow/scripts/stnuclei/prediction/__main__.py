@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei.errors import UserError
+from stnuclei.files import disk_full
+from stnuclei.joblog import FULL
 from stnuclei.prediction.patches import predict_patches
 from stnuclei.prediction.slide import segment_slide
 from stnuclei.prediction.source import kind_of
@@ -73,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_patches(patches or given, options) if patches or kind_of(given) == "patches" else _slide(given, options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        print(f"error: {FULL}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import disk_full, write_aside
 
 
 def folder_of(out: Path) -> Path:
@@ -102,8 +101,7 @@ def room_on_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
-        if not full:
+        if not disk_full(error):
             raise
         raise UserError(
             f"{out}: cannot be written, the disk is full or the quota used up; free space (1 kB a nucleus) and run "

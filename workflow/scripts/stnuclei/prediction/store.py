@@ -11,7 +11,7 @@ import numpy as np
 
 from stnuclei.cellvit.nuclei import NucleiTable
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import disk_full, write_aside
 from stnuclei.patches.arrays import SHARD, create_pixels, read_attributes, read_table, write_group, write_table
 from stnuclei.patches.store import Items
 
@@ -72,7 +72,7 @@ def write_predictions(
             write_group(aside, content)
             return counts
     except (OSError, ValueError) as error:
-        if "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
+        if disk_full(error):
             raise UserError(f"{out}: the disk is full; make room (5 kB a patch) and run again") from error
         raise
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from types import FrameType
 import torch
 
 from stnuclei.errors import UserError
+from stnuclei.files import disk_full
 from stnuclei.training.settings import TrainSettings
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
@@ -116,10 +116,9 @@ def disk_explained(path: Path, kept: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         # torch's zip writer turns a short write into a RuntimeError of its own, without a number.
         torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
-        if not full and not torn:
+        if not disk_full(error) and not torn:
             raise
         raise UserError(
             f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
