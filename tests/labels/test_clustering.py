@@ -44,14 +44,14 @@ def test_points_that_coincide_still_have_themselves_first():
     assert connectivities(found).shape == (40, 40)
 
 
-def test_blocked_search_reaches_its_recall_and_repeats():
+def test_search_by_lists_reaches_its_recall_and_repeats():
     random = np.random.default_rng(1)
     centres = random.normal(0, 3, (12, 20))
     points = (centres[random.integers(0, 12, 12_000)] + random.normal(size=(12_000, 20))).astype(np.float32)
     found = nearest_neighbours(points, 15, exact_cells=1_000)
     exact = nearest_neighbours(points, 15)
     shared = np.mean([len(np.intersect1d(a, b)) / 15 for a, b in zip(found.indices, exact.indices, strict=True)])
-    assert found.method == "blocked" and found.recall >= 0.95 and shared == pytest.approx(found.recall, abs=0.02)
+    assert found.method == "lists" and found.recall >= 0.95 and shared == pytest.approx(found.recall, abs=0.02)
     again = nearest_neighbours(points, 15, exact_cells=1_000, threads=2)
     assert np.array_equal(found.indices, again.indices)
 

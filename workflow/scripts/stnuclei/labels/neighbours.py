@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numba
 import numpy as np
 from scipy import sparse
 
-# Up to here every pair is compared; beyond, cells are compared with those of the nearest blocks only.
+# Up to here every pair is compared; beyond, cells are compared with those of the nearest lists only.
 EXACT_CELLS = 150_000
-BLOCK_CELLS = 1024
-# Recall the blocked search aims at, on the sample that sets how many blocks are searched.
+LIST_CELLS = 1024
+# Recall the search by lists aims at, on the sample that sets how many lists are searched.
 TARGET_RECALL = 0.96
 RECALL_SAMPLE = 1_000
 
@@ -30,7 +31,7 @@ class Neighbours:
     recall
         Share of true neighbours found: 1 where the search was exact, else measured on a sample of cells.
     method
-        ``exact`` or ``blocked``.
+        ``exact`` or ``lists``.
     """
 
     indices: np.ndarray
@@ -44,10 +45,10 @@ def nearest_neighbours(
 ) -> Neighbours:
     """Find the nearest neighbours of every point, itself among them as scanpy counts.
 
-    Exact with faiss up to `exact_cells` points. Beyond, k-means blocks of about `BLOCK_CELLS` points are made and the
-    points of a block compared, in one matrix product, with all points of the nearest blocks: of so many as a sample of
-    cells needs for `TARGET_RECALL`. What it reached is measured on another sample. Unlike graph indices it gives
-    the same neighbours every time, on any number of threads.
+    Exact with faiss up to `exact_cells` points. Beyond, an inverted file of k-means lists of about `LIST_CELLS` points:
+    a point is compared with those of the lists nearest to it, of so many as a sample of points needs for
+    `TARGET_RECALL`. What it reached is measured on another sample. Unlike graph indices it gives the same neighbours
+    every time, on any number of threads.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def nearest_neighbours(
     n_neighbors
         Neighbours a point, itself included; at most n.
     seed
-        Seed of the blocks and of the samples.
+        Seed of the lists and of the samples.
     threads
         Threads of faiss.
 
@@ -72,64 +73,47 @@ def nearest_neighbours(
     if len(points) <= exact_cells:
         return _tidy(*faiss.knn(points, points, k), 1.0, "exact")
     random = np.random.default_rng(seed)
-    blocks = _Blocks.of(points, seed)
-    searched = blocks.needed(points, k, random)
-    found = _tidy(*blocks.search(points, k, searched), 0.0, "blocked")
-    sample = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
-    truth = faiss.knn(points[sample], points, k)[1]
+    index = _lists(points, seed)
+    _choose_probes(index, points, k, random)
+    squared, indices = index.search(points, k)
+    few = np.flatnonzero((indices < 0).any(axis=1))  # points whose lists hold fewer than k
+    if len(few):
+        squared[few], indices[few] = faiss.knn(points[few], points, k)
+    found = _tidy(squared, indices, 0.0, "lists")
+    sample, truth = _sample(points, k, random)
     hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found.indices[sample], truth, strict=True))
-    return Neighbours(found.indices, found.distances, hits / truth.size, "blocked")
+    return Neighbours(found.indices, found.distances, hits / truth.size, "lists")
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """Points in k-means blocks: block of each point, points by block, and blocks by nearness to each block."""
+def _lists(points: np.ndarray, seed: int) -> Any:
+    """Put points into the inverted lists of faiss."""
+    import faiss
 
-    block: np.ndarray
-    order: np.ndarray
-    starts: np.ndarray
-    near: np.ndarray
+    index = faiss.index_factory(points.shape[1], f"IVF{ceil(len(points) / LIST_CELLS)},Flat")
+    # A few points a list are enough to spread the centres, and the cost does not grow with n squared.
+    index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 8, seed + 1, 64
+    index.train(points)
+    index.add(points)
+    return index
 
-    @classmethod
-    def of(cls, points: np.ndarray, seed: int) -> _Blocks:
-        import faiss
 
-        n_blocks = ceil(len(points) / BLOCK_CELLS)
-        # A few points a block are enough to spread the centres, and the cost does not grow with n squared.
-        means = faiss.Kmeans(points.shape[1], n_blocks, niter=8, seed=seed + 1, max_points_per_centroid=64)
-        means.train(points)
-        block = faiss.knn(points, means.centroids, 1)[1].ravel()
-        order = np.argsort(block, kind="stable")
-        starts = np.searchsorted(block[order], np.arange(n_blocks + 1))
-        return cls(block, order, starts, faiss.knn(means.centroids, means.centroids, n_blocks)[1])
+def _sample(points: np.ndarray, k: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of some points, and the true neighbours of each."""
+    import faiss
 
-    def needed(self, points: np.ndarray, k: int, random: np.random.Generator) -> int:
-        """Nearest blocks to search so that a sample of points finds `TARGET_RECALL` of its neighbours."""
-        import faiss
+    rows = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
+    return rows, faiss.knn(points[rows], points, k)[1]
 
-        sample = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
-        truth = faiss.knn(points[sample], points, k)[1]
-        place = np.argsort(self.near[self.block[sample]], axis=1)
-        ranks = np.take_along_axis(place, self.block[truth], axis=1)
-        return int(np.quantile(ranks, TARGET_RECALL)) + 1
 
-    def search(self, points: np.ndarray, k: int, searched: int) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distances and indices (n, k) of the nearest in the `searched` nearest blocks of each block."""
-        import faiss
-
-        ranked = np.ascontiguousarray(points[self.order])
-        squared = np.empty((len(points), k), np.float32)
-        indices = np.empty((len(points), k), np.int64)
-        for b in range(len(self.near)):
-            own = slice(self.starts[b], self.starts[b + 1])
-            if own.start == own.stop:
-                continue
-            pool = np.concatenate([np.arange(self.starts[c], self.starts[c + 1]) for c in self.near[b][:searched]])
-            if len(pool) < k:
-                pool = np.arange(len(points))
-            distance, place = faiss.knn(ranked[own], ranked[pool], k)
-            squared[self.order[own]], indices[self.order[own]] = distance, self.order[pool[place]]
-        return squared, indices
+def _choose_probes(index: Any, points: np.ndarray, k: int, random: np.random.Generator) -> None:
+    """Let the index search as few lists as find `TARGET_RECALL` of a sample's neighbours, in steps of a fifth."""
+    rows, truth = _sample(points, k, random)
+    index.nprobe = 1
+    while index.nprobe < index.nlist:
+        found = index.search(points[rows], k)[1]
+        if sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) >= TARGET_RECALL * truth.size:
+            return
+        index.nprobe = min(max(index.nprobe + 1, int(index.nprobe * 1.2)), index.nlist)
 
 
 def _tidy(squared: np.ndarray, indices: np.ndarray, recall: float, method: str) -> Neighbours:
