@@ -13,6 +13,8 @@ def main(results: Path) -> None:
     print("Where things are:")
     for checkpoint in sorted((results / "models").glob("*/checkpoint.pt")):
         print(f"  checkpoint  {checkpoint}")
+    for folder in sorted((results / "slides").glob("*/*/qupath")):
+        print(f"  for QuPath  {folder}")
     print(f"  tables      {results / 'tables'}")
     print(f"  figures     {results / 'figures'}")
     print(f"  report      {results / 'report.html'}  (open it in a browser)")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +51,20 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
             raise SystemExit(1) from None
         finally:
             sys.stdout, sys.stderr = terminal_out, terminal_err
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Keep a library's warnings, and what its logger says below an error, out of the job's log."""
+    theirs = logging.getLogger(logger)
+    level = theirs.level
+    theirs.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        theirs.setLevel(level)
 
 
 def _tell(log, terminal, name: str, sentence: str) -> None:  # noqa: ANN001 text streams

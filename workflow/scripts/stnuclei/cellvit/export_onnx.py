@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import types
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.vit import PATCH, VisionTransformer
 from stnuclei.errors import UserError
+from stnuclei.joblog import quiet
 
 INPUT = "image"
 #: um/px the published networks and ours are trained at, where a checkpoint does not say its own.
@@ -89,7 +87,7 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
         shape |= {2: PATCH * torch.export.Dim("rows", min=2), 3: PATCH * torch.export.Dim("columns", min=2)}
     # Two pictures, not square where sides are free: an example of one, or a square, would fix what it shows.
     example = torch.zeros(2, 3, size, size + (2 * PATCH if len(shape) > 1 else 0))
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet("torch.onnx"):
         program = torch.onnx.export(
             Outputs(model).eval(),
             (example,),
@@ -165,17 +163,3 @@ def _cubic(length: int, factor: Tensor, side: int) -> Tensor:
     weights = torch.where(d <= 1, near, far)
     hit = taps.clamp(0, side - 1)[:, :, None] == torch.arange(side, dtype=torch.float32)
     return (weights[:, :, None] * hit).sum(1)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep out of the log what torch's exporter says of operators that are not used here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -11,8 +11,9 @@ import pandas as pd
 import zarr
 
 from stnuclei.files import write_aside
-from stnuclei.io.image_element import quiet, write_image
+from stnuclei.io.image_element import write_image
 from stnuclei.io.slide import Slide
+from stnuclei.joblog import quiet
 from stnuclei.prediction.nuclei_file import NucleiFile
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ def write_spatialdata(
         table = TableModel.parse(to_anndata(frame, nuclei), region=SHAPES, region_key="region", instance_key=INSTANCE)
         elements = {SHAPES: ShapesModel.parse(outlines, transformations=systems), TABLE: table}
     with write_aside(out) as aside:
-        with quiet():
+        with quiet("ome_zarr"):
             attributes = {**nuclei.metadata, "format": "stnuclei-slide"}
             spatialdata.SpatialData.init_from_elements(elements, attrs={"stnuclei": attributes}).write(aside)
         if slide is not None:
             write_image(slide, aside / "images" / IMAGE, systems, chunk=chunk, threads=threads)
-        with quiet():
+        with quiet("ome_zarr"):
             zarr.consolidate_metadata(aside)
 
 

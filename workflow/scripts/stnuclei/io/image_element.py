@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 
 from stnuclei.io.pyramid import level_shapes, write_pyramid
 from stnuclei.io.slide import Slide
+from stnuclei.joblog import quiet
 
 
 def write_image(
@@ -66,7 +64,7 @@ def _describe(group: Path, shapes: list[tuple[int, int]], transformations: Mappi
         transformations=dict(transformations),
     )
     stand_in = group.parent.parent.with_name(group.parent.parent.name + ".metadata")
-    with quiet():
+    with quiet("ome_zarr"):
         spatialdata.SpatialData(images={group.name: tiny}).write(stand_in)
     try:
         metadata = json.loads((stand_in / "images" / group.name / "zarr.json").read_text())
@@ -82,17 +80,3 @@ def _describe(group: Path, shapes: list[tuple[int, int]], transformations: Mappi
     (group.parent / "zarr.json").write_text(parent)
     (group / "zarr.json").write_text(json.dumps(metadata, indent=1))
     return [dataset["path"] for dataset in datasets]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep out of the job's log what spatialdata, ome-zarr and zarr warn of on every write of any store."""
-    logger = logging.getLogger("ome_zarr")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

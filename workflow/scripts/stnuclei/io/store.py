@@ -13,9 +13,10 @@ from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
 from stnuclei.files import write_aside
-from stnuclei.io.image_element import quiet, write_image
+from stnuclei.io.image_element import write_image
 from stnuclei.io.sample import Sample
 from stnuclei.io.slide import Slide
+from stnuclei.joblog import quiet
 
 FORMAT = "stnuclei-sample"
 VERSION = 1
@@ -61,7 +62,7 @@ def write_sample(
             write_image(source, group, transformations(sample, scale), chunk=chunk, threads=threads)
         except UserError as error:
             raise UserError(f"sample {sample.name}: {error}") from error.__cause__
-        with quiet():
+        with quiet("ome_zarr"):
             zarr.consolidate_metadata(aside)
 
 
@@ -108,7 +109,7 @@ def _write_elements(sample: Sample, path: Path, attributes: dict[str, Any]) -> N
     table = sample.table.copy()
     table.obs["region"] = pd.Categorical([REGION] * table.n_obs)
     table.obs[INSTANCE] = largest_nucleus(nuclei, table.obs["cell_id"])
-    with quiet():
+    with quiet("ome_zarr"):
         data = spatialdata.SpatialData(
             shapes={REGION: ShapesModel.parse(nuclei, transformations=transformations(sample))},
             tables={"table": TableModel.parse(table, region=REGION, region_key="region", instance_key=INSTANCE)},
