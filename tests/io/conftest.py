@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import bundle  # noqa: E402
+import hest_bundle  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -16,4 +17,4 @@ def good_bundle(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def good_hest(tmp_path_factory):
-    return bundle.make_hest(tmp_path_factory.mktemp("good") / "hest")
+    return hest_bundle.make_hest(tmp_path_factory.mktemp("good") / "hest")

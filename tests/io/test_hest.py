@@ -3,6 +3,7 @@
 import json
 
 import bundle
+import hest_bundle
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ TRUE_COUNTS = bundle.counts()[:, : bundle.N_GENES]
 @pytest.mark.parametrize("ids", ["integer", "bytes", "text"])
 @pytest.mark.parametrize(("tells", "bytes_names"), [("is_gene", False), ("codeword_category", False), ("names", True)])
 def test_every_version_counts_the_same(tmp_path, ids, tells, bytes_names):
-    folder = bundle.make_hest(tmp_path, "TENX1", ids, tells, bytes_names)
+    folder = hest_bundle.make_hest(tmp_path, "TENX1", ids, tells, bytes_names)
     sample = read_sample("hest", folder, tissue="Colon")
     named = bundle.as_text(bundle.cell_ids(ids))
     assert list(sample.table.obs_names) == (named if ids == "integer" else sorted(named))
@@ -57,7 +58,7 @@ def test_quality_limit(good_hest):
 
 
 def test_a_cell_with_a_nucleus_and_no_molecule_counts_zero(tmp_path):
-    folder = bundle.make_hest(tmp_path)
+    folder = hest_bundle.make_hest(tmp_path)
     path = folder / "transcripts" / "TENX1_transcripts.parquet"
     table = pq.read_table(path)
     lost = bundle.as_text(bundle.cell_ids("text"))[10]
@@ -68,7 +69,7 @@ def test_a_cell_with_a_nucleus_and_no_molecule_counts_zero(tmp_path):
 
 
 def test_two_nuclei_in_one_broken_outline_become_two(tmp_path):
-    folder = bundle.make_hest(tmp_path)
+    folder = hest_bundle.make_hest(tmp_path)
     path = folder / "xenium_seg" / "TENX1_xenium_nucleus_seg.parquet"
     import pandas as pd
 
@@ -82,7 +83,7 @@ def test_two_nuclei_in_one_broken_outline_become_two(tmp_path):
 
 def test_which_sample_of_the_folder(tmp_path):
     for key in ("TENX1", "NCBI2"):
-        bundle.make_hest(tmp_path, key)
+        hest_bundle.make_hest(tmp_path, key)
     assert read_sample("hest", tmp_path, id="NCBI2").provenance["id"] == "NCBI2"
     assert read_sample("hest", tmp_path, sample="TENX1").provenance["id"] == "TENX1"
     with pytest.raises(UserError, match="several samples are in it and none is called so; name one of NCBI2, TENX1"):
@@ -92,7 +93,7 @@ def test_which_sample_of_the_folder(tmp_path):
 
 
 def test_pixel_size_is_the_estimated_one(tmp_path):
-    folder = bundle.make_hest(tmp_path)
+    folder = hest_bundle.make_hest(tmp_path)
     path = folder / "metadata" / "TENX1.json"
     metadata = json.loads(path.read_text())
     record = read_sample("hest", folder).provenance["pixel_size"]
@@ -107,7 +108,7 @@ def test_pixel_size_is_the_estimated_one(tmp_path):
 
 def test_a_warped_sample_keeps_its_nuclei(tmp_path):
     """HEST-1k warps some samples: no affine joins the frames, the nuclei are in H&E pixels already."""
-    folder = bundle.make_hest(tmp_path)
+    folder = hest_bundle.make_hest(tmp_path)
     path = folder / "transcripts" / "TENX1_transcripts.parquet"
     table = pq.read_table(path)
     x = table["he_x"].to_numpy()
@@ -116,7 +117,7 @@ def test_a_warped_sample_keeps_its_nuclei(tmp_path):
     sample = read_sample("hest", folder)
     assert sample.provenance["alignment"]["affine_residual_um"] > 0.3
     assert np.allclose(
-        sample.nuclei.total_bounds, read_sample("hest", bundle.make_hest(tmp_path / "b")).nuclei.total_bounds
+        sample.nuclei.total_bounds, read_sample("hest", hest_bundle.make_hest(tmp_path / "b")).nuclei.total_bounds
     )
 
 

@@ -1,4 +1,14 @@
-"""A slide and a checkpoint in, nuclei with classes out: memory flat, tile row after tile row, resumable."""
+"""A slide and a checkpoint in, nuclei with classes out: memory flat, tile row after tile row, resumable.
+
+The key-value metadata ``stnuclei`` of nuclei.parquet is a JSON object::
+
+    slide (name), slide_path, source ("slide" | "sample" | "spatialdata" | "pictures"), image,
+    slide_um_per_px, width, height (he_px; null for pictures), network_um_per_px, taxonomy (dict, see
+    `Taxonomy.from_dict`), classes (names, background first), model (arch, architecture, epoch, tissues, provenance,
+    precision, device, sha256), settings (dict), tissue_mm2 (tissue searched, blurred included; null for pictures),
+    slopes (the range nuclei were separated by), fingerprint,
+    counts ({"nuclei": n, "by_class": {name: n}, "tiles": n, "tiles_damaged": n, "images": n})
+"""
 
 from __future__ import annotations
 
@@ -32,16 +42,8 @@ def segment_slide(
 ) -> dict[str, Any]:
     """Find the nuclei of a slide and write the folder `out`.
 
-    The folder holds ``nuclei.parquet`` (GeoParquet, see `stnuclei.prediction.nuclei_file`; read it with `NucleiFile`)
-    and, where tissue was looked for, ``tissue.tif`` and ``tissue.png`` (`stnuclei.quality.TissueMap`). The parquet's
-    key-value metadata ``stnuclei`` is a JSON object::
-
-        slide (name), slide_path, source ("slide" | "sample" | "spatialdata" | "pictures"), image,
-        slide_um_per_px, width, height (he_px; null for pictures), network_um_per_px, taxonomy (dict, see
-        `Taxonomy.from_dict`), classes (names, background first), model (arch, architecture, epoch, tissues, provenance,
-        precision, device, sha256), settings (dict), tissue_mm2 (tissue searched, blurred included; null for pictures),
-        slopes (the range nuclei were separated by), fingerprint,
-        counts ({"nuclei": n, "by_class": {name: n}, "tiles": n, "tiles_damaged": n, "images": n})
+    The folder holds ``nuclei.parquet`` (GeoParquet, read it with `NucleiFile`; its metadata is described at the head of
+    this module) and, where tissue was looked for, ``tissue.tif`` and ``tissue.png`` (`stnuclei.quality.TissueMap`).
 
     Stopped half-way, it goes on at the first row of tiles that is not finished, kept in ``<out>.partial``; the result
     is the same. Where `out` already holds what would be made, nothing is done.
