@@ -21,8 +21,8 @@ TABLES = {
     "table2": (
         "Table 2: segmentation of organs never trained on",
         "Dice, Jaccard and bPQ are means over patches; F1, precision and recall count nuclei. Small: 95 % bootstrap "
-        "interval (by slide where there are several, else by patch) and [the paper's figure]. `official` counts as the "
-        "published code does, `corrected` counts empty patches and pairs right.",
+        "interval (by slide where there are several, else by patch) and [the paper's figure]. Policy official counts "
+        "as the published code does, corrected counts empty patches and pairs right.",
     ),
     "table3": (
         "Table 3: classes of nuclei on annotated slides",
