@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from stnuclei.errors import UserError
 from stnuclei.files import disk_full, sha256, write_aside
 from stnuclei.joblog import job
 
@@ -54,3 +55,9 @@ def test_a_full_disk_is_found_behind_other_errors():
     assert disk_full(caught.value)
     assert disk_full(ValueError('RESOURCE_EXHAUSTED: Error writing "c/0"'))
     assert not disk_full(ValueError("codec failed")) and not disk_full(FileNotFoundError(2, "no such file"))
+
+
+def test_a_sample_is_named_once(tmp_path, capfd):
+    with pytest.raises(SystemExit), job(tmp_path / "job.log", "sample broken"):
+        raise UserError("sample broken: cells.parquet: cannot be read")
+    assert capfd.readouterr().err == "sample broken: cells.parquet: cannot be read\n"

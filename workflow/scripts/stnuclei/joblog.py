@@ -68,5 +68,7 @@ def quiet(logger: str) -> Iterator[None]:
 
 
 def _tell(log, terminal, name: str, sentence: str) -> None:  # noqa: ANN001 text streams
+    # Many sentences begin with the sample already, as the job's name does.
+    told = sentence if not name or sentence.startswith(f"{name}:") else f"{name}: {sentence}"
     for stream in (log, terminal):
-        print(f"{name}: {sentence}" if name else sentence, file=stream, flush=True)
+        print(told, file=stream, flush=True)
