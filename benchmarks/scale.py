@@ -8,7 +8,7 @@ benchmarks/results/scale.md.
 from __future__ import annotations
 
 import argparse
-import resource
+import json
 import subprocess
 import sys
 import tempfile
@@ -60,24 +60,30 @@ def known_methods() -> list[str]:
     return schema["$defs"]["method"]["enum"]
 
 
+#: A process between, for Linux counts the memory of whoever starts a process as that process's own.
+BETWEEN = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+json.dump([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024], open(sys.argv[1], "w"))
+sys.exit(done.returncode)
+"""
+
+
 def dry_run(folder: Path, config: Path, *arguments: str) -> Cost:
     """Time ``snakemake -n`` in a folder of its own; the peak memory is that of its largest process."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "rules"]
-    before, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = folder / "used.json"
+    command = [sys.executable, "-c", BETWEEN, str(used), sys.executable, "-m", "snakemake"]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "rules", "--cores", "2"]
+    before = time.monotonic()
     done = subprocess.run(
-        [*command, "--cores", "2", "--configfile", str(config), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "--configfile", str(config), *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     seconds = time.monotonic() - before
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     totals = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total ")]
-    return Cost(int(totals[0]), seconds, cpu, now.ru_maxrss / 1024)
+    return Cost(int(totals[0]), seconds, *json.loads(used.read_text()))
 
 
 def main() -> None:
