@@ -128,7 +128,7 @@ def test_two_processes_train_the_model_of_one(composite):
     composite.run(*made, "--cores", "2", "--configfile", "ways.yaml", "--rerun-triggers", "mtime")
     one, two = (load_checkpoint(composite.folder / path)[0].state_dict() for path in made)
     for name, value in one.items():
-        # A bias before BatchNorm has no gradient but rounding, which Adam makes steps of the learning rate: 6 x 2 x 3e-4.
+        # A bias before BatchNorm has no gradient but rounding, of which Adam makes whole steps: 6 x 2 x 3e-4.
         assert torch.allclose(value, two[name], rtol=1e-2, atol=4e-3), name
     rows = [pd.read_csv(composite.folder / f"results/models/{name}/history.csv").iloc[-1] for name in ways]
     for score in ("train_loss", "val_loss"):
