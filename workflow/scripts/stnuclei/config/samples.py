@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from stnuclei.config.leakage import table_leaks
-from stnuclei.errors import UserError
+from stnuclei.config.usertable import read_user_table, refuse
 
 #: Column -> what an empty cell means (None: must be filled).
 COLUMNS: dict[str, str | None] = {
@@ -58,21 +57,13 @@ def read_samples(
         With one line a problem, naming sample and column; nothing is read half.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"samples table {path}: no such file; set `samples` in the configuration")
-    # Only whole lines are comments: a sheet of a workbook is named after a "#".
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
-    if not any(line.strip() for line in lines):
-        raise UserError(f"samples table {path} is empty; its first line names the columns")
-    table = pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+    table = read_user_table(path, "samples table", "samples")
     problems = _column_problems(table)
     if not problems:
         table = _filled(table)
         problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
         problems += _table_problems(table, allow_shared_patients)
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"samples table {path} has {len(problems)} problem(s):\n{listing}")
+    refuse(path, "samples table", problems)
     return table.set_index("sample", drop=False)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stnuclei.config.usertable import read_user_table, refuse
 from stnuclei.errors import UserError
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -45,12 +45,7 @@ def read_slides(path: str | Path, samples: Collection[str], models: Collection[s
     if not str(path) or (str(path) == DEFAULT and not Path(path).is_file()):
         return pd.DataFrame(columns=list(COLUMNS), dtype=str).set_index("slide", drop=False)
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"slides table {path}: no such file; set `slides_table` in the configuration")
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
-    if not any(line.strip() for line in lines):
-        raise UserError(f"slides table {path} is empty; its first line names the columns")
-    table = pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+    table = read_user_table(path, "slides table", "slides_table")
     problems = list(_column_problems(table))
     if not problems:
         for column in COLUMNS:
@@ -60,9 +55,7 @@ def read_slides(path: str | Path, samples: Collection[str], models: Collection[s
             problems += _row_problems(row, samples, models)
         doubled = table["slide"][table["slide"].duplicated()]
         problems += [f"slide {name}, column slide: named twice" for name in sorted(set(doubled)) if name]
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"slides table {path} has {len(problems)} problem(s):\n{listing}")
+    refuse(path, "slides table", problems)
     table["model"] = table["model"].replace("", ",".join(models))
     return table.set_index("slide", drop=False)
 
