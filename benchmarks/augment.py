@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from stnuclei.training.augment import Augmenter  # noqa: E402
-from stnuclei.training.augment_settings import PROBABILITIES, AugmentSettings  # noqa: E402
+from stnuclei.augmentation.augmenter import Augmenter  # noqa: E402
+from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings  # noqa: E402
 
 torch.set_num_threads(1)
 

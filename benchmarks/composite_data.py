@@ -17,9 +17,9 @@ import pandas as pd
 
 from stnuclei.io import read_sample
 from stnuclei.labels import label_cells
+from stnuclei.loading import Source
 from stnuclei.patches import PatchBlock, PatchStore, cut_patches, import_pannuke, write_patches
-from stnuclei.patches.number import number_patch
-from stnuclei.training import Source
+from stnuclei.patches.instance_map import number_patch
 
 HELD_OUT = {"composite_a": ("train_6", "train_12", "train_16"), "composite_hest": ("train_15", "train_22", "train_27")}
 #: Epithelial and Neoplastic are one class here: the composites draw them without regard to the picture.

@@ -36,7 +36,8 @@ from stnuclei.evaluation import (  # noqa: E402
     table2,
     table3,
 )
-from stnuclei.training import Source, TrainSettings  # noqa: E402
+from stnuclei.loading import Source  # noqa: E402
+from stnuclei.training import TrainSettings  # noqa: E402
 
 MODELS = {
     "st": lambda shared, folder: composites(shared, folder, "stnuclei"),

@@ -70,7 +70,7 @@ def make_sample(path: Path, side: int, n: int, um: float) -> SimpleNamespace:
     import pandas as pd
     import shapely
 
-    from stnuclei.io import open_slide
+    from stnuclei.slides import open_slide
 
     random = np.random.default_rng(2)
     angle = np.linspace(0, 2 * np.pi, 13)[None]

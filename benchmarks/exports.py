@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "exports")]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "export")]
 EXPORTS = ("reading", "geojson zip", "geojson gz", "geojson plain", "summary", "overview", "density", "spatialdata",
            "agreement")  # fmt: skip
 STEP_PX = 63.0
@@ -32,7 +32,7 @@ def make(path: Path, n: int) -> None:
     """Write a nuclei.parquet of n nuclei at 0.25 um/px, in pieces."""
     import made_nuclei as made
 
-    from stnuclei.prediction.nuclei_file import NucleiWriter
+    from stnuclei.io.nuclei_file import NucleiWriter
 
     side = int(np.ceil(np.sqrt(n)))
     random = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def make(path: Path, n: int) -> None:
 def run(what: str, path: Path, out: Path) -> None:
     """Do one export."""
     from stnuclei import export
-    from stnuclei.prediction.nuclei_file import NucleiFile
+    from stnuclei.io.nuclei_file import NucleiFile
 
     nuclei = NucleiFile(path)
     if what == "reading":
@@ -84,7 +84,7 @@ def compare(nuclei: object) -> None:
     import pandas as pd
     import shapely
 
-    from stnuclei.export import compare_slide
+    from stnuclei.evaluation import compare_slide
 
     frame = nuclei.read(["class"])
     moved = shapely.transform(frame.geometry.to_numpy(), lambda points: points + 1.0)

@@ -38,7 +38,7 @@ from stnuclei.expression import (  # noqa: E402
 from stnuclei.expression.figures import draw_maps, draw_predictability  # noqa: E402
 from stnuclei.expression.report import as_markdown, expression_table  # noqa: E402
 from stnuclei.io import read_sample  # noqa: E402
-from stnuclei.labels import load_markers  # noqa: E402
+from stnuclei.markers import load_markers  # noqa: E402
 from stnuclei.patches import PatchStore, cut_patches  # noqa: E402
 
 SAMPLES = {"composite_a": ("xenium", "donor_a"), "composite_hest": ("hest", "donor_b")}

@@ -28,10 +28,12 @@ from scipy.sparse import csr_matrix
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from stnuclei.labels import cluster_cells, label_cells, load_markers  # noqa: E402
-from stnuclei.labels.chance import permutation_scores  # noqa: E402
-from stnuclei.labels.evidence_model import _decide as REAL_DECIDE  # noqa: E402, N812
-from stnuclei.labels.smoothing import root_shares as REAL_SHARES  # noqa: E402, N812
+from stnuclei.clustering import cluster_cells  # noqa: E402
+from stnuclei.labels import label_cells  # noqa: E402
+from stnuclei.labels.evidence.model import _decide as REAL_DECIDE  # noqa: E402, N812
+from stnuclei.labels.evidence.null_model import permutation_scores  # noqa: E402
+from stnuclei.labels.evidence.smoothing import root_shares as REAL_SHARES  # noqa: E402, N812
+from stnuclei.markers import load_markers  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 TABLE = SHARED / "data/janesick_breast_rep1_labelled/rep1_matched_3878cells_313genes.h5ad"

@@ -39,7 +39,7 @@ def synthesise(n_cells: int, n_genes: int, path: Path, apart: bool = False, seed
     import pandas as pd
     from scipy import sparse
 
-    from stnuclei.labels import load_markers
+    from stnuclei.markers import load_markers
 
     random = np.random.default_rng(seed)
     share = random.dirichlet(np.full(GROUPS, 2.0))
@@ -62,7 +62,8 @@ def synthesise(n_cells: int, n_genes: int, path: Path, apart: bool = False, seed
 
 def run_ours(adata, threads):
     """Our stage; seconds a step."""
-    from stnuclei.labels import cluster_cells, label_cells
+    from stnuclei.clustering import cluster_cells
+    from stnuclei.labels import label_cells
 
     found = cluster_cells(adata, resolution=RESOLUTION, seed=0, threads=threads)
     start = time.perf_counter()
@@ -86,9 +87,9 @@ def run_scanpy(adata, fastest: bool):
     """Scanpy's documented way, labels by our voting; seconds a step."""
     import scanpy
 
+    from stnuclei.clustering.leiden import by_size
+    from stnuclei.clustering.ranking import COLUMNS
     from stnuclei.labels import label_cells
-    from stnuclei.labels.leiden import by_size
-    from stnuclei.labels.ranking import COLUMNS
 
     clock, seconds, raw = time.perf_counter(), {}, adata.copy()
 
@@ -159,10 +160,10 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
     import scanpy
     from scipy import sparse
 
-    from stnuclei.labels.clustering import principal_components
-    from stnuclei.labels.expression import log_normalised
-    from stnuclei.labels.neighbours import connectivities, nearest_neighbours
-    from stnuclei.labels.ranking import rank_genes
+    from stnuclei.clustering.clustering import principal_components
+    from stnuclei.clustering.log_counts import log_normalised
+    from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
+    from stnuclei.clustering.ranking import rank_genes
 
     adata = anndata.read_h5ad(data)
     expression = log_normalised(adata)

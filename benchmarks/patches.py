@@ -29,10 +29,10 @@ import zarr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from stnuclei.loading.loader import PatchLoader  # noqa: E402
+from stnuclei.loading.shard_order import by_shards  # noqa: E402
+from stnuclei.loading.sources import Source  # noqa: E402
 from stnuclei.patches import PatchBlock, PatchStore, write_patches  # noqa: E402
-from stnuclei.training.loader import PatchLoader  # noqa: E402
-from stnuclei.training.loader_order import by_shards  # noqa: E402
-from stnuclei.training.sources import Source  # noqa: E402
 
 P, BATCH = 256, 256
 

@@ -2,9 +2,9 @@
 
     python benchmarks/slides.py [--px 20000] [--threads 2] [--network cellvit-256] [--device auto] [--write]
 
-The slide is generated: nuclei known, pixels that say what a perfect network would see (tests/segment/oracle.py), JPEG
-tiles of 512 px at quality 95. It is segmented by that perfect network in a process of its own, which reports its peak
-memory; the nuclei are then compared with those drawn. A real network (random weights) is timed on a few tiles.
+The slide is generated: nuclei known, pixels that say what a perfect network would see (tests/prediction/oracle.py),
+JPEG tiles of 512 px at quality 95. It is segmented by that perfect network in a process of its own, which reports its
+peak memory; the nuclei are then compared with those drawn. A real network (random weights) is timed on a few tiles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 
-from segment.oracle import Oracle, Scene, ious  # noqa: E402
+from prediction.oracle import Oracle, Scene, ious  # noqa: E402
 
 UM, TILE, GLASS = 0.25, 512, 600
 STAGES = ("reading", "network", "post-processing", "merging")
@@ -85,7 +85,7 @@ def compare(folder: Path, scene: Scene, px: int) -> dict[str, float]:
     """Found against drawn nuclei, block by block: how many, best IoU of each, whether any is found twice."""
     import shapely
 
-    from stnuclei.prediction import NucleiFile
+    from stnuclei.io import NucleiFile
 
     found = NucleiFile(folder / "out").read(["centroid_x"]).geometry.to_numpy()
     tree, iou, partner = shapely.STRtree(found), [], []

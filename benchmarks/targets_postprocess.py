@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from postprocess.plain import nuclei_plain, separate_nuclei_plain  # noqa: E402
+from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
 from stnuclei.cellvit.nuclei import contours, nuclei_table  # noqa: E402
 from stnuclei.cellvit.postprocess import separate_nuclei  # noqa: E402
 from stnuclei.cellvit.targets import hv_maps  # noqa: E402

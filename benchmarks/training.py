@@ -27,10 +27,11 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
+from stnuclei.loading import PatchLoader, Source  # noqa: E402
+from stnuclei.loading.batches import on_device  # noqa: E402
 from stnuclei.patches import PatchBlock, write_patches  # noqa: E402
 from stnuclei.taxonomy import Taxonomy  # noqa: E402
-from stnuclei.training import PatchLoader, Source, TrainSettings, failures, loop  # noqa: E402
-from stnuclei.training.batches import on_device  # noqa: E402
+from stnuclei.training import TrainSettings, failures, loop  # noqa: E402
 from stnuclei.training.distributed import processes  # noqa: E402
 from stnuclei.training.run import Run, prepare  # noqa: E402
 
@@ -119,7 +120,7 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
         return settings.batch_size
 
     def training() -> int:
-        run.place = loop.Place()
+        run.place = loop.TrainingState()
         loop.train_epoch(run)
         return run.sampler.steps * settings.batch_size
 
@@ -142,7 +143,7 @@ def busy(device: torch.device, run: Run) -> str:
         return ""
     from torch.profiler import ProfilerActivity, profile
 
-    run.place = loop.Place()
+    run.place = loop.TrainingState()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         begin = time.perf_counter()
         loop.train_epoch(run)

@@ -2,7 +2,7 @@
 
 import os
 
-from stnuclei.files import size_mb, write_aside
+from stnuclei.files import atomic_write, size_mb
 
 
 def test_files_folders_and_what_is_absent(tmp_path):
@@ -16,7 +16,7 @@ def test_files_folders_and_what_is_absent(tmp_path):
 def test_a_store_that_was_replaced_is_measured_anew(tmp_path):
     store = tmp_path / "store"
     for size in (1_000_000, 3_000_000):
-        with write_aside(store, directory=True) as aside:
+        with atomic_write(store, directory=True) as aside:
             (aside / "chunk").write_bytes(bytes(size))
         assert size_mb(store) == size / 1e6
 

@@ -25,7 +25,7 @@ TAXONOMY = Taxonomy.load("pannuke")
 
 @pytest.fixture(scope="module")
 def stores(shared, tmp_path_factory):
-    prediction = pytest.importorskip("stnuclei.prediction.store")
+    prediction = pytest.importorskip("stnuclei.patches.predictions")
     folder = tmp_path_factory.mktemp("real")
     patches, labels, out = folder / "patches.zarr", folder / "labels.parquet", folder / "predictions.zarr"
     import_pannuke(shared / "data" / "pannuke_like", 1, patches, labels)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from expression.slides import cut, make_sample, table_of
 from stnuclei.errors import UserError
 from stnuclei.expression import count_cells, count_transcripts, read_table, write_table
-from stnuclei.expression.places import Places
+from stnuclei.expression.patch_assignment import Places
 from stnuclei.expression.table import CONTROL, is_control, log_normalise
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from stnuclei.errors import UserError
 from stnuclei.expression import cut_spots, patch_table, read_spots, spatial_genes, spot_counts
-from stnuclei.io import open_slide
 from stnuclei.patches import PatchStore
+from stnuclei.slides import open_slide
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from stnuclei.errors import UserError
-from stnuclei.io import open_slide
+from stnuclei.slides import open_slide
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (300, 420, 3), dtype=np.uint8)
 
@@ -118,7 +118,7 @@ def test_pixel_size_from_metadata(tmp_path, options, um):
 
 
 def test_a_real_svs_through_both_libraries(shared):
-    from stnuclei.io.slide_openslide import OpenslideSlide
+    from stnuclei.slides.openslide_file import OpenslideSlide
 
     path = next((shared / "data" / "openslide_CMU1_small_region_svs").glob("*.svs"))
     ours, theirs = open_slide(path), OpenslideSlide(path)

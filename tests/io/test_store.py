@@ -11,7 +11,7 @@ from spatialdata.transformations import get_transformation
 
 from stnuclei.errors import UserError
 from stnuclei.io import open_sample, read_sample, write_sample
-from stnuclei.io.pyramid import level_shapes
+from stnuclei.slides.pyramid import level_shapes
 
 CHUNK = 64  # small, so that the tiny slide has several shards and levels
 
@@ -67,7 +67,7 @@ def test_odd_sizes(tmp_path, sample):
 
     import tifffile
 
-    from stnuclei.io import open_slide
+    from stnuclei.slides import open_slide
 
     pixels = np.random.default_rng(0).integers(0, 255, (777, 1301, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", tile=(128, 128))

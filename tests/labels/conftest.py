@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from stnuclei.labels import cluster_cells, load_markers
+from stnuclei.clustering import cluster_cells
+from stnuclei.markers import load_markers
 
 GROUPS = {
     "Epithelial": ("EPCAM", "KRT8", "KRT18", "KRT7", "CDH1", "KRT19"),

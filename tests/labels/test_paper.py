@@ -4,12 +4,14 @@ import pytest
 from scipy import sparse
 from scipy.stats import hypergeom
 
+from stnuclei.clustering import cluster_cells
 from stnuclei.errors import UserError
-from stnuclei.labels import Labels, cluster_cells, label_cells, load_markers, register
-from stnuclei.labels.background import random_votes
-from stnuclei.labels.neoplastic import CancerRule
+from stnuclei.labels import Labels, label_cells, register
+from stnuclei.labels.paper.neoplastic import CancerRule
+from stnuclei.labels.paper.vote_background import random_votes
+from stnuclei.labels.paper.voting import VoteTable, decide, rank_weights, vote, vote_table
 from stnuclei.labels.registry import _METHODS
-from stnuclei.labels.voting import VoteTable, decide, rank_weights, vote, vote_table
+from stnuclei.markers import load_markers
 
 CATEGORIES = ("A", "B", "Unknown")
 

@@ -6,13 +6,13 @@ import pytest
 from sklearn.metrics import f1_score
 
 from stnuclei.errors import UserError
+from stnuclei.io import read_annotation
 from stnuclei.labels import (
     draw_comparison,
     draw_labels,
     label_agreement,
     label_cells,
     publish_labels,
-    read_annotation,
     score_labels,
     write_explorer_groups,
 )
@@ -95,7 +95,7 @@ def test_annotations_are_read_in_every_form(tmp_path, ending):
 
 
 def test_all_twenty_names_of_janesick_ship_mapped(shared):
-    from stnuclei.labels.annotation import _read_mapping
+    from stnuclei.io.annotation import _read_mapping
     from stnuclei.taxonomy import Taxonomy
 
     mapping = _read_mapping("janesick2023_breast", Taxonomy.load("pannuke"), "")

@@ -11,8 +11,8 @@ import torch
 from stnuclei.cellvit import build_model, save_checkpoint
 from stnuclei.cellvit.targets import hv_maps
 from stnuclei.errors import UserError
-from stnuclei.patches import PatchBlock, write_patches
-from stnuclei.prediction import Maps, PredictionStore, Predictor, predict_patches
+from stnuclei.patches import PatchBlock, PredictionStore, write_patches
+from stnuclei.prediction import Maps, Predictor, predict_patches
 from stnuclei.prediction import patches as module
 from stnuclei.prediction.__main__ import main
 from stnuclei.prediction.predictor import cpu_threads
@@ -133,7 +133,7 @@ def test_nuclei_are_found_in_their_patches(checkpoint, store, tmp_path, monkeypa
 
 def test_shards_and_the_last_half_batch(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "Predictor", Drawn)
-    monkeypatch.setattr("stnuclei.prediction.store.SHARD", 4)
+    monkeypatch.setattr("stnuclei.patches.predictions.SHARD", 4)
     store = write_store(tmp_path / "patches.zarr", count=10)
     predict_patches(checkpoint, store, tmp_path / "p.zarr", batch_size=3)
     predictions = PredictionStore(tmp_path / "p.zarr")

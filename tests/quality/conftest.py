@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stnuclei.io import Slide, read_sample
+from stnuclei.io import read_sample
 from stnuclei.quality import find_tissue
 from stnuclei.quality.refine import transform
+from stnuclei.slides import Slide
 
 
 class PixelSlide(Slide):

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stnuclei.labels import cluster_cells, label_cells
+from stnuclei.clustering import cluster_cells
+from stnuclei.labels import label_cells
 from stnuclei.simulate import grow_tissue
 from stnuclei.simulate.expression import draw_counts
 from stnuclei.simulate.organs import ORGANS

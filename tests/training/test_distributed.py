@@ -14,7 +14,7 @@ import torch
 
 from stnuclei.errors import UserError
 from stnuclei.training import train
-from stnuclei.training.distributed import SharedBatchNorm, World, processes
+from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm, processes
 
 WORKER = Path(__file__).with_name("two_processes.py")
 
@@ -105,4 +105,4 @@ def test_gpu_asked_for_where_there_is_none():
 
 def test_frozen_model_needs_no_wrapping():
     model = torch.nn.Linear(2, 2).requires_grad_(False)
-    assert World(0, 2, torch.device("cpu")).wrap(model) is model
+    assert ProcessGroup(0, 2, torch.device("cpu")).wrap(model) is model

@@ -12,7 +12,7 @@ import torch
 
 from stnuclei.errors import UserError
 from stnuclei.training import failures, resume
-from stnuclei.training.resume import Place
+from stnuclei.training.resume import TrainingState
 from stnuclei.training.settings import TrainSettings
 
 SAME = {"settings": {}, "data": "d", "classes": ["A"], "tissues": ["T"]}
@@ -52,10 +52,10 @@ def test_full_disk_leaves_the_last_good_state(tmp_path):
 import sys, torch
 from pathlib import Path
 from stnuclei.training import resume
-from stnuclei.training.resume import Place
+from stnuclei.training.resume import TrainingState
 same = {"settings": {}, "data": "d", "classes": [], "tissues": []}
 for epoch, width in enumerate((10, 300)):
-    resume.save(Path(sys.argv[1]), Place(epoch=epoch), {"model": torch.nn.Linear(width, width)}, same)
+    resume.save(Path(sys.argv[1]), TrainingState(epoch=epoch), {"model": torch.nn.Linear(width, width)}, same)
 """
 
     def short_of_space():
@@ -80,9 +80,9 @@ for epoch, width in enumerate((10, 300)):
 
 def test_state_of_other_settings_is_set_aside(tmp_path):
     model = {"model": torch.nn.Linear(2, 2)}
-    resume.save(tmp_path, Place(epoch=3), model, {**SAME, "settings": {"learning_rate": 1.0}})
+    resume.save(tmp_path, TrainingState(epoch=3), model, {**SAME, "settings": {"learning_rate": 1.0}})
     place, words = resume.load(tmp_path, model, {**SAME, "settings": {"learning_rate": 2.0}}, "cpu")
-    assert place == Place() and "learning_rate 1.0 -> 2.0" in words
+    assert place == TrainingState() and "learning_rate 1.0 -> 2.0" in words
     assert [path.name for path in tmp_path.iterdir()] == ["last.outdated.pt"]
 
 

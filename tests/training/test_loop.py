@@ -12,10 +12,11 @@ import torch
 
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.errors import UserError
+from stnuclei.loading import Source
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training import Source, build, loop, train
+from stnuclei.training import build, loop, train
 from stnuclei.training.__main__ import main, read_run
-from stnuclei.training.distributed import World
+from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.run import prepare
 
@@ -129,7 +130,7 @@ def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path
 
 
 def test_slow_disks_change_the_order_only(sources, settings, tmp_path):
-    taxonomy, world, stop = Taxonomy.load("pannuke"), World(0, 1, torch.device("cpu")), StopRequest()
+    taxonomy, world, stop = Taxonomy.load("pannuke"), ProcessGroup(0, 1, torch.device("cpu")), StopRequest()
     runs = [
         prepare(sources, [], tmp_path / str(slow), replace(settings, slow_disk=slow), taxonomy, world, stop)
         for slow in (False, True)

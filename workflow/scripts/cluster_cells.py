@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from stnuclei.clustering import cluster_cells
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
-from stnuclei.labels import cluster_cells
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.export import compare_slide, draw_agreement, write_explorer
+from stnuclei.evaluation import compare_slide, draw_agreement
+from stnuclei.export import write_explorer
 from stnuclei.io import open_sample
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-from stnuclei.prediction.nuclei_file import NucleiFile
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

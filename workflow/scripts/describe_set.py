@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.provenance import describe_set
@@ -22,5 +22,5 @@ with job(snakemake.log[0], f"provenance of {name}"):
         recorded=open_sample(store).provenance["sources"] if store else {},
         others=snakemake.input.others,
     )
-    with write_aside(snakemake.output.provenance) as aside:
+    with atomic_write(snakemake.output.provenance) as aside:
         aside.write_text(json.dumps(described, indent=1))

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stnuclei.augmentation.sheet import contact_sheet
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore
-from stnuclei.training.augment_sheet import contact_sheet
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei.export import draw_slide, find_slide, write_geojson, write_summary
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-from stnuclei.prediction.nuclei_file import NucleiFile
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

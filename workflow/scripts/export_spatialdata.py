@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.export import find_slide, write_spatialdata
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-from stnuclei.prediction.nuclei_file import NucleiFile
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

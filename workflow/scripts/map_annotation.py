@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.evaluation import annotation_table
-from stnuclei.files import write_aside
-from stnuclei.io import open_sample
+from stnuclei.files import atomic_write
+from stnuclei.io import open_sample, read_annotation
 from stnuclei.joblog import job
-from stnuclei.labels import read_annotation
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -17,5 +16,5 @@ with job(snakemake.log[0], f"annotation of {row['sample']}"):
     cells = open_sample(snakemake.input.store).table.obs["cell_id"]
     table = annotation_table(annotation, cells, taxonomy)
     print(f"{(table['confidence'] > 0).sum():,} of {len(table):,} cells are annotated")
-    with write_aside(snakemake.output[0]) as aside:
+    with atomic_write(snakemake.output[0]) as aside:
         table.to_parquet(aside, index=False)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
-from stnuclei.labels.build_markers import build_markers
+from stnuclei.markers.build import build_markers
 from stnuclei.resources import resource
 
 if TYPE_CHECKING:
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 with job(snakemake.log[0], "marker tables"):
     originals = {name: place for name, place in snakemake.params.originals.items() if place}
-    with write_aside(Path(snakemake.output.tables), directory=True) as aside:
+    with atomic_write(Path(snakemake.output.tables), directory=True) as aside:
         for name, rows in build_markers(aside, resource("markers"), originals).items():
             print(f"{name}: {rows:,} rows")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import figure_confusion, score_classification
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ with job(snakemake.log[0], f"class scores of {name}"):
         ).assign(policy=policy)
         for policy in ("official", "corrected")
     ]
-    with write_aside(snakemake.output.scores) as aside:
+    with atomic_write(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
     figure_confusion(snakemake.output.figure, scores[0], params.taxonomy, title=name)

@@ -7,9 +7,9 @@ from anndata import read_h5ad
 
 from stnuclei.expression import score_expression
 from stnuclei.expression.figures import draw_maps, draw_predictability
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
-from stnuclei.labels import load_markers
+from stnuclei.markers import load_markers
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -27,7 +27,7 @@ with job(snakemake.log[0], f"scores of {name}"):
     shuffled = [read_h5ad(path) for path in snakemake.input.shuffled]
     scores = score_expression(predictions, shuffled, spatial, markers, seed=params.seed, **params.scores)
     for what in ("genes", "summary", "drivers"):
-        with write_aside(output.get(what)) as aside:
+        with atomic_write(output.get(what)) as aside:
             getattr(scores, what).to_csv(aside, sep="\t", index=False, float_format="%.6g")
     title = f"{name}: {predictions.uns['model']['network']}, {params.protocol.replace('_', ' ')}"
     draw_predictability(output.figure, scores.genes, scores.summary, scores.drivers, title)

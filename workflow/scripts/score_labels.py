@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from stnuclei.io import read_annotation
 from stnuclei.joblog import job
-from stnuclei.labels import read_annotation, score_labels
+from stnuclei.labels import score_labels
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import error_atlas, score_segmentation
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ with job(snakemake.log[0], f"segmentation scores of {snakemake.wildcards.model} 
         ).assign(policy=policy)
         for policy in ("official", "corrected")
     ]
-    with write_aside(snakemake.output.scores) as aside:
+    with atomic_write(snakemake.output.scores) as aside:
         pd.concat(scores).to_parquet(aside, index=False)
     error_atlas(snakemake.output.atlas, source.patches, source.predictions, scores[0], labels, params.taxonomy, n=3)

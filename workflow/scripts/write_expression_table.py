@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.expression.report import as_markdown, expression_table
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ with job(snakemake.log[0], "expression table"):
             for name, summary, drivers in paths
         }
     )
-    with write_aside(snakemake.output.tsv) as aside:
+    with atomic_write(snakemake.output.tsv) as aside:
         table.to_csv(aside, sep="\t", index=False, float_format="%.4f")
-    with write_aside(snakemake.output.md) as aside:
+    with atomic_write(snakemake.output.md) as aside:
         aside.write_text(as_markdown(table))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import describe_store
-from stnuclei.export import write_card
 from stnuclei.joblog import job
+from stnuclei.reporting import write_card
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 from stnuclei.provenance import describe_run
 
@@ -20,5 +20,5 @@ with job(snakemake.log[0], "provenance of the run"):
         models,
         Path(__file__).resolve().parents[2],
     )
-    with write_aside(snakemake.output.provenance) as aside:
+    with atomic_write(snakemake.output.provenance) as aside:
         aside.write_text(json.dumps(described, indent=1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 from stnuclei.errors import UserError
-from stnuclei.files import sha256, write_aside
+from stnuclei.files import atomic_write, sha256
 
 
 def fetch(url: str, path: str | Path) -> str:
@@ -32,7 +32,7 @@ def fetch(url: str, path: str | Path) -> str:
         If it cannot be fetched, or is another file than the checksum says.
     """
     place, wanted = urldefrag(url)
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         try:
             with urllib.request.urlopen(place, timeout=60) as source, open(aside, "wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)

@@ -23,7 +23,7 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def write_aside(path: str | Path, directory: bool = False) -> Iterator[Path]:
+def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is renamed onto `path`, on failure removed.
 
     A reader therefore never meets a half-written output, and a killed job leaves only a ``.partial-`` file.

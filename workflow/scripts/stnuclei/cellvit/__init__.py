@@ -1,28 +1,9 @@
 """CellViT in plain torch: network, checkpoints, targets, losses, post-processing.
 
-Written from facts about the published network, not from its code. Names are imported when they are first asked for:
-targets and post-processing are wanted where torch's start-up would be waste.
+Written from facts about the published network, not from its code.
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-_HOMES = {
-    "ARCHITECTURES": "model",
-    "CellViT": "model",
-    "build_model": "model",
-    "load_checkpoint": "checkpoint",
-    "save_checkpoint": "checkpoint",
-    "load_encoder": "encoder_weights",
-    "export_model": "export",
-    "cellvit_losses": "losses",
-    "total_loss": "losses",
-    "OFFICIAL_WEIGHTS": "losses",
-}
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

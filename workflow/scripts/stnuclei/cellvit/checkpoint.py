@@ -15,7 +15,7 @@ from stnuclei.cellvit.decoder import Widths
 from stnuclei.cellvit.model import ARCHITECTURES, RATES, Architecture, CellViT, ModelSettings
 from stnuclei.cellvit.tensors import load_strictly, read_tensors
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
 
 TYPES = "nuclei_type_maps_decoder.decoder0_header.2.weight"
@@ -80,7 +80,7 @@ def save_checkpoint(
         "provenance": plain(provenance or {}),
         "model_state_dict": {name: v.detach().cpu().contiguous() for name, v in network.state_dict().items()},
     }
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         torch.save(content, aside)
 
 

@@ -19,7 +19,7 @@ from stnuclei.cellvit.export_onnx import onnx_metadata, write_onnx
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.tensors import read_tensors
 from stnuclei.errors import UserError
-from stnuclei.files import sha256, write_aside
+from stnuclei.files import atomic_write, sha256
 
 #: Format -> ending of its files.
 FORMATS = {"official": ".pth", "onnx": ".onnx", "pt2": ".pt2"}
@@ -88,7 +88,7 @@ def export_model(checkpoint: str | Path, out: str | Path, format: str = "officia
     if format not in FORMATS:
         raise UserError(f"export format {format!r} is not one of {', '.join(FORMATS)}")
     model, metadata = load_checkpoint(checkpoint)
-    with write_aside(out) as aside:
+    with atomic_write(out) as aside:
         if format == "official":
             torch.save(_official(model, checkpoint), aside)
         elif format == "onnx":

@@ -16,7 +16,7 @@ import numpy as np
 
 from stnuclei.cellvit.components import label_regions
 from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
-from stnuclei.cellvit.slopes import slope
+from stnuclei.cellvit.hv_gradients import slope
 
 _MIN_FOREGROUND = 10  # px, at every resolution, as published
 _EDGE = 0.4

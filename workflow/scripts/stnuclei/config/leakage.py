@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.groups import PatchSet
+from stnuclei.config.patch_sets import PatchSet
 from stnuclei.errors import UserError
 
 #: Slides in these splits are scored and never learnt from; one slide may serve both ways of scoring.

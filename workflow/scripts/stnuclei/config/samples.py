@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from stnuclei.config.leakage import table_leaks
-from stnuclei.config.usertable import read_user_table, refuse
+from stnuclei.config.user_table import read_user_table, refuse
 
 #: Column -> what an empty cell means (None: must be filled).
 COLUMNS: dict[str, str | None] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.usertable import read_user_table, refuse
+from stnuclei.config.user_table import read_user_table, refuse
 from stnuclei.errors import UserError
 
 #: Column -> what an empty cell means (None: must be filled).

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
 
 PAGE = 7.2  # inch, the width between the margins of a page
@@ -75,5 +75,5 @@ def legend(figure: Figure, names: Sequence[str], colors: Sequence[str], **place:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure aside and rename it; the ending tells the format."""
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, dpi=_DPI, facecolor="white")

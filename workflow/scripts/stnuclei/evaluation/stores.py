@@ -35,7 +35,7 @@ def open_pair(patches: Any, predictions: Any) -> tuple[Any, Any]:
 
         patches = PatchStore(patches)
     if isinstance(predictions, str | Path):
-        from stnuclei.prediction import PredictionStore
+        from stnuclei.patches import PredictionStore
 
         predictions = PredictionStore(predictions)
     if len(patches) != len(predictions):

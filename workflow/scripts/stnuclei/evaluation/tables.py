@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.published import published_row
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 
 
 def table1(sets: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -57,14 +57,14 @@ def describe_store(patches: Any, dataset: str, split: str, slides: int = 1) -> d
 
 def write_table(frame: pd.DataFrame, tsv: str | Path, md: str | Path, title: str = "", note: str = "") -> None:
     """Write a table as tsv (all columns, full precision) and as markdown for reading (`readable`)."""
-    with write_aside(tsv) as aside:
+    with atomic_write(tsv) as aside:
         frame.to_csv(aside, sep="\t", index=False)
     parts = [
         f"## {title}\n" if title else "",
         readable(frame).to_markdown(index=False) + "\n",
         f"\n{note}\n" if note else "",
     ]
-    with write_aside(md) as aside:
+    with atomic_write(md) as aside:
         aside.write_text("\n".join(part for part in parts if part))
 
 

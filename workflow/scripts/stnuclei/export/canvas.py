@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stnuclei.evaluation.drawing import rgb
-from stnuclei.files import write_aside
-from stnuclei.io.slide import Slide
+from stnuclei.files import atomic_write
+from stnuclei.slides.slide import Slide
 from stnuclei.taxonomy import Taxonomy
 
 DPI, MAX_PX = 150, 1600
@@ -33,7 +33,7 @@ def picture(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)
     yield figure
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=dpi)
 
 

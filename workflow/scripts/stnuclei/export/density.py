@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from stnuclei.errors import UserError
 from stnuclei.export.canvas import picture, round_length
-from stnuclei.prediction.nuclei_file import NucleiFile
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.quality.tissue_map import BLURRED, TISSUE, TissueMap
 
 _BINS = 150  # along the longer side

@@ -9,12 +9,12 @@ import pandas as pd
 import shapely
 
 from stnuclei.errors import UserError
-from stnuclei.export.agreement import PAIRED
+from stnuclei.evaluation.agreement import PAIRED
 from stnuclei.export.geojson import join_features
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.io.alignment import apply
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.io.sample import Sample
-from stnuclei.prediction.nuclei_file import NucleiFile
 
 
 def write_explorer(nuclei: NucleiFile, sample: Sample, pairs: pd.DataFrame, folder: str | Path) -> None:
@@ -29,7 +29,7 @@ def write_explorer(nuclei: NucleiFile, sample: Sample, pairs: pd.DataFrame, fold
     folder
         Written aside and renamed.
     """
-    with write_aside(folder, directory=True) as aside:
+    with atomic_write(folder, directory=True) as aside:
         write_cell_groups(pairs, aside / "cell_groups.csv")
         if sample.he_to_morphology is not None:
             write_ranger_polygons(nuclei, sample, aside / "nuclei.geojson")
@@ -53,7 +53,7 @@ def write_cell_groups(pairs: pd.DataFrame, path: str | Path) -> int:
     known = pairs[(pairs["status"] == PAIRED) & pairs["cell_id"].notna()]
     best = known.sort_values("class_probability", ascending=False, kind="stable").drop_duplicates("cell_id")
     cells = best.sort_values("nucleus_index")[["cell_id", "predicted"]].rename(columns={"predicted": "group"})
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         cells.to_csv(aside, index=False, lineterminator="\n")
     return len(cells)
 
@@ -86,7 +86,7 @@ def write_ranger_polygons(nuclei: str | Path | NucleiFile, sample: Sample, path:
             f"sample {sample.name}: has no alignment to a Xenium run, so its nuclei cannot be placed in Xenium Ranger"
         )
     columns = ["nucleus_id", "class", "class_probability", "area_um2", "geometry"]
-    with write_aside(path) as aside, open(aside, "wb") as file:
+    with atomic_write(path) as aside, open(aside, "wb") as file:
         file.write(b'{"type":"FeatureCollection","features":[\n')
         between = b""
         for batch in nuclei.arrow_batches(columns, 1 << 14):

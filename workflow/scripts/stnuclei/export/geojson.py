@@ -17,8 +17,8 @@ import shapely
 
 from stnuclei.errors import UserError
 from stnuclei.evaluation.drawing import rgb
-from stnuclei.files import write_aside
-from stnuclei.prediction.nuclei_file import NucleiFile
+from stnuclei.files import atomic_write
+from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.progress import Progress
 
 Form = Literal["zip", "gz", "plain"]
@@ -73,7 +73,7 @@ def write_geojson(
     if nuclei_a_file < 1:
         raise UserError(f"export.nuclei_a_file must be at least 1, not {nuclei_a_file}")
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
-    with write_aside(folder, directory=True) as aside:
+    with atomic_write(folder, directory=True) as aside:
         with _Files(aside, form) as files:
             for name, batch in _pieces(nuclei, nuclei_a_file):
                 files.write(name, features(batch, nuclei, decimals) if len(batch) else b"")

@@ -18,8 +18,8 @@ from stnuclei.export.canvas import (
     show,
     stamp_points,
 )
-from stnuclei.io.slide import Slide
-from stnuclei.prediction.nuclei_file import NucleiFile
+from stnuclei.io.nuclei_file import NucleiFile
+from stnuclei.slides.slide import Slide
 
 _LONGEST = 1100  # px of a panel's longer side
 _FILLED_PX = 4.0  # nuclei at least so wide are drawn with their outline, smaller ones as points

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stnuclei.files import write_aside
-from stnuclei.prediction.nuclei_file import NucleiFile
+from stnuclei.files import atomic_write
+from stnuclei.io.nuclei_file import NucleiFile
 
 ALL = "all nuclei"
 
@@ -57,6 +57,6 @@ def summarise(nuclei: str | Path | NucleiFile) -> pd.DataFrame:
 def write_summary(nuclei: str | Path | NucleiFile, path: str | Path) -> pd.DataFrame:
     """Write `summarise`'s table as tsv and give it back."""
     table = summarise(nuclei)
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         table.to_csv(aside, sep="\t", index=False, float_format="%.5g", lineterminator="\n")
     return table

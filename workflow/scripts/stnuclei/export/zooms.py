@@ -11,8 +11,8 @@ import shapely
 from shapely import affinity
 
 from stnuclei.export.canvas import class_legend, colour_table, draw_outlines, picture, scale_bar, show
-from stnuclei.io.slide import Slide
-from stnuclei.prediction.nuclei_file import NucleiFile
+from stnuclei.io.nuclei_file import NucleiFile
+from stnuclei.slides.slide import Slide
 
 WINDOW_UM = 100.0
 _SIDE = 520  # px of a close-up

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from stnuclei.errors import UserError
-from stnuclei.expression.places import Places
+from stnuclei.expression.patch_assignment import Places
 from stnuclei.io.features import GENE_CATEGORIES, is_control_name
 from stnuclei.io.tables import batches, column_names, find_table, numbers, texts
 from stnuclei.patches import PatchStore

@@ -15,8 +15,8 @@ from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.expression.table import read_table
+from stnuclei.loading import PatchLoader, Source
 from stnuclei.patches import PatchStore
-from stnuclei.training import PatchLoader, Source
 
 
 @dataclass(frozen=True)

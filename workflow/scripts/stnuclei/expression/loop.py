@@ -32,7 +32,7 @@ from stnuclei.expression.scores import pearson_by_gene
 from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.progress import Progress
 from stnuclei.training import failures, history, resume
-from stnuclei.training.resume import Place
+from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import chunk_seed
 
 
@@ -152,7 +152,7 @@ def finish_epoch(run: Run, loss: float, seconds: float) -> None:
         "patches_per_s": len(run.numbers["train"]) / max(seconds, 1e-9),
     }
     run.best.offer(run.network, row["val_loss"], run.place.epoch)
-    run.place = Place(epoch=run.place.epoch + 1, history=[*run.place.history, row])
+    run.place = TrainingState(epoch=run.place.epoch + 1, history=[*run.place.history, row])
     resume.save(run.folder, run.place, run.parts, run.same)
     history.write_csv(run.folder, run.place.history)
     print(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from stnuclei.augmentation.augmenter import Augmenter
+from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
 from stnuclei.expression.networks import normalisation
 from stnuclei.expression.settings import ExpressionSettings
-from stnuclei.training.augment import Augmenter
-from stnuclei.training.augment_settings import PROBABILITIES, AugmentSettings
 
 #: Flips, right-angle turns and mild colour: shapes, sizes and textures of nuclei stay as they are.
 MORPHOLOGY = {

@@ -19,10 +19,10 @@ from stnuclei.expression.networks import build_network, head_of, load_weights, p
 from stnuclei.expression.pictures import Pictures
 from stnuclei.expression.settings import FREE, ExpressionSettings
 from stnuclei.expression.split import PARTS, split_patches
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.training import resume
 from stnuclei.training.failures import disk_explained
-from stnuclei.training.resume import Place
+from stnuclei.training.resume import TrainingState
 from stnuclei.training.schedule import precision_of
 
 FORMAT = "stnuclei-expression-model"
@@ -72,7 +72,7 @@ class Run:
     scaler: torch.amp.GradScaler
     best: Best
     same: dict[str, Any]
-    place: Place
+    place: TrainingState
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -136,10 +136,10 @@ def prepare(
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
         best=Best(latest=shuffle > 0),
         same=_identity(settings, data, part, shuffle),
-        place=Place(),
+        place=TrainingState(),
     )
     run.place, how = resume.load(folder, run.parts, run.same, device)
-    with write_aside(folder / "split.tsv") as aside:
+    with atomic_write(folder / "split.tsv") as aside:
         run.split.to_csv(aside, sep="\t", index=False)
     counts = ", ".join(f"{len(numbers[one]):,} {one}" for one in PARTS)
     how += ", shuffled" if shuffle else ""
@@ -206,6 +206,6 @@ def write_checkpoint(run: Run, provenance: Mapping[str, Any]) -> None:
         "provenance": {**provenance, "train_patches": len(learnt), "val_loss": run.best.loss},
     }
     path = run.folder / "checkpoint.pt"
-    with disk_explained(path, "last.pt holds the finished run"), write_aside(path) as aside:
+    with disk_explained(path, "last.pt holds the finished run"), atomic_write(path) as aside:
         torch.save(content, aside)
     print(f"{run.name}: done, best epoch {run.best.epoch + 1} of {run.place.epoch}, {path}", flush=True)

@@ -15,11 +15,11 @@ from anndata import AnnData, read_h5ad
 
 from stnuclei.errors import UserError
 from stnuclei.expression.counting import PatchCounts
-from stnuclei.io import Slide, open_slide
 from stnuclei.io.features import is_control_name
 from stnuclei.patches import PatchBlock, write_patches
-from stnuclei.patches.resample import pixel_ratio, read_region
 from stnuclei.progress import progress
+from stnuclei.slides import Slide, open_slide
+from stnuclei.slides.regions import pixel_ratio, read_region
 
 _BLOCK = 64  # patches held at a time
 

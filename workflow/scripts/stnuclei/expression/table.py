@@ -13,7 +13,7 @@ from anndata import AnnData, read_h5ad
 
 from stnuclei.errors import UserError
 from stnuclei.expression.counting import PatchCounts
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.patches import PatchStore
 
 FORMAT, VERSION = "stnuclei-patch-expression", 1
@@ -133,7 +133,7 @@ def _dealt(usable: np.ndarray, seed: int) -> np.ndarray:
 
 def write_table(table: AnnData, path: str | Path) -> None:
     """Write a table aside and rename it."""
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         table.write_h5ad(aside, compression="gzip")
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from stnuclei.errors import UserError
+from stnuclei.slides.slide import PLAUSIBLE_UM
 
 _KEYPOINTS = ("fixedx", "fixedy", "alignmentx", "alignmenty")
-#: Pixel sizes an H&E slide can have, um; outside it the matrix is of another kind (um, or the other direction).
-PLAUSIBLE_UM = (0.05, 2.0)
 _MAX_RESIDUAL_UM = 20.0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei.errors import UserError
-from stnuclei.files import sha256, write_aside
+from stnuclei.files import atomic_write, sha256
 from stnuclei.progress import progress
 
 REPOSITORY = "MahmoodLab/hest"
@@ -74,7 +74,7 @@ def download_hest(
     }
     for key in ids:
         own = {name: sums[name] for name in (pattern.format(id=key) for pattern in FILES)}
-        with write_aside(folder / "checksums" / f"{key}.json") as aside:
+        with atomic_write(folder / "checksums" / f"{key}.json") as aside:
             aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": own}, indent=1))
     return sums
 

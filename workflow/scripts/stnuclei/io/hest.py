@@ -16,14 +16,15 @@ import shapely
 from anndata import AnnData
 
 from stnuclei.errors import UserError
-from stnuclei.io.checks import check_centres, check_nuclei
+from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.hest_counts import Counted, count_transcripts
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import mend
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
-from stnuclei.io.slide import Slide, open_slide
 from stnuclei.io.tables import texts
+from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import Slide
 
 
 def read_hest(

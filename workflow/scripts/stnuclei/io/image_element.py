@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from stnuclei.io.pyramid import level_shapes, write_pyramid
-from stnuclei.io.slide import Slide
 from stnuclei.joblog import quiet
+from stnuclei.slides.pyramid import level_shapes, write_pyramid
+from stnuclei.slides.slide import Slide
 
 
 def write_image(

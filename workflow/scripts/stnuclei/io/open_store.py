@@ -12,8 +12,9 @@ from anndata.io import read_zarr
 
 from stnuclei.errors import UserError
 from stnuclei.io.sample import Sample
-from stnuclei.io.slide import Slide, open_slide
 from stnuclei.io.store import FORMAT, REGION
+from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import Slide
 
 
 class StoreSlide(Slide):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from geopandas import GeoDataFrame
 
-    from stnuclei.io.slide import Slide
+    from stnuclei.slides.slide import Slide
 
 
 @dataclass

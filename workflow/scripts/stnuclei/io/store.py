@@ -12,11 +12,11 @@ import zarr
 from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.io.image_element import write_image
 from stnuclei.io.sample import Sample
-from stnuclei.io.slide import Slide
 from stnuclei.joblog import quiet
+from stnuclei.slides.slide import Slide
 
 FORMAT = "stnuclei-sample"
 VERSION = 1
@@ -54,7 +54,7 @@ def write_sample(
     UserError
         If a tile of the slide cannot be decoded.
     """
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         _write_elements(sample, aside, _attributes(sample, copy_image))
         group = aside / "images" / ("he_image" if copy_image else "he_overview")
         source, scale = (sample.he, 1.0) if copy_image else _overview(sample.he)
@@ -135,7 +135,7 @@ def largest_nucleus(nuclei: GeoDataFrame, cell_ids: pd.Series) -> np.ndarray:
 
 def _overview(slide: Slide) -> tuple[Slide, float]:
     """The slide made small enough to look at, and how many he_px its pixels are wide."""
-    from stnuclei.io.reduced import ReducedSlide
+    from stnuclei.slides.reduced import ReducedSlide
 
     factor = 1
     while max(slide.shape[:2]) // factor > _OVERVIEW_PX:

@@ -11,18 +11,19 @@ from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply, read_alignment
-from stnuclei.io.beside import find_alignment, find_he
 from stnuclei.io.cells import Cells, join, read_cells
-from stnuclei.io.checks import check_centres, check_nuclei
+from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.experiment import Experiment, read_experiment
+from stnuclei.io.find_inputs import find_alignment, find_he
 from stnuclei.io.matrix import read_matrix
 from stnuclei.io.morphology import find_morphology
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import build_polygons, mend
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
-from stnuclei.io.slide import Slide, open_slide
 from stnuclei.io.tables import coded_texts, find_table, numbers, read_columns
+from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import Slide
 
 _NO_CELL = ("-1", "UNASSIGNED", "")
 

@@ -1,33 +1,6 @@
-"""Cell types from counts: clusters, marker evidence, methods, scores, pictures."""
+"""Classes of cells from counts: methods, scores against an annotation, figures."""
 
-from stnuclei.labels.annotation import read_annotation
-from stnuclei.labels.clustering import Clustering, cluster_cells
-from stnuclei.labels.dispatch import label_cells
-from stnuclei.labels.export import publish_labels, write_explorer_groups
-from stnuclei.labels.figures import draw_labels
-from stnuclei.labels.maps import draw_comparison
-from stnuclei.labels.markers import Markers, load_markers
-from stnuclei.labels.registry import LabelContext, methods, register
-from stnuclei.labels.result import Labels, cell_table
-from stnuclei.labels.scores import LabelScores, label_agreement, score_labels
+import lazy_loader
 
-__all__ = [
-    "Clustering",
-    "LabelContext",
-    "LabelScores",
-    "Labels",
-    "Markers",
-    "cell_table",
-    "cluster_cells",
-    "draw_comparison",
-    "draw_labels",
-    "label_agreement",
-    "label_cells",
-    "load_markers",
-    "methods",
-    "publish_labels",
-    "read_annotation",
-    "register",
-    "score_labels",
-    "write_explorer_groups",
-]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
 
 DPI = 100
@@ -30,7 +30,7 @@ def picture(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     figure = Figure(figsize=(width * scale, height * scale), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     yield figure
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=DPI)
 
 

@@ -10,12 +10,12 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from stnuclei.clustering.clustering import cluster_cells
+from stnuclei.clustering.counts import cell_ids, check_counts, totals
 from stnuclei.errors import UserError
-from stnuclei.labels.clustering import cluster_cells
-from stnuclei.labels.counts import cell_ids, check_counts, totals
-from stnuclei.labels.markers import Markers, load_markers
 from stnuclei.labels.registry import LabelContext, check_settings, find_method
 from stnuclei.labels.result import Labels
+from stnuclei.markers.markers import Markers, load_markers
 from stnuclei.taxonomy import Taxonomy
 
 TOP_GENES = 10

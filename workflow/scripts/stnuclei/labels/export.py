@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
 
 
@@ -23,7 +23,7 @@ def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
     path
         The csv.
     """
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         groups = cells[["cell_id", "label"]].rename(columns={"label": "group"})
         groups.to_csv(aside, index=False, lineterminator="\n")
 
@@ -62,7 +62,7 @@ def publish_labels(
     taxonomy = Taxonomy.load(taxonomy)
     if not Path(store).is_dir():
         raise UserError(f"{store}: no such SpatialData store")
-    with write_aside(out) as aside:
+    with atomic_write(out) as aside:
         shutil.copytree(store, aside)
         data = spatialdata.read_zarr(aside)
         table = data.tables["table"]

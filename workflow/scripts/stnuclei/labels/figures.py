@@ -12,11 +12,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from scipy import sparse
 
+from stnuclei.clustering.clustering import principal_components
+from stnuclei.clustering.log_counts import log_normalised
+from stnuclei.clustering.ranking import rank_genes
 from stnuclei.labels.canvas import DPI, QUIET, bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
-from stnuclei.labels.clustering import principal_components
-from stnuclei.labels.expression import log_normalised
 from stnuclei.labels.maps import map_labels, positions
-from stnuclei.labels.ranking import rank_genes
 from stnuclei.labels.result import Labels
 from stnuclei.taxonomy import Taxonomy
 

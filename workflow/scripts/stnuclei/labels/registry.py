@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.labels.markers import Markers
+from stnuclei.markers.markers import Markers
 from stnuclei.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ Method = Callable[..., "Labels"]
 _METHODS: dict[str, Method] = {}
 # Where each shipped method lives: imported when asked for, since some bring heavy libraries.
 _SHIPPED = {
-    "stnuclei": "stnuclei.labels.evidence_model",
-    "paper": "stnuclei.labels.paper",
-    "paper_no_refinement": "stnuclei.labels.paper",
-    "topdown": "stnuclei.labels.topdown",
-    "ucell": "stnuclei.labels.ucell",
-    "aucell": "stnuclei.labels.aucell",
-    "cellassign": "stnuclei.labels.cellassign",
+    "stnuclei": "stnuclei.labels.evidence.model",
+    "paper": "stnuclei.labels.paper.method",
+    "paper_no_refinement": "stnuclei.labels.paper.method",
+    "topdown": "stnuclei.labels.baselines.topdown",
+    "ucell": "stnuclei.labels.baselines.ucell",
+    "aucell": "stnuclei.labels.baselines.aucell",
+    "cellassign": "stnuclei.labels.baselines.cellassign",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 
 CELL_COLUMNS = ("cell_id", "label", "confidence", "cluster")
 
@@ -37,10 +37,10 @@ class Labels:
 
     def save(self, cells: str | Path, evidence: str | Path | None = None) -> None:
         """Write the cells as parquet and the evidence as tsv (lists joined by commas)."""
-        with write_aside(cells) as path:
+        with atomic_write(cells) as path:
             self.cells.to_parquet(path, index=False)
         if evidence is not None:
-            with write_aside(evidence) as path:
+            with atomic_write(evidence) as path:
                 self.evidence.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
     @classmethod

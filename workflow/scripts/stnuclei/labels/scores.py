@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
 
 CALIBRATION_BINS = 10
@@ -41,7 +41,7 @@ class LabelScores:
 
     def save(self, path: str | Path) -> None:
         """Write the table as tsv."""
-        with write_aside(path) as aside:
+        with atomic_write(path) as aside:
             self.table.to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
 
     def figure(self, path: str | Path) -> None:

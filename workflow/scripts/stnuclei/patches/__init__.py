@@ -1,21 +1,6 @@
-"""Patches: a slide resampled and cut, nuclei painted into ids, one store of both; PanNuke becomes the same store."""
+"""Patches: a slide resampled and cut, nuclei rasterised into instance ids, one store of both; PanNuke import."""
 
-from stnuclei.patches.classes import patch_classes
-from stnuclei.patches.cut import cut_patches
-from stnuclei.patches.figures import draw_contact_sheet
-from stnuclei.patches.pannuke import import_pannuke
-from stnuclei.patches.settings import CutSettings
-from stnuclei.patches.store import Items, PatchStore
-from stnuclei.patches.write import PatchBlock, write_patches
+import lazy_loader
 
-__all__ = [
-    "CutSettings",
-    "Items",
-    "PatchBlock",
-    "PatchStore",
-    "cut_patches",
-    "draw_contact_sheet",
-    "import_pannuke",
-    "patch_classes",
-    "write_patches",
-]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.patches.ahead import ahead
+from stnuclei.patches.accounting import Fate, Tally
 from stnuclei.patches.grid import Grid, TissueShares
-from stnuclei.patches.number import number_patch
+from stnuclei.patches.instance_map import number_patch
+from stnuclei.patches.prefetch import ahead
 from stnuclei.patches.raster import Outlines
-from stnuclei.patches.resample import pixel_ratio, read_region
 from stnuclei.patches.settings import CutSettings
-from stnuclei.patches.tally import Fate, Tally
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
+from stnuclei.slides.regions import pixel_ratio, read_region
 
 
 @dataclass(frozen=True)

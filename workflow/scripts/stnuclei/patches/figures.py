@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.patches.store import PatchStore
 
 _OUTLINE = (0, 240, 70)  # green stands apart from haematoxylin and eosin
@@ -69,7 +69,7 @@ def draw_contact_sheet(
     )
     figure.suptitle(title, fontsize=9, y=1 - 0.08 / figure.get_figheight(), va="top")
     figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.45 / figure.get_figheight(), 0.02, 0.06)
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside)
 
 

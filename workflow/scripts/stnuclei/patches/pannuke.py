@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
+from stnuclei.patches.instance_map import number_patch
 from stnuclei.patches.npyfile import RowFile
-from stnuclei.patches.number import number_patch
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy
@@ -216,5 +216,5 @@ def _write_labels(path: str | Path, names: list[str], channel: np.ndarray, taxon
             "cluster": pa.array(np.full(len(names), -1, np.int32)),
         }
     )
-    with write_aside(path) as aside:
+    with atomic_write(path) as aside:
         pq.write_table(table, aside)

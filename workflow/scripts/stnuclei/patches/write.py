@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore as ts
 
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full, write_aside
+from stnuclei.files import atomic_write, disk_full
 from stnuclei.patches.arrays import SHARD, create_pixels, write_group, write_table
 from stnuclei.patches.store import FORMAT, VERSION
 
@@ -134,7 +134,7 @@ def write_patches(
     """
     started = time.monotonic()
     try:
-        with write_aside(out, directory=True) as aside:
+        with atomic_write(out, directory=True) as aside:
             patches, nuclei = _write_arrays(aside, blocks, size, compress_image)
             written = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
             counts = {

@@ -1,17 +1,6 @@
-"""Prediction: a checkpoint and pictures in, nuclei out."""
+"""Prediction: a checkpoint and patches or a slide in, nuclei out."""
 
-from stnuclei.prediction.nuclei_file import NucleiFile, NucleiWriter
-from stnuclei.prediction.patches import predict_patches
-from stnuclei.prediction.predictor import Maps, Predictor
-from stnuclei.prediction.slide import segment_slide
-from stnuclei.prediction.store import PredictionStore
+import lazy_loader
 
-__all__ = [
-    "Maps",
-    "NucleiFile",
-    "NucleiWriter",
-    "PredictionStore",
-    "Predictor",
-    "predict_patches",
-    "segment_slide",
-]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,10 +11,10 @@ from typing import Any
 
 from stnuclei.errors import UserError
 from stnuclei.files import disk_full
+from stnuclei.io.slide_input import kind_of
 from stnuclei.joblog import FULL
 from stnuclei.prediction.patches import predict_patches
 from stnuclei.prediction.slide import segment_slide
-from stnuclei.prediction.source import kind_of
 
 #: Options that say what `stnuclei.export.write_exports` makes of the nuclei.
 EXPORTS = ("geojson", "spatialdata", "overview")

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from stnuclei.cellvit.postprocess import SlopeRange, slope_range
-from stnuclei.prediction.area import SearchArea
 from stnuclei.prediction.maps import CellMaps
 from stnuclei.prediction.reading import TileReader
+from stnuclei.prediction.search_region import SearchArea
 from stnuclei.prediction.tiles import TileGrid
 from stnuclei.progress import progress
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from stnuclei.prediction.found import FoundNuclei
+from stnuclei.prediction.nuclei_arrays import FoundNuclei
 
 #: Two nuclei that share more than this of the smaller are one.
 SAME = 0.5

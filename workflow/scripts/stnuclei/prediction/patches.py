@@ -16,8 +16,8 @@ from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
 from stnuclei.files import sha256
 from stnuclei.patches import PatchStore
+from stnuclei.patches.predictions import write_predictions
 from stnuclei.prediction.predictor import Maps, Predictor, cpu_threads, describe
-from stnuclei.prediction.store import write_predictions
 from stnuclei.progress import Progress
 
 Prediction = tuple[np.ndarray, NucleiTable]

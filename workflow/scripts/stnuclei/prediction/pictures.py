@@ -16,16 +16,16 @@ import pyarrow as pa
 from stnuclei.cellvit.nuclei import nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
-from stnuclei.patches.ahead import ahead
-from stnuclei.patches.resample import WHITE, read_region
-from stnuclei.prediction.found import FoundNuclei
+from stnuclei.io.slide_input import read_picture
+from stnuclei.patches.prefetch import ahead
 from stnuclei.prediction.inference import Inference
+from stnuclei.prediction.instances import Separation, measured
 from stnuclei.prediction.maps import CellMaps
-from stnuclei.prediction.parts import Parts
-from stnuclei.prediction.separate import Separation, measured
-from stnuclei.prediction.source import read_picture
-from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION, Stages
+from stnuclei.prediction.nuclei_arrays import FoundNuclei
+from stnuclei.prediction.partial_results import Parts
+from stnuclei.prediction.timing import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.progress import Progress
+from stnuclei.slides.regions import WHITE, read_region
 
 #: Pictures put aside at once.
 PART = 256

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.patches.resample import WHITE, read_region
 from stnuclei.prediction.tiles import TileGrid
+from stnuclei.slides.regions import WHITE, read_region
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TileReader:
     slide
         (Y, X, 3) uint8, read by slices.
     ratio
-        he_px along a network pixel; tiles are area means of the full resolution (see `stnuclei.patches.resample`).
+        he_px along a network pixel; tiles are area means of the full resolution (see `stnuclei.slides.regions`).
     grid
         The tiles.
     damaged

@@ -13,26 +13,26 @@ from typing import Any
 import numpy as np
 
 from stnuclei.cellvit.postprocess import SlopeRange
-from stnuclei.files import remove, write_aside
-from stnuclei.patches.resample import pixel_ratio
-from stnuclei.prediction.area import SearchArea
+from stnuclei.files import atomic_write, remove
+from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
+from stnuclei.io.slide_input import Source, in_memory
+from stnuclei.prediction.border_merge import assemble, join_rows
 from stnuclei.prediction.calibrate import calibrate
-from stnuclei.prediction.forgiving import ForgivingSlide
 from stnuclei.prediction.inference import Inference, Network
-from stnuclei.prediction.nuclei_file import NucleiFile, NucleiWriter
-from stnuclei.prediction.parts import Parts, folder_of
+from stnuclei.prediction.instances import Separation
+from stnuclei.prediction.partial_results import Parts, folder_of
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
 from stnuclei.prediction.reading import TileReader
-from stnuclei.prediction.rows import assemble, join_rows
-from stnuclei.prediction.separate import Separation
+from stnuclei.prediction.search_region import SearchArea
 from stnuclei.prediction.settings import SlideSettings
-from stnuclei.prediction.source import Source, in_memory
-from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.prediction.sweep import Job, readers, sweep
 from stnuclei.prediction.taxonomies import taxonomy_of
 from stnuclei.prediction.tiles import TileGrid
+from stnuclei.prediction.timing import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.progress import Progress
 from stnuclei.quality import TissueMap, find_tissue
+from stnuclei.slides.damage_tolerant import DamageTolerantSlide
+from stnuclei.slides.regions import pixel_ratio
 
 #: Raised where the same input and settings give other nuclei than before.
 ENGINE = 1
@@ -131,7 +131,7 @@ class Run:
             return None
         path = parts.folder / "tissue.tif"
         if not path.is_file():
-            slide = self.source.slide if self.settings.damaged == "stop" else ForgivingSlide(self.source.slide)
+            slide = self.source.slide if self.settings.damaged == "stop" else DamageTolerantSlide(self.source.slide)
             about = SimpleNamespace(name=self.source.name, he=slide, um_per_px=self.source.um_per_px)
             found = self.tissue or find_tissue(about)
             if found.overview is not None:
@@ -157,10 +157,10 @@ class Run:
         """Write the output, nuclei.parquet last: where it stands everything does."""
         for name in ("tissue.tif", "tissue.png"):
             if (parts.folder / name).is_file():
-                with write_aside(self.out / name) as aside:
+                with atomic_write(self.out / name) as aside:
                     shutil.copyfile(parts.folder / name, aside)
         pictures = self.source.slide is None
-        with self.stages.of(MERGING), write_aside(self.out / "nuclei.parquet") as aside:
+        with self.stages.of(MERGING), atomic_write(self.out / "nuclei.parquet") as aside:
             writer = NucleiWriter(aside, self.classes, pictures)
             try:
                 counts = assemble(parts, writer, self.classes)

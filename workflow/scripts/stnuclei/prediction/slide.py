@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei.files import sha256
+from stnuclei.io.slide_input import open_source
 from stnuclei.prediction.inference import Network
-from stnuclei.prediction.parts import room_on_disk
+from stnuclei.prediction.partial_results import room_on_disk
 from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
 from stnuclei.prediction.run import Run
 from stnuclei.prediction.settings import SlideSettings
-from stnuclei.prediction.source import open_source
 from stnuclei.quality import TissueMap
 
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stnuclei.patches.ahead import ahead
-from stnuclei.prediction.area import SearchArea
-from stnuclei.prediction.found import FoundNuclei
+from stnuclei.patches.prefetch import ahead
 from stnuclei.prediction.inference import Inference
+from stnuclei.prediction.instances import Separation, separate_cell
 from stnuclei.prediction.maps import CellMaps
+from stnuclei.prediction.nuclei_arrays import FoundNuclei
 from stnuclei.prediction.reading import TileReader
-from stnuclei.prediction.separate import Separation, separate_cell
-from stnuclei.prediction.stages import NETWORK, READING, SEPARATION, Stages
+from stnuclei.prediction.search_region import SearchArea
 from stnuclei.prediction.tiles import Strip
+from stnuclei.prediction.timing import NETWORK, READING, SEPARATION, Stages
 from stnuclei.progress import Progress
 
 

@@ -1,8 +1,6 @@
-"""What a result was made from, and whether two results hold the same."""
+"""What a result was made from, and whether two results hold the same content."""
 
-from stnuclei.provenance.compare import differences
-from stnuclei.provenance.content import content_hashes
-from stnuclei.provenance.inputs import fingerprint
-from stnuclei.provenance.record import describe_run, describe_set
+import lazy_loader
 
-__all__ = ["content_hashes", "describe_run", "describe_set", "differences", "fingerprint"]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,7 +17,7 @@ BLOCK = 64 << 20
 
 
 def zarr_arrays(store: str | Path) -> Iterator[tuple[str, str]]:
-    """Place and content hash of each array of a store.
+    """Path and content hash of each array of a store.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def zarr_arrays(store: str | Path) -> Iterator[tuple[str, str]]:
 
     Yields
     ------
-    Place of the array in the store (``nuclei/centroid``; ``""`` where the store is one array) and SHA-256 over its
+    Path of the array in the store (``nuclei/centroid``; ``""`` where the store is one array) and SHA-256 over its
     type, shape and values in C order, little-endian; texts as UTF-8 with their lengths.
 
     Raises

@@ -1,8 +1,6 @@
-"""Whether a slide can be used: where tissue is sharp and clean, and whether nuclei lie on nuclei."""
+"""Quality control of slides: tissue, blur, pen marks, and the registration of nuclei to the H&E."""
 
-from stnuclei.quality.alignment import check_alignment
-from stnuclei.quality.report import AlignmentReport, load_correction
-from stnuclei.quality.tissue import find_tissue
-from stnuclei.quality.tissue_map import TissueMap
+import lazy_loader
 
-__all__ = ["AlignmentReport", "TissueMap", "check_alignment", "find_tissue", "load_correction"]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,9 +9,9 @@ import shapely
 
 from stnuclei.errors import UserError
 from stnuclei.io import Sample
-from stnuclei.quality.measure import REACH_UM, Looker, Measured, believable, correction_of
+from stnuclei.quality.alignment_report import AlignmentReport
 from stnuclei.quality.orientation import search_orientation
-from stnuclei.quality.report import AlignmentReport
+from stnuclei.quality.registration import REACH_UM, Measured, ShiftScorer, believable, correction_of
 from stnuclei.quality.tissue_map import TISSUE, TissueMap
 
 REFINEMENTS = ("none", "translation", "affine")
@@ -59,7 +59,7 @@ def check_alignment(
     """
     if refine not in REFINEMENTS:
         raise UserError(f"alignment.refine: {refine!r} is none of {', '.join(REFINEMENTS)}")
-    found = (looker := Looker(sample, tissue_map, max_tiles, seed)).measure(sample.nuclei)
+    found = (looker := ShiftScorer(sample, tissue_map, max_tiles, seed)).measure(sample.nuclei)
     best = looker.best(found)
     correction, kept = np.eye(3), found
     if refine != "none" and believable(found, best):
@@ -142,7 +142,7 @@ def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
     return float(np.mean(tissue.at(centre) == TISSUE))
 
 
-def _orientation(looker: Looker) -> tuple[dict[str, Any], str]:
+def _orientation(looker: ShiftScorer) -> tuple[dict[str, Any], str]:
     """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
     none = "; no turn or mirror of the slide fits either: is it the H&E of this run?"
     proposal = search_orientation(looker.sample, looker.white)

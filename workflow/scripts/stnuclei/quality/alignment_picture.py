@@ -16,7 +16,7 @@ from stnuclei.quality.tiles import SIDE, WORKING_UM, nuclei_in
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from stnuclei.quality.report import AlignmentReport
+    from stnuclei.quality.alignment_report import AlignmentReport
 
 _ZOOM_UM = 100.0
 

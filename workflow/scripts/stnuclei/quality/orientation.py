@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 
 from stnuclei.io import Sample
 from stnuclei.quality.stain import haematoxylin
-from stnuclei.quality.sweep import bin_mean, strips
+from stnuclei.slides.strips import bin_mean, strips
 
 #: Pixel sizes of the density maps, um: the finest whose map is not too large.
 _MAP_UM = (8.0, 16.0)

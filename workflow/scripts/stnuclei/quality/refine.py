@@ -27,7 +27,7 @@ def fit_affine(tiles: pd.DataFrame, um_per_px: float) -> dict[str, Any] | None:
     Parameters
     ----------
     tiles
-        Of `stnuclei.quality.report.AlignmentReport`.
+        Of `stnuclei.quality.alignment_report.AlignmentReport`.
     um_per_px
         H&E pixel size.
 

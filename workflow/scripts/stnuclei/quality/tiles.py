@@ -11,8 +11,8 @@ from geopandas import GeoDataFrame
 
 from stnuclei.io import Sample
 from stnuclei.quality.stain import haematoxylin
-from stnuclei.quality.sweep import plan, read_um
 from stnuclei.quality.tissue_map import TISSUE, TissueMap
+from stnuclei.slides.strips import plan, read_um
 
 #: Pixel size the check works at, um.
 WORKING_UM = 0.5

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 from stnuclei.errors import UserError
-from stnuclei.io import Sample, Slide
+from stnuclei.io import Sample
 from stnuclei.progress import progress
 from stnuclei.quality.pen import find_pen
 from stnuclei.quality.stain import optical_density
-from stnuclei.quality.sweep import bin_mean, edges, plan, strips
 from stnuclei.quality.tissue_map import BLURRED, PEN, TISSUE, TissueMap
+from stnuclei.slides import Slide
+from stnuclei.slides.strips import bin_mean, edges, plan, strips
 
 #: Pixel size at which sharpness is measured, um: nuclear texture is 1 um and finer.
 WORKING_UM = 0.5

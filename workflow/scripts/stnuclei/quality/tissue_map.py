@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 
 BACKGROUND, TISSUE, BLURRED, PEN = 0, 1, 2, 3
 NAMES = ("background", "tissue", "blurred", "pen or artefact")
@@ -58,7 +58,7 @@ class TissueMap:
         """Write a two-page TIFF: classes (uint8, zlib), then the overview; the numbers are in its description."""
         description = {"um_per_px": self.um_per_px, "he_px_per_px": self.he_px_per_px, "classes": NAMES, **self.info}
         resolution = (1e4 / self.um_per_px, 1e4 / self.um_per_px)
-        with write_aside(path) as aside, tifffile.TiffWriter(aside) as file:
+        with atomic_write(path) as aside, tifffile.TiffWriter(aside) as file:
             common = {"compression": "zlib", "resolution": resolution, "resolutionunit": "CENTIMETER", "metadata": None}
             file.write(self.classes, description=json.dumps(description), photometric="minisblack", **common)
             if self.overview is not None:

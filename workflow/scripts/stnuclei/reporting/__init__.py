@@ -1,6 +1,6 @@
-"""The report of a run: pages of tables and pictures, in one file and as a zip."""
+"""The report of a run: pages of tables and pictures, in one file and as a zip; model cards."""
 
-from stnuclei.reporting.run import Run
-from stnuclei.reporting.write import write_report
+import lazy_loader
 
-__all__ = ["Run", "write_report"]
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -65,7 +65,7 @@ class Run:
         return [model for model, group in self.groups.items() if group == name]
 
     def place_of(self, column: str, value: str) -> str:
-        """Place of the page that a table's cell leads to, empty for none."""
+        """Address of the page that a table's cell leads to, empty for none."""
         if column == "sample":
             return f"samples/{value}" if value in self.samples else ""
         if column != "model":

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stnuclei import __version__
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.progress import progress
 from stnuclei.reporting.content import Page
 from stnuclei.reporting.landing import landing_page
@@ -81,9 +81,9 @@ def write_report(run: Run, html: str | Path, archive: str | Path, max_mb: float 
     pictures = Pictures()
     size = pictures.size(pages)
     whole = size < max_mb * 1e6
-    with write_aside(html) as aside:
+    with atomic_write(html) as aside:
         aside.write_text(_single(run, pages if whole else pages[:1], pages, pictures), encoding="utf-8")
-    with write_aside(archive) as aside:
+    with atomic_write(archive) as aside:
         _write_zip(aside, run, pages, pictures)
     mb = os.path.getsize(html) / 1e6
     return {"pages": len(pages), "pictures": len(pictures._known), "mb": round(mb, 1), "whole": whole}

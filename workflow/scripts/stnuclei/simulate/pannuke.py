@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.simulate.organs import ORGANS
 from stnuclei.simulate.paint import paint_tissue
 from stnuclei.simulate.sample import fill
@@ -63,7 +63,7 @@ def simulate_pannuke(
     if unknown or not tissues:
         raise UserError(f"simulated PanNuke: tissues {unknown} are not among {', '.join(ORGANS)}")
     counts = {}
-    with write_aside(out, directory=True) as folder:
+    with atomic_write(out, directory=True) as folder:
         for fold in range(1, folds + 1):
             images, masks, types = _draw_fold([seed, 15, fold], patches_per_fold, tuple(tissues))
             root = Path(folder) / f"fold_{fold}"

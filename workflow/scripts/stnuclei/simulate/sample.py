@@ -10,7 +10,7 @@ import tifffile
 from skimage.draw import polygon
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.simulate.expression import draw_counts
 from stnuclei.simulate.images import he_matrix, paint_dapi, to_he, write_ome
 from stnuclei.simulate.paint import paint_tissue
@@ -78,7 +78,7 @@ def simulate_sample(
     rng = np.random.default_rng([seed, 13])
     cells = segment(model, rng, form.vertices, form.expansion_um, several=form.strings)
     truth = Path(truth) if truth is not None else out.parent / "truth" / out.name
-    with write_aside(out, directory=True) as folder:
+    with atomic_write(out, directory=True) as folder:
         facts, ids = _write_tables(folder, out.name, model, cells, form, rng)
         _write_dapi(folder, out.name, model, cells.nucleus_mask.shape, form, rng)
         matrix, shape = he_matrix(size_um, he_um_per_px, 90 + rng.uniform(-2.5, 2.5), 25.0)
@@ -86,7 +86,7 @@ def simulate_sample(
         _write_alignment(folder, out.name, matrix, misalignment_um)
         if annotated:
             _write_annotation(folder, model, cells, ids, rng)
-        with write_aside(truth, directory=True) as aside:
+        with atomic_write(truth, directory=True) as aside:
             _write_truth(aside, model, cells, ids, matrix, shape)
     return facts | {"he_rows": shape[0], "he_columns": shape[1]}
 

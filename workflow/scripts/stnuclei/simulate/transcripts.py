@@ -61,7 +61,7 @@ def features(genes: list[str], layout: str) -> Features:
 def scatter(
     counts: csr_matrix, panel: Features, cells: Segmentation, rng: np.random.Generator, nuclear: float = 0.68
 ) -> pd.DataFrame:
-    """Place every counted transcript, and those that do not count.
+    """Assign to patches every counted transcript, and those that do not count.
 
     Parameters
     ----------

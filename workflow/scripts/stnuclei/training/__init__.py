@@ -1,24 +1,6 @@
-"""Training: sources, sampling, loading, augmentation, and the loop.
+"""Training of CellViT: settings, run state, the loop, resuming, history, validation."""
 
-Names are imported when they are first asked for: `TrainSettings` is wanted by code that must not wait for torch.
-"""
+import lazy_loader
 
-import importlib
-from typing import Any
-
-_HOMES = {
-    "TrainSettings": "settings",
-    "Source": "sources",
-    "Collection": "collection",
-    "Sampler": "sampler",
-    "PatchLoader": "loader",
-    "Augmenter": "augment",
-    "train": "loop",
-}
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

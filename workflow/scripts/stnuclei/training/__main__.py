@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from stnuclei.errors import UserError
-from stnuclei.training import Source, TrainSettings, train
+from stnuclei.loading import Source
+from stnuclei.training import TrainSettings, train
 from stnuclei.training.failures import TrainingStopped
 
 KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}

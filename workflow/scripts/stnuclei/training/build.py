@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.cellvit import build_model, load_encoder, save_checkpoint
+from stnuclei.loading.collection import Collection
+from stnuclei.loading.sampler import Sampler
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training.augment import Augmenter
-from stnuclei.training.collection import Collection
-from stnuclei.training.distributed import SharedBatchNorm, World
+from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
 from stnuclei.training.failures import disk_explained
-from stnuclei.training.sampler import Sampler
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
 
@@ -91,7 +91,7 @@ def describe(
     sampler: Sampler,
     settings: TrainSettings,
     network: nn.Module,
-    world: World,
+    world: ProcessGroup,
     precision: torch.dtype,
     class_names: tuple[str, ...],
 ) -> str:

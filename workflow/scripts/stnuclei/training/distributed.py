@@ -23,7 +23,7 @@ from stnuclei.errors import UserError
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes of a run, seen from one of them.
 
     Parameters
@@ -145,7 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 @contextmanager
-def processes(device: str = "auto") -> Iterator[World]:
+def processes(device: str = "auto") -> Iterator[ProcessGroup]:
     """Join the processes ``torchrun`` started, or be the only one.
 
     Parameters
@@ -161,13 +161,13 @@ def processes(device: str = "auto") -> Iterator[World]:
     size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     chosen = _device(device, local, size)
     if size == 1:
-        yield World(0, 1, chosen)
+        yield ProcessGroup(0, 1, chosen)
         return
     ours = not dist.is_initialized()
     if ours:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), chosen, dist.new_group(backend="gloo"))
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size(), chosen, dist.new_group(backend="gloo"))
     finally:
         if ours:
             dist.destroy_process_group()

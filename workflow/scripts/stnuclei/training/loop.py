@@ -32,16 +32,16 @@ from torch import nn
 
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.targets import make_targets
+from stnuclei.loading.batches import on_device
+from stnuclei.loading.sources import Source
 from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import build, failures, history, resume
-from stnuclei.training.batches import on_device
 from stnuclei.training.distributed import processes, sum_over_processes, without_sync
-from stnuclei.training.resume import Place
+from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import Run, chunk_seed, note, prepare, say, summary
 from stnuclei.training.schedule import learning_rate
 from stnuclei.training.settings import TrainSettings
-from stnuclei.training.sources import Source
 from stnuclei.training.validation import validate
 
 Batch = Mapping[str, torch.Tensor]
@@ -217,7 +217,7 @@ def finish_epoch(run: Run, board: history.Board) -> None:
         scores = validate(run.model, run.held_out, settings, run.taxonomy, run.world, limit, lambda: stop_if_asked(run))
         row |= {f"val_{name}": float(value) for name, value in scores.items()}
     row |= {"seconds": place.seconds, "patches_per_s": steps * settings.batch_size / max(place.seconds, 1e-9)}
-    run.place = Place(epoch=place.epoch + 1, history=[*place.history, row])
+    run.place = TrainingState(epoch=place.epoch + 1, history=[*place.history, row])
     save_state(run)
     if run.world.is_main:
         history.write_csv(run.folder, run.place.history)

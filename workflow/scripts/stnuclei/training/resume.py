@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from stnuclei.errors import UserError
-from stnuclei.files import write_aside
+from stnuclei.files import atomic_write
 from stnuclei.training.failures import disk_explained
 from stnuclei.training.settings import FREE, TrainSettings
 
@@ -22,7 +22,7 @@ VERSION = 1
 
 
 @dataclass
-class Place:
+class TrainingState:
     """How far a run has come.
 
     Parameters
@@ -52,7 +52,7 @@ def identity(settings: TrainSettings, data: str, classes: tuple[str, ...], tissu
     return {"settings": kept, "data": data, "classes": list(classes), "tissues": list(tissues)}
 
 
-def save(folder: Path, place: Place, parts: dict[str, Any], same: dict[str, Any]) -> None:
+def save(folder: Path, place: TrainingState, parts: dict[str, Any], same: dict[str, Any]) -> None:
     """Write the state beside the last one and put it in its place.
 
     Parameters
@@ -75,13 +75,13 @@ def save(folder: Path, place: Place, parts: dict[str, Any], same: dict[str, Any]
     content["parts"] = {name: part.state_dict() for name, part in parts.items()}
     before = (folder / NAME).exists()
     kept = f"the {NAME} saved before is whole and the run will continue from it" if before else "nothing was saved yet"
-    with disk_explained(folder / NAME, kept), write_aside(folder / NAME) as aside:
+    with disk_explained(folder / NAME, kept), atomic_write(folder / NAME) as aside:
         torch.save(content, aside)
 
 
 def load(
     folder: Path, parts: dict[str, Any], same: dict[str, Any], device: torch.device, rename: bool = True
-) -> tuple[Place, str]:
+) -> tuple[TrainingState, str]:
     """Bring model, optimiser and scaler to where an earlier run stopped.
 
     A state of a run with other settings or data is set aside (``last.outdated.pt``), never overwritten unseen.
@@ -97,7 +97,7 @@ def load(
     """
     path = folder / NAME
     if not path.exists():
-        return Place(), "a new run"
+        return TrainingState(), "a new run"
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         known = content["format"] == "stnuclei-training-state" and content["version"] == VERSION
@@ -109,10 +109,13 @@ def load(
     if changed:
         if rename:  # one of several processes does
             path.rename(path.with_name("last.outdated.pt"))
-        return Place(), f"a new run; the state found is of another one ({changed}) and was renamed last.outdated.pt"
+        return (
+            TrainingState(),
+            f"a new run; the state found is of another one ({changed}) and was renamed last.outdated.pt",
+        )
     for name, part in parts.items():
         part.load_state_dict(content["parts"][name])
-    place = Place(**content["place"])
+    place = TrainingState(**content["place"])
     return place, f"continued at epoch {place.epoch + 1}, step {place.step + 1}"
 
 

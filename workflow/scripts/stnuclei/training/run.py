@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from stnuclei.augmentation.augmenter import Augmenter
+from stnuclei.loading.collection import Collection
+from stnuclei.loading.loader import PatchLoader
+from stnuclei.loading.sampler import Sampler, patch_weights
+from stnuclei.loading.shard_order import by_shards
+from stnuclei.loading.sources import Source
 from stnuclei.progress import Progress, clock
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import build, failures, resume
-from stnuclei.training.augment import Augmenter
-from stnuclei.training.collection import Collection
-from stnuclei.training.distributed import World
-from stnuclei.training.loader import PatchLoader
-from stnuclei.training.loader_order import by_shards
-from stnuclei.training.resume import Place
-from stnuclei.training.sampler import Sampler, patch_weights
+from stnuclei.training.distributed import ProcessGroup
+from stnuclei.training.resume import TrainingState
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
-from stnuclei.training.sources import Source
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Run:
     settings: TrainSettings
     taxonomy: Taxonomy
     folder: Path
-    world: World
+    world: ProcessGroup
     data: Collection
     held_out: Collection | None
     loader: PatchLoader
@@ -46,7 +46,7 @@ class Run:
     precision: torch.dtype
     same: dict[str, Any]
     stop: failures.StopRequest
-    place: Place
+    place: TrainingState
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def prepare(
     folder: Path,
     settings: TrainSettings,
     taxonomy: Taxonomy,
-    world: World,
+    world: ProcessGroup,
     stop: failures.StopRequest,
 ) -> Run:
     """Open the data, build model and optimiser, and go to where an earlier run stopped."""
@@ -99,7 +99,7 @@ def prepare(
         precision=precision_of(settings, world.device),
         same=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
         stop=stop,
-        place=Place(),
+        place=TrainingState(),
     )
     run.place, how = resume.load(folder, run.parts, run.same, world.device, rename=world.is_main)
     world.barrier()

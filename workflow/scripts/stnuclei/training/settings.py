@@ -49,13 +49,13 @@ class TrainSettings:
     gradient_clip
         Largest gradient norm, none as in the official runs.
     sampling, sampling_gamma, samples_per_epoch
-        How patches are drawn (see `stnuclei.training.sampler`) and how many an epoch; none: as many as there are.
+        How patches are drawn (see `stnuclei.loading.sampler`) and how many an epoch; none: as many as there are.
     loss_variant, loss_weights
         ``official`` or ``corrected``; weights by term, those left out stay official.
     drop_rate, attention_drop, drop_path
         Dropout of decoder, attention and residual paths (without effect in SAM encoders).
     augmentation
-        ``official``, ``flips`` or ``none``, or single settings of `stnuclei.training.augment.Augmenter` by name.
+        ``official``, ``flips`` or ``none``, or single settings of `stnuclei.augmentation.augmenter.Augmenter` by name.
     precision
         ``bf16``, ``fp16``, ``fp32``, or ``auto``: bf16 on a GPU that has it, fp16 on another one, fp32 on CPU.
     compile, channels_last, fused

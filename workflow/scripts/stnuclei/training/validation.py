@@ -23,10 +23,10 @@ from stnuclei.cellvit.targets import make_targets
 from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.segmentation import panoptic_quality
+from stnuclei.loading.batches import Batch, on_device
+from stnuclei.loading.collection import Collection
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training.batches import Batch, on_device
-from stnuclei.training.collection import Collection
-from stnuclei.training.distributed import World
+from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
 
@@ -97,7 +97,7 @@ def validate(
     held_out: Collection,
     settings: TrainSettings,
     taxonomy: Taxonomy,
-    world: World,
+    world: ProcessGroup,
     limit: int | None,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:

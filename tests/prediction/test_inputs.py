@@ -1,0 +1,119 @@
+"""Stores and folders of pictures give what the slide itself gives."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import zarr
+
+from prediction.conftest import UM
+from prediction.oracle import Oracle, Scene, ious
+from stnuclei.errors import UserError
+from stnuclei.io import NucleiFile
+from stnuclei.io.slide_input import kind_of, open_source
+from stnuclei.prediction import segment_slide
+from stnuclei.prediction.__main__ import main
+
+
+def run(slide, out, **options):
+    options = {"tile": 384, "overlap": 32, "tissue": "whole", **options}
+    return segment_slide(None, slide, out, predictor=Oracle(), **options)
+
+
+def write_image(group, image):
+    """An OME-Zarr image of one level, as SpatialData keeps them."""
+    folder = zarr.open_group(group, mode="w")
+    folder.create_array("0", data=np.ascontiguousarray(image.transpose(2, 0, 1)), chunks=(3, 256, 256))
+    folder.attrs["ome"] = {"version": "0.5", "multiscales": [{"datasets": [{"path": "0"}]}]}
+
+
+def shapes(out):
+    return set(NucleiFile(out).read().geometry.to_wkb())
+
+
+@pytest.fixture(scope="module")
+def reference(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference") / "out"
+    run(small[0], out)
+    return shapes(out)
+
+
+def test_spatialdata_store(small, reference, tmp_path):
+    store = tmp_path / "other.zarr"
+    zarr.open_group(store, mode="w")
+    write_image(store / "images" / "he", small[1])
+    assert kind_of(store) == "spatialdata"
+    with pytest.raises(UserError, match="does not say how large its pixels are"):
+        run(store, tmp_path / "out")
+    run(store, tmp_path / "out", um_per_px=UM)
+    assert shapes(tmp_path / "out") == reference
+    assert NucleiFile(tmp_path / "out").metadata["image"] == "he"
+    write_image(store / "images" / "dapi", small[1])
+    with pytest.raises(UserError, match=r"has 2 images \(dapi, he\)"):
+        open_source(store, UM)
+    assert open_source(store, UM, image="he").slide.shape == small[1].shape
+    with pytest.raises(UserError, match="has no image 'if'"):
+        open_source(store, UM, image="if")
+
+
+def test_sample_store(small, reference, tmp_path):
+    store = tmp_path / "sample.zarr"
+    group = zarr.open_group(store, mode="w")
+    group.attrs["stnuclei"] = {"format": "stnuclei-sample", "um_per_px": UM, "image": {"copied": True}}
+    write_image(store / "images" / "he_image", small[1])
+    run(store, tmp_path / "out")
+    assert shapes(tmp_path / "out") == reference
+    with pytest.raises(UserError, match="by the sample's store"):
+        open_source(store, 0.5)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Five pictures of three sizes, and their labels by name."""
+    folder, labels = tmp_path_factory.mktemp("pictures"), {}
+    for k, (width, height) in enumerate([(256, 256), (256, 256), (300, 200), (512, 512), (256, 256)]):
+        image, labels[f"{k}.png"] = Scene.random(width * UM, height * UM, seed=k, margin_um=4).draw(UM, width, height)
+        cv2.imwrite(str(folder / f"{k}.png"), image[..., ::-1])
+    return folder, labels
+
+
+@pytest.mark.parametrize("augmentation", [False, True])
+def test_pictures_one_by_one(pictures, tmp_path, augmentation, monkeypatch):
+    monkeypatch.setattr("stnuclei.prediction.pictures.PART", 2)
+    folder, labels = pictures
+    with pytest.raises(UserError, match="give um_per_px"):
+        run(folder, tmp_path / "out")
+    predictor = Oracle() if not augmentation else Oracle()
+    counts = segment_slide(None, folder, tmp_path / "out", um_per_px=UM, predictor=predictor)
+    nuclei = NucleiFile(tmp_path / "out").read()
+    assert counts["images"] == 5 and list(nuclei["image"].unique()) == sorted(labels)
+    for name, truth in labels.items():
+        own = nuclei[nuclei["image"] == name]
+        iou, which = ious(truth, own.geometry)
+        assert len(own) == len(iou) == len(np.unique(which)) and iou.min() > 0.9
+
+
+def test_pictures_that_cannot_be_read(pictures, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "0.png").write_bytes((pictures[0] / "0.png").read_bytes())
+    (folder / "1.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"1\.png: cannot be decoded"):
+        run(folder, tmp_path / "out", um_per_px=UM)
+    counts = run(folder, tmp_path / "out", um_per_px=UM, damaged="skip")
+    assert counts["tiles_damaged"] == 1 and counts["nuclei"] == pictures[1]["0.png"].max()
+
+
+def test_command(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("stnuclei.prediction.slide.Predictor", lambda *a, **o: Oracle())
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    arguments = [str(small[0]), "--checkpoint", str(tmp_path / "model.pt"), "--out", str(tmp_path / "out")]
+    options = ["--tissue", "whole", "--tile", "384", "--threads", "1", "--no-overview", "--geojson"]
+    assert main([*arguments, *options]) == 0
+    assert f"{small[2].max():,} nuclei (" in capsys.readouterr().out
+    assert (tmp_path / "out" / "nuclei.parquet").is_file() and (tmp_path / "out" / "summary.tsv").is_file()
+    assert len(NucleiFile(tmp_path / "out").metadata["model"]["sha256"]) == 64
+    assert main([*arguments, "--patches", "p.zarr"]) == 1 and "give one slide" in capsys.readouterr().err
+    assert main([*arguments[1:]]) == 1
+    assert json.loads(json.dumps(NucleiFile(tmp_path / "out").metadata))["settings"]["tile"] == 384

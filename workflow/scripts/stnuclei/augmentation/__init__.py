@@ -1,0 +1,6 @@
+"""Random transforms of patches and their instance maps, on the training device."""
+
+import lazy_loader
+
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .augmenter import Augmenter as Augmenter
+from .settings import AugmentSettings as AugmentSettings

@@ -1,0 +1,97 @@
+"""A contact sheet: what every transform does to one picture and its nuclei."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from stnuclei.augmentation.augmenter import Augmenter
+from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
+from stnuclei.files import atomic_write
+
+_SIDE = 1.75  # inch
+
+
+def contact_sheet(
+    path: str | Path,
+    image: np.ndarray,
+    instances: np.ndarray,
+    settings: AugmentSettings | str | None = None,
+    *,
+    n: int = 4,
+    seed: int = 0,
+) -> None:
+    """Draw `n` results of every transform alone, the strength that of `settings`, and of all together.
+
+    Parameters
+    ----------
+    path
+        Where the picture is written.
+    image
+        (H, W, 3) uint8.
+    instances
+        (H, W) integers; outlines show that ids move with their pixels.
+    settings
+        Strengths; a transform of probability 0 is not drawn.
+    seed
+        Of the draws.
+    """
+    chosen = AugmentSettings.of(settings)
+    names = [name for name in PROBABILITIES if getattr(chosen, name) > 0]
+    rows = [(name, replace(chosen, **{other: float(other == name) for other in PROBABILITIES})) for name in names]
+    rows.append(("all, as in training", chosen))
+    figure = Figure(figsize=(_SIDE * (n + 1) * 1.15, _SIDE * len(rows)))
+    panels = figure.subplots(len(rows), n + 1, squeeze=False)
+    for line, (name, one) in zip(panels, rows, strict=True):
+        pictures, ids = augmented(image, instances, one, n, seed)
+        for axes, picture, outline in zip(line, [image, *pictures], [instances, *ids], strict=True):
+            axes.imshow(picture, interpolation="antialiased")
+            axes.imshow(_edges(outline), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        words = f"{name}\n{strength(name, chosen)}"
+        line[0].set_ylabel(words, fontsize=8, rotation=0, ha="right", va="center", linespacing=1.3)
+    for axes, title in zip(panels[0], ["as it is", *(f"draw {k + 1}" for k in range(n))], strict=True):
+        axes.set_title(title, fontsize=8)
+    figure.subplots_adjust(0.13, 0.003, 0.998, 0.985, 0.02, 0.02)
+    with atomic_write(path) as aside:
+        figure.savefig(aside, dpi=130, facecolor="white")
+
+
+def augmented(
+    image: np.ndarray, instances: np.ndarray, settings: AugmentSettings, n: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """`n` draws: pictures (n, H, W, 3) uint8 and instances (n, H, W) int64."""
+    pictures = torch.from_numpy(np.repeat(image[None], n, 0)).permute(0, 3, 1, 2).contiguous()
+    ids = torch.from_numpy(np.repeat(instances[None].astype(np.int64), n, 0))
+    changed, moved = Augmenter(seed, settings)(pictures, ids)
+    shown = ((changed + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    return shown.numpy(), moved.numpy()
+
+
+def strength(name: str, settings: AugmentSettings) -> str:
+    """Probability and strength of a transform in words of its settings, one a line."""
+    if name not in PROBABILITIES:
+        return ""
+    own = {"jitter": ("brightness", "contrast", "saturation", "hue")}.get(name, ())
+    stem = {"superpixels": "superpixel_", "zoom_blur": "zoom_"}.get(name, f"{name}_")
+    values = [f.name for f in fields(settings) if f.name in own or f.name.startswith(stem)]
+    values = [v for v in values if v not in PROBABILITIES]
+    lines = [f"{v.removeprefix(stem)} {getattr(settings, v):g}" for v in values]
+    return "\n".join([f"p {getattr(settings, name):g}", *lines])
+
+
+def _edges(instances: np.ndarray) -> np.ndarray:
+    """Inner border pixels of every nucleus, (H, W, 4) float: green where there is one, else clear."""
+    padded = np.pad(instances, 1, mode="edge")
+    border = np.zeros(instances.shape, bool)
+    height, width = instances.shape
+    for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        border |= padded[dy : dy + height, dx : dx + width] != instances
+    overlay = np.zeros((*instances.shape, 4))
+    overlay[border & (instances > 0)] = (0.0, 1.0, 0.2, 0.9)
+    return overlay

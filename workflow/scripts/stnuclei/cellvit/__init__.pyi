@@ -1,0 +1,5 @@
+from .checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
+from .encoder_weights import load_encoder as load_encoder
+from .export import export_model as export_model
+from .losses import OFFICIAL_WEIGHTS as OFFICIAL_WEIGHTS, cellvit_losses as cellvit_losses, total_loss as total_loss
+from .model import ARCHITECTURES as ARCHITECTURES, CellViT as CellViT, build_model as build_model

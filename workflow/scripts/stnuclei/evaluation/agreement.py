@@ -1,0 +1,237 @@
+"""Predicted classes against labels from gene expression, nucleus by nucleus, on a slide that has both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import shapely
+
+from stnuclei.errors import UserError
+from stnuclei.evaluation.detection import pair_centroids
+from stnuclei.files import atomic_write
+from stnuclei.io.nuclei_file import NucleiFile
+from stnuclei.io.sample import Sample
+from stnuclei.taxonomy import Taxonomy
+
+PAIRED, MISSED, INVENTED = "paired", "not predicted", "not in the run"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a model's nuclei and a run's nuclei say of each other.
+
+    Parameters
+    ----------
+    nuclei
+        One row a nucleus of either side: ``status`` (paired, not predicted, not in the run), ``nucleus_id`` (of
+        nuclei.parquet) and ``nucleus_index`` (row of the sample's nuclei), -1 where there is none, ``cell_id``,
+        ``predicted`` (class), ``class_probability``, ``label`` (from expression), ``confidence``, ``agrees`` (bool;
+        None where not paired or the label is Unknown), ``distance_um``, ``iou``, ``x``, ``y`` (he_px, of the run's
+        nucleus where there is one).
+    taxonomy
+        Order and colours of the classes.
+    """
+
+    nuclei: pd.DataFrame
+    taxonomy: Taxonomy
+
+    def confusion(self) -> pd.DataFrame:
+        """Counts: a row a label (Unknown and `INVENTED` last), a column a predicted class (`MISSED` last)."""
+        names = [*self.taxonomy.names, self.taxonomy.unknown.name]
+        label = self.nuclei["label"].fillna(INVENTED)
+        predicted = self.nuclei["predicted"].fillna(MISSED)
+        table = pd.crosstab(label, predicted)
+        rows = [name for name in (*names, INVENTED) if name in table.index]
+        columns = [name for name in (*names, MISSED) if name in table.columns]
+        return table.reindex(index=rows, columns=columns, fill_value=0).rename_axis(index="label", columns=None)
+
+    def scores(self) -> pd.DataFrame:
+        """Agreement in numbers: one row for all nuclei, one a class that has labels.
+
+        Columns: class, labelled (nuclei with that label), found (share of them that were predicted at all), and over
+        pairs with a label: pairs, agreement (share with the same class; of a class its recall), precision, f1; in the
+        row of all nuclei f1 is the mean over classes, and kappa Cohen's.
+        """
+        nuclei, unknown = self.nuclei, self.taxonomy.unknown.name
+        labelled = nuclei[nuclei["label"].notna() & (nuclei["label"] != unknown)]
+        pairs = labelled[labelled["status"] == PAIRED]
+        rows = [self._class_scores(name, labelled, pairs) for name in self.taxonomy.names]
+        rows = [row for row in rows if row["labelled"]]
+        same = (pairs["label"] == pairs["predicted"]).mean() if len(pairs) else np.nan
+        whole = {
+            "class": "all",
+            "labelled": len(labelled),
+            "found": len(pairs) / len(labelled) if len(labelled) else np.nan,
+            "pairs": len(pairs),
+            "agreement": same,
+            "precision": np.nan,
+            "f1": np.mean([row["f1"] for row in rows]) if rows else np.nan,
+            "kappa": _kappa(pairs, same),
+        }
+        return pd.DataFrame([whole, *rows])
+
+    @staticmethod
+    def _class_scores(name: str, labelled: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, object]:
+        true, predicted = pairs["label"] == name, pairs["predicted"] == name
+        both, count = int((true & predicted).sum()), int((labelled["label"] == name).sum())
+        total = int(true.sum() + predicted.sum())
+        return {
+            "class": name,
+            "labelled": count,
+            "found": true.sum() / count if count else np.nan,
+            "pairs": int(true.sum()),
+            "agreement": both / true.sum() if true.any() else np.nan,
+            "precision": both / predicted.sum() if predicted.any() else np.nan,
+            "f1": 2 * both / total if total else np.nan,
+            "kappa": np.nan,
+        }
+
+    def write(self, table: str | Path, nuclei: str | Path, scores: str | Path) -> None:
+        """Write the confusion (tsv), the nuclei (parquet) and the scores (tsv)."""
+        with atomic_write(table) as aside:
+            self.confusion().to_csv(aside, sep="\t", lineterminator="\n")
+        with atomic_write(scores) as aside:
+            self.scores().to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
+        with atomic_write(nuclei) as aside:
+            self.nuclei.to_parquet(aside, index=False)
+
+
+def _kappa(pairs: pd.DataFrame, same: float) -> float:
+    """Cohen's kappa: agreement beyond what the two sides' shares of classes give by chance."""
+    by_label, by_class = (pairs[side].value_counts(normalize=True) for side in ("label", "predicted"))
+    chance = float((by_label * by_class).sum())
+    return (same - chance) / (1 - chance) if len(pairs) and chance < 1 else np.nan
+
+
+def compare_slide(
+    nuclei: str | Path | NucleiFile,
+    sample: Sample,
+    labels: str | Path | pd.DataFrame,
+    *,
+    radius_um: float = 3.0,
+    min_iou: float = 0.0,
+) -> Agreement:
+    """Pair the predicted nuclei of a slide with those of its Xenium run and put class beside label.
+
+    Nuclei are paired one to one by their centroids: as many as can be within the radius, with the smallest sum of
+    distances (`pair_centroids`, corrected policy). The predicted outlines are read in pieces, those of the run are
+    held with the sample.
+
+    Parameters
+    ----------
+    nuclei
+        nuclei.parquet, its folder, or opened; of the sample's own H&E.
+    sample
+        The run: nuclei in he_px.
+    labels
+        labels/{method}.parquet of the sample, or its table: ``cell_id, label, confidence``.
+    radius_um
+        Farther apart is no pair.
+    min_iou
+        Nor is what overlaps less.
+
+    Raises
+    ------
+    UserError
+        If the nuclei are of another slide, or the labels of another sample.
+    """
+    nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
+    _check_slide(nuclei, sample)
+    taxonomy = nuclei.taxonomy
+    predicted = _predicted(nuclei)
+    truth = _truth(sample, labels, taxonomy)
+    radius = radius_um / sample.um_per_px
+    pairs, _, _ = pair_centroids(truth[["x", "y"]], predicted[["x", "y"]], radius, policy="corrected")
+    iou = _overlaps(nuclei, sample, pairs)
+    pairs, iou = pairs[iou >= min_iou], iou[iou >= min_iou]
+    distance = np.linalg.norm(
+        truth[["x", "y"]].to_numpy()[pairs[:, 0]] - predicted[["x", "y"]].to_numpy()[pairs[:, 1]], axis=1
+    )
+    return Agreement(_joined(truth, predicted, pairs, distance * sample.um_per_px, iou, taxonomy), taxonomy)
+
+
+def _check_slide(nuclei: NucleiFile, sample: Sample) -> None:
+    meta = nuclei.metadata
+    size, found = tuple(sample.he.shape[:2]), (meta.get("height"), meta.get("width"))
+    if size != found:
+        raise UserError(
+            f"{nuclei.path}: nuclei of a slide of {found[1]} x {found[0]} px cannot be compared with sample "
+            f"{sample.name}, whose H&E has {size[1]} x {size[0]}; name the sample's own slide in column path"
+        )
+
+
+def _predicted(nuclei: NucleiFile) -> pd.DataFrame:
+    names = {"centroid_x": "x", "centroid_y": "y", "class": "predicted"}
+    columns = ["nucleus_id", "class", "class_probability", "centroid_x", "centroid_y"]
+    parts = [batch.to_pandas() for batch in nuclei.arrow_batches(columns)]
+    frame = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+    return frame.rename(columns=names).astype({"x": float, "y": float}).reset_index(drop=True)
+
+
+def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
+    table = labels if isinstance(labels, pd.DataFrame) else pd.read_parquet(labels)
+    table = table.set_index(table["cell_id"].astype(str))
+    cells = sample.nuclei["cell_id"]
+    strange = sorted(set(table["label"]) - {*taxonomy.names, taxonomy.unknown.name})
+    if strange:
+        raise UserError(
+            f"labels of sample {sample.name}: {', '.join(strange)} is no class of the model "
+            f"({', '.join(taxonomy.names)}); compare with labels of the model's taxonomy"
+        )
+    own = table.reindex(cells.fillna("").astype(str))
+    if len(sample.nuclei) and own["label"].isna().all():
+        raise UserError(f"labels of sample {sample.name}: hold none of its cells; they are of another sample")
+    centers = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
+    return pd.DataFrame(
+        {
+            "nucleus_index": np.arange(len(cells)),
+            "cell_id": cells.to_numpy(),
+            "label": own["label"].fillna(taxonomy.unknown.name).to_numpy(),
+            "confidence": own["confidence"].to_numpy(np.float32),
+            "x": centers[:, 0],
+            "y": centers[:, 1],
+        }
+    )
+
+
+def _overlaps(nuclei: NucleiFile, sample: Sample, pairs: np.ndarray) -> np.ndarray:
+    """Intersection over union of each pair (K,), in one pass over the file of nuclei."""
+    iou = np.zeros(len(pairs))
+    order = np.argsort(pairs[:, 1], kind="stable")
+    rows, own = pairs[order, 1], sample.nuclei.geometry.to_numpy()
+    begin = 0
+    for batch in nuclei.arrow_batches(["geometry"]):
+        first, last = np.searchsorted(rows, (begin, begin + len(batch)))
+        those = order[first:last]
+        outlines = batch["geometry"].take(rows[first:last] - begin).to_numpy(zero_copy_only=False)
+        mine, theirs = shapely.make_valid(shapely.from_wkb(outlines)), shapely.make_valid(own[pairs[those, 0]])
+        shared = shapely.area(shapely.intersection(mine, theirs))
+        union = shapely.area(mine) + shapely.area(theirs) - shared
+        iou[those] = shared / np.maximum(union, 1e-9)
+        begin += len(batch)
+    return iou
+
+
+def _joined(
+    truth: pd.DataFrame,
+    predicted: pd.DataFrame,
+    pairs: np.ndarray,
+    distance: np.ndarray,
+    iou: np.ndarray,
+    taxonomy: Taxonomy,
+) -> pd.DataFrame:
+    left = truth.iloc[pairs[:, 0]].reset_index(drop=True)
+    right = predicted.iloc[pairs[:, 1]].drop(columns=["x", "y"]).reset_index(drop=True)
+    paired = pd.concat([left, right], axis=1).assign(distance_um=distance, iou=iou, status=PAIRED)
+    known = paired["label"] != taxonomy.unknown.name
+    paired["agrees"] = pd.array((paired["label"] == paired["predicted"]).where(known), dtype="boolean")
+    missed = truth.drop(index=truth.index[pairs[:, 0]]).assign(status=MISSED)
+    invented = predicted.drop(index=predicted.index[pairs[:, 1]]).assign(status=INVENTED)
+    frame = pd.concat([paired, missed, invented], ignore_index=True)
+    for column in ("nucleus_id", "nucleus_index"):
+        frame[column] = frame[column].fillna(-1).astype(np.int64)
+    order = ["status", "nucleus_id", "nucleus_index", "cell_id", "predicted", "class_probability", "label"]
+    return frame[[*order, "confidence", "agrees", "distance_um", "iou", "x", "y"]]

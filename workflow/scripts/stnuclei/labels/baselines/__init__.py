@@ -1,0 +1,1 @@
+"""Gene-set baselines, one module a method."""

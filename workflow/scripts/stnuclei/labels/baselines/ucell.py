@@ -1,0 +1,105 @@
+"""UCell: how early a category's genes come in each cell's own ranking (Andreatta and Carmona 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import anndata
+import numpy as np
+import pandas as pd
+from pyucell.scoring import compute_ucell_scores
+from scipy import sparse
+
+from stnuclei.clustering.log_counts import detected_genes
+from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
+from stnuclei.labels.registry import LabelContext, register
+from stnuclei.labels.result import Labels
+
+_MOST = 1500  # UCell's own bound, made for whole transcriptomes
+
+
+def panel_max_rank(adata: anndata.AnnData, longest_set: int) -> int:
+    """Rank beyond which genes count as not expressed.
+
+    UCell's 1500 says nothing on a panel of 400 genes. Its manual advises the number of genes that cells express: the
+    median here, but not below the longest set (the score would leave 0..1) and not above the panel.
+    """
+    typical = int(np.median(detected_genes(adata))) if adata.n_obs else 1
+    return int(min(_MOST, adata.n_vars, max(typical, longest_set, 2)))
+
+
+def ucell_scores(
+    adata: anndata.AnnData,
+    gene_sets: Mapping[str, Sequence[str]],
+    *,
+    max_rank: int | None = None,
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Score every cell for every gene set.
+
+    U = 1 - (sum of the set's ranks - n(n+1)/2) / (n max_rank - n(n+1)/2), ranks of counts from the highest, ties their
+    average, ranks beyond max_rank and genes without a count set to max_rank (Andreatta and Carmona 2021,
+    doi:10.1016/j.csbj.2021.06.043; `pyucell`).
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, raw counts.
+    gene_sets
+        Genes of each category; genes outside the panel are left out.
+    max_rank
+        None: `panel_max_rank`.
+    threads
+        Processes.
+
+    Returns
+    -------
+    float64 table in 0..1, cells x categories. A set without a gene on the panel scores 0.
+    """
+    sets = {name: [gene for gene in genes if gene in adata.var_names] for name, genes in gene_sets.items()}
+    present = {name: genes for name, genes in sets.items() if genes}
+    if max_rank is None:
+        max_rank = panel_max_rank(adata, max((len(genes) for genes in present.values()), default=0))
+    work = anndata.AnnData(
+        sparse.csr_matrix(adata.X), obs=pd.DataFrame(index=adata.obs_names), var=pd.DataFrame(index=adata.var_names)
+    )
+    if present:
+        compute_ucell_scores(work, present, max_rank=max_rank, suffix="", n_jobs=threads, chunk_size=2000)
+    scores = work.obs.reindex(columns=list(gene_sets)).astype(np.float64)
+    return scores.fillna(0.0)
+
+
+def label_ucell(
+    adata: anndata.AnnData,
+    context: LabelContext,
+    *,
+    cancer_set: str = "REC2",
+    min_share: float = 0.0,
+    max_rank: int | None = None,
+) -> Labels:
+    """Method `ucell`: the category with the highest `ucell_scores`.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, raw counts.
+    context
+        Tissue, markers, taxonomy, seed.
+    cancer_set, min_share
+        See `category_genes`.
+    max_rank
+        See `ucell_scores`.
+
+    Returns
+    -------
+    Labels; cells that express no marker are Unknown.
+    """
+    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_share=min_share)
+    max_rank = max_rank or panel_max_rank(adata, max(map(len, sets.values()), default=0))
+    scores = ucell_scores(adata, sets, max_rank=max_rank, threads=context.threads)
+    genes = {name: len(members) for name, members in sets.items()}
+    info = {"cancer_set": cancer_set, "genes": genes, "max_rank": max_rank}
+    return labels_from_scores(adata, context, scores, floor=0.0, info=info)
+
+
+register("ucell", label_ucell)

@@ -1,0 +1,1 @@
+"""The default method: marker evidence against null models, lineage by cluster, malignancy of epithelium."""

@@ -1,0 +1,1 @@
+"""The published method: marker voting by cluster, then the cancer-gene rule."""

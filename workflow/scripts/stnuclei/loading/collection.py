@@ -1,0 +1,122 @@
+"""Several sources as one numbered collection of patches: what is in each, without reading a pixel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stnuclei.errors import UserError
+from stnuclei.loading.loader import PatchLoader
+from stnuclei.loading.sources import Source
+from stnuclei.patches import PatchStore, patch_classes
+from stnuclei.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is known of all patches of several sources without reading a pixel.
+
+    Parameters
+    ----------
+    sources
+        In the order of the patch numbers: patch i of source s has number ``first[s] + i``.
+    first
+        int64 (n_sources + 1,): number of each source's first patch, then the number of patches.
+    presence
+        bool (N, n_classes): column c - 1 says whether class c is in the patch.
+    tissue
+        int64 (N,): index into `tissues`.
+    tissues
+        Names of all tissues, sorted.
+    nuclei
+        Nuclei of each class over all patches, int64 (n_classes + 1,); the last counts Unknown.
+    """
+
+    sources: tuple[Source, ...]
+    first: np.ndarray
+    presence: np.ndarray
+    tissue: np.ndarray
+    tissues: tuple[str, ...]
+    nuclei: np.ndarray
+
+    @classmethod
+    def open(cls, sources: Sequence[Source], taxonomy: Taxonomy, tissues: Sequence[str] | None = None) -> Collection:
+        """Read counts, classes and tissues of the sources.
+
+        Parameters
+        ----------
+        sources
+            At least one.
+        taxonomy
+            Gives the class ids.
+        tissues
+            Tissue names to use (a validation set uses the training set's; a tissue not among them gets index 0 and is
+            of no consequence there); none: those of the sources.
+
+        Raises
+        ------
+        UserError
+            If there are no sources, or not a patch in all of them.
+        """
+        sources = tuple(sources)
+        if not sources:
+            raise UserError("training: there is no source of patches; name at least one sample in the model's groups")
+        stores = [PatchStore(source.patches) for source in sources]
+        first = np.cumsum([0, *(len(store) for store in stores)], dtype=np.int64)
+        if first[-1] == 0:
+            raise UserError(f"training: no patch in {', '.join(str(s.patches) for s in sources)}")
+        names = tuple(tissues) if tissues is not None else tuple(sorted({t for s in stores for t in s.tissues}))
+        contents = [_content(store, source, taxonomy) for store, source in zip(stores, sources, strict=True)]
+        return cls(
+            sources,
+            first,
+            np.concatenate([presence for presence, _ in contents]),
+            np.concatenate([_tissue_ids(store, names) for store in stores]),
+            names,
+            np.sum([nuclei for _, nuclei in contents], axis=0),
+        )
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def loader(self, taxonomy: Taxonomy, batch_size: int, threads: int, sweep: int = 0) -> PatchLoader:
+        """A loader of these patches; set its ``sampler`` before each pass."""
+        nothing = np.zeros(0, np.int64)
+        return PatchLoader(
+            self.sources, taxonomy, batch_size, nothing, tissues=self.tissues, threads=threads, sweep=sweep
+        )
+
+    def name_of(self, index: int) -> str:
+        """Which patch a number stands for, for messages: ``store[row]``."""
+        source = int(np.searchsorted(self.first, index, side="right")) - 1
+        return f"{self.sources[source].patches}[{int(index) - int(self.first[source])}]"
+
+    def fingerprint(self) -> str:
+        """Checksum of what the run learns from, so that a continued run notices other data."""
+        digest = hashlib.sha256(repr((self.first.tolist(), self.tissues, self.nuclei.tolist())).encode())
+        digest.update(np.packbits(self.presence).tobytes() + self.tissue.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray]:
+    """Presence (n, n_classes) and nuclei by class (n_classes + 1,) of one source."""
+    n_classes = taxonomy.n_outputs - 1
+    offset = np.asarray(store.offset)
+    presence = np.zeros((len(store), n_classes), dtype=bool)
+    if source.labels is None:
+        return presence, np.array([0] * n_classes + [int(offset[-1])])
+    classes = np.asarray(patch_classes(store, source.labels, taxonomy))
+    patch = np.repeat(np.arange(len(store)), np.diff(offset))
+    known = classes > 0
+    presence[patch[known], classes[known] - 1] = True
+    counts = np.bincount(classes[known], minlength=n_classes + 1)[1:]
+    return presence, np.append(counts, len(classes) - counts.sum())
+
+
+def _tissue_ids(store: PatchStore, names: Sequence[str]) -> np.ndarray:
+    """Index into `names` for each patch, int64."""
+    to_global = np.array([names.index(t) if t in names else 0 for t in store.tissues] or [0], dtype=np.int64)
+    return to_global[np.asarray(store.tissue)]

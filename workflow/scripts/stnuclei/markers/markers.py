@@ -1,0 +1,181 @@
+"""Marker facts of PanglaoDB and CellMarker, in the categories of a taxonomy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.markers.symbols import Symbols
+from stnuclei.resources import resource
+from stnuclei.taxonomy import Taxonomy
+
+PANGLAODB, CELLMARKER = "PanglaoDB", "CellMarker"
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Which gene marks which cell type, where, and how often that is said.
+
+    Parameters
+    ----------
+    rows
+        One fact a row: symbol, database, organ (PanglaoDB's organ, or CellMarker's ``class:type``), cell_type, category
+        (a class of the taxonomy, or its Unknown), votes (bool: the name says something of lineage), malignant (bool:
+        name of a malignant cell), from_tumour (bool: CellMarker sampled it in a tumour), n_rows, n_papers,
+        min_list_size (genes of the shortest single-paper list it comes from; 0 curated), ubiquitousness, sensitivity,
+        specificity (PanglaoDB, 0..1, NaN elsewhere).
+    tissues
+        Tissue -> (PanglaoDB organs of its own, organs every tissue shares, CellMarker ``class:type`` patterns).
+    tissue_names
+        Lower-case tissue name or alias -> tissue.
+    cancer_sets
+        Name -> genes: ``A3`` literal, ``CANCERSEA``, cleaned ``REC`` and ``REC2``.
+    taxonomy
+        The taxonomy the categories are of.
+    symbols
+        Approved symbols and aliases.
+    """
+
+    rows: pd.DataFrame
+    tissues: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]
+    tissue_names: Mapping[str, str]
+    cancer_sets: Mapping[str, frozenset[str]]
+    taxonomy: Taxonomy
+    symbols: Symbols
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Classes that some marker can vote for, in the taxonomy's order, without Unknown."""
+        present = set(self.rows.loc[self.rows["votes"], "category"])
+        return tuple(name for name in self.taxonomy.names if name in present)
+
+    def alias(self, symbol: str) -> str:
+        """Approved symbol of a gene name (the name itself where HGNC knows none)."""
+        return self.symbols.alias(symbol)
+
+    def translate(self, genes: Iterable[str]) -> np.ndarray:
+        """Approved symbols of gene names, object array of the same length."""
+        return self.symbols.translate(genes)
+
+    def tissue(self, name: str) -> str:
+        """Canonical tissue of a name or alias, any case, ``_`` for a space allowed.
+
+        Raises
+        ------
+        UserError
+            If the tissue map has no such tissue.
+        """
+        key = name.strip().lower().replace("_", " ")
+        if key in self.tissue_names:
+            return self.tissue_names[key]
+        near = difflib.get_close_matches(key, list(self.tissue_names), n=1, cutoff=0.5)
+        hint = f"did you mean {self.tissue_names[near[0]]}?" if near else f"known: {', '.join(self.tissues)}"
+        raise UserError(f"tissue {name!r} is not in the tissue map; {hint}")
+
+    def for_tissue(self, tissue: str, shared: bool = True) -> pd.DataFrame:
+        """The facts of one tissue's organs, with the organs every tissue shares.
+
+        PanglaoDB's own organ alone is degenerate (Mammary gland knows epithelial cells only), hence `shared`.
+
+        Raises
+        ------
+        UserError
+            If the tissue is not in the tissue map.
+        """
+        own, common, patterns = self.tissues[self.tissue(tissue)]
+        panglao = (self.rows["database"] == PANGLAODB) & self.rows["organ"].isin([*own, *(common if shared else ())])
+        places = {place for place in self.rows["organ"].unique() if _is_in(place, patterns)}
+        cellmarker = (self.rows["database"] == CELLMARKER) & self.rows["organ"].isin(places)
+        return self.rows[panglao | cellmarker]
+
+
+def _is_in(place: str, patterns: Iterable[str]) -> bool:
+    """Whether CellMarker's ``class:type`` is meant by a pattern ``class:*`` or ``class:type,type``."""
+    tissue_class, _, tissue_type = place.partition(":")
+    for pattern in patterns:
+        wanted, _, types = pattern.partition(":")
+        if wanted == tissue_class and (types == "*" or tissue_type in types.split(",")):
+            return not (types == "*" and re.search(r"fetal|embryo", tissue_type.lower()))
+    return False
+
+
+def load_markers(folder: str | Path | None = None, taxonomy: str | Path | Taxonomy = "pannuke") -> Markers:
+    """Read the derived marker tables.
+
+    Parameters
+    ----------
+    folder
+        Folder of the tables; the shipped ``resources/markers`` by default.
+    taxonomy
+        Name, file or object. Its own rules map a cell-type name ahead of the shipped ones, its category map carries
+        the shipped categories over to its classes.
+
+    Returns
+    -------
+    Markers
+
+    Raises
+    ------
+    UserError
+        If a table is missing.
+    """
+    taxonomy = Taxonomy.load(taxonomy)
+    place = Path(folder) if folder else resource("markers")
+    own, names, sets, symbols = _read_tables(place)
+    types = _classify(names, taxonomy)
+    rows = own.merge(types, on=["database", "cell_type"], how="left", validate="many_to_one")
+    return Markers(rows, *_tissue_map(place), sets, taxonomy, symbols)
+
+
+@lru_cache(maxsize=4)
+def _read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, frozenset[str]], Symbols]:
+    """Taxonomy-free part of `load_markers`, kept: tests and notebooks ask for it again and again."""
+    panglao = _read(folder, "panglaodb.tsv.gz").assign(database=PANGLAODB, from_tumour=0, n_rows=1, n_papers=0)
+    panglao["min_list_size"] = 0
+    cellmarker = _read(folder, "cellmarker.tsv.gz").assign(database=CELLMARKER)
+    rows = pd.concat([panglao, cellmarker], ignore_index=True)
+    rows["from_tumour"] = rows["from_tumour"].astype(bool)
+    for column in ("ubiquitousness", "sensitivity", "specificity"):
+        rows[column] = pd.to_numeric(rows[column], errors="coerce")
+    genes = _read(folder, "cancer_sets.tsv.gz")
+    sets = {name: frozenset(genes.loc[genes[name] == 1, "symbol"]) for name in genes.columns[1:]}
+    return rows, _read(folder, "cell_types.tsv.gz"), sets, Symbols.load(folder)
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    if not (folder / name).is_file():
+        raise UserError(f"markers: {folder / name} is missing; rebuild it with python -m stnuclei.markers.build")
+    # NA is a gene-free word in these tables and NaN a symbol nobody has: text stays text, numbers become numbers.
+    return pd.read_csv(folder / name, sep="\t", keep_default_na=False, na_values={}, dtype={"symbol": str})
+
+
+def _classify(names: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Class of each cell-type name: the taxonomy's own rules first, then the shipped category carried over."""
+    own = [(re.compile(pattern), target) for pattern, target in taxonomy.rules]
+    category, votes = [], []
+    for row in names.itertuples(index=False):
+        target = next((t for pattern, t in own if pattern.search(row.cell_type.lower())), None)
+        category.append(target or taxonomy.category(row.category))
+        votes.append(bool(target) or bool(row.votes))
+    table = names[["database", "cell_type"]].assign(category=category, votes=votes)
+    return table.assign(malignant=names["malignant"].astype(bool))
+
+
+def _tissue_map(folder: Path) -> tuple[dict[str, tuple[tuple[str, ...], ...]], dict[str, str]]:
+    table = pd.read_csv(folder / "tissue_map.tsv", sep="\t", dtype=str, keep_default_na=False)
+    tissues, names = {}, {}
+    for row in table.itertuples(index=False):
+        split = [tuple(part for part in text.split(mark) if part) for text, mark in zip(row[2:5], ";;|", strict=True)]
+        tissues[row.tissue] = tuple(split)
+        for name in (row.tissue, *row.aliases.split(";")):
+            if name:
+                names[name.lower().replace("_", " ")] = row.tissue
+    return tissues, names

@@ -1,0 +1,118 @@
+"""The nuclei of one cell of a slide, from the maps of the cell and its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
+from stnuclei.cellvit.postprocess import SlopeRange, separate_nuclei
+from stnuclei.prediction.maps import Neighbours, window
+from stnuclei.prediction.merge import NEAR
+from stnuclei.prediction.nuclei_arrays import FoundNuclei
+from stnuclei.prediction.outlines import outline_polygons
+from stnuclei.prediction.search_region import SearchArea
+from stnuclei.prediction.tiles import MARGIN
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How nuclei are cut out and measured.
+
+    Parameters
+    ----------
+    um_per_px
+        Size of a network pixel.
+    ratio
+        he_px along a network pixel.
+    simplify_px
+        See `outline_polygons`.
+    slopes
+        One range for the whole slide, so that no nucleus depends on what else its window holds; None: each picture's
+        own, as published.
+    """
+
+    um_per_px: float
+    ratio: float
+    simplify_px: float
+    slopes: SlopeRange | None
+
+
+def separate_cell(
+    neighbours: Neighbours, corner: tuple[int, int], core: int, how: Separation, area: SearchArea
+) -> FoundNuclei:
+    """Nuclei of a cell: its own, and copies of its neighbours' that lie across the border.
+
+    Parameters
+    ----------
+    neighbours
+        Maps of the cell at (0, 0) and around it.
+    corner
+        Top-left corner (x, y) of the cell, network pixels.
+    core
+        Its side.
+    how, area
+        How to separate; whose nuclei are wanted.
+
+    Returns
+    -------
+    A nucleus is the cell's own where the middle of its box (whole numbers, so all windows agree) lies in the cell.
+    Across a border the neighbour finds the same nucleus from the same maps; its copy is given too, marked as not
+    owned, for `merge` to make sure that exactly one of both is kept. Copies cut by the window's edge are left out.
+    """
+    classes = len(neighbours[0, 0].types)
+    if not neighbours[0, 0].foreground.any():
+        return FoundNuclei.none(classes)
+    maps = window(neighbours, core)
+    labels = separate_nuclei(maps.foreground, maps.hv, how.um_per_px, how.slopes)
+    table = nuclei_table(labels, maps.types)
+    low, high = table.bbox[:, :2], table.bbox[:, 2:]
+    middle = (low + high) // 2
+    owned = ((middle >= MARGIN) & (middle < MARGIN + core)).all(1)
+    inner = ((low >= MARGIN + NEAR) & (high <= MARGIN + core - NEAR)).all(1)
+    beside = ((high <= MARGIN) | (low >= MARGIN + core)).any(1)
+    cut = (low == 0).any(1) | (high == core + 2 * MARGIN).any(1)
+    origin = (corner[0] - MARGIN, corner[1] - MARGIN)
+    wanted = area.contains((table.centroid + np.float64(0.5) + origin) * how.ratio)
+    rows = np.flatnonzero((owned | ~(beside | cut)) & wanted)
+    return measured(labels, table, rows, origin, how, owned[rows], ~inner[rows])
+
+
+def measured(
+    labels: np.ndarray,
+    table: NucleiTable,
+    rows: np.ndarray,
+    origin: tuple[int, int],
+    how: Separation,
+    owned: np.ndarray,
+    crossing: np.ndarray,
+) -> FoundNuclei:
+    """Some rows of a table with their outlines, moved to the slide; `origin` (x, y) is the window's corner."""
+    bbox, area = table.bbox[rows], table.area[rows]
+    outlines = outline_polygons(labels, table.id[rows], bbox, area, how.simplify_px)
+    chosen, probability = _classes(table, rows)
+    return FoundNuclei(
+        chosen,
+        probability,
+        table.class_probabilities[rows],
+        (table.centroid[rows].astype(np.float64) + 0.5 + origin) * how.ratio,
+        (area * how.um_per_px**2).astype(np.float32),
+        bbox + np.array([*origin, *origin], np.int32),
+        area,
+        owned,
+        crossing,
+        shapely.transform(outlines, lambda xy: (xy + origin) * how.ratio) if len(rows) else outlines,
+    )
+
+
+def _classes(table: NucleiTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class and probability; where all pixels say background, which is no class, the likeliest of the others."""
+    chosen, probability = table.class_id[rows].copy(), table.class_probability[rows].copy()
+    without = np.flatnonzero(chosen == 0)
+    if len(without) and table.class_probabilities.shape[1] > 1:
+        means = table.class_probabilities[rows[without], 1:]
+        chosen[without] = means.argmax(1) + 1
+        probability[without] = means.max(1)
+    return chosen, probability

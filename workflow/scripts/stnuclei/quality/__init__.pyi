@@ -1,0 +1,4 @@
+from .alignment import check_alignment as check_alignment
+from .alignment_report import AlignmentReport as AlignmentReport, load_correction as load_correction
+from .tissue import find_tissue as find_tissue
+from .tissue_map import TissueMap as TissueMap

@@ -1,0 +1,102 @@
+"""What the alignment check found, as numbers that later rules and people read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.files import atomic_write
+
+
+@dataclass
+class AlignmentReport:
+    """Whether nuclei lie on nuclei.
+
+    Attributes
+    ----------
+    sample
+        Which slide.
+    passed
+        Whether the slide can be used as it is (after the correction, where one was asked for).
+    message
+        The finding in one sentence.
+    shift_um, shift_px
+        (x, y) by which the nuclei would have to move, um and he_px.
+    contrast
+        Mean haematoxylin density inside nuclei minus in a 2-um ring around them, where they lie now.
+    darker_share
+        Share of nuclei that are darker than their ring; about a half where nuclei lie anywhere.
+    details
+        Peak of the correlation, rotation and scale, orientation search, settings.
+    correction
+        (3, 3) float64 he_px -> he_px that moves the nuclei; identity unless refinement was asked for.
+    tiles
+        One row a tile: x, y (centre, he_px), n_nuclei, contrast, darker_share, shift_x_um, shift_y_um, certainty, sure.
+    """
+
+    sample: str
+    passed: bool
+    message: str
+    shift_um: tuple[float, float]
+    shift_px: tuple[float, float]
+    contrast: float
+    darker_share: float
+    details: dict[str, Any]
+    correction: np.ndarray
+    tiles: pd.DataFrame
+    _picture: Any = field(default=None, repr=False)
+
+    def save_json(self, path: str | Path) -> None:
+        """Write everything but the picture."""
+        content = {key: value for key, value in _fields(self).items() if key not in ("tiles", "correction", "_picture")}
+        content["correction"] = np.asarray(self.correction).tolist()
+        content["tiles"] = json.loads(self.tiles.to_json(orient="records"))
+        with atomic_write(path) as aside:
+            aside.write_text(json.dumps(_finite(content), indent=1))
+
+    def save_png(self, path: str | Path) -> None:
+        """Draw the overview with the tiles, and the best, median and worst tile with outlines."""
+        from stnuclei.quality.alignment_picture import draw_alignment
+
+        draw_alignment(self, self._picture, path)
+
+
+def _fields(report: AlignmentReport) -> dict[str, Any]:
+    """Fields by name, not copied."""
+    return {name: getattr(report, name) for name in report.__dataclass_fields__}
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def load_correction(path: str | Path) -> np.ndarray:
+    """Read the correction (3, 3) float64, he_px -> he_px, that the alignment check decided on.
+
+    Raises
+    ------
+    UserError
+        If the file is not one of ours.
+    """
+    try:
+        matrix = np.array(json.loads(Path(path).read_text())["correction"], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: holds no correction ({str(error)[:80]}); run check_alignment again") from error
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise UserError(f"{path}: the correction is no 3x3 matrix of numbers; run check_alignment again")
+    return matrix

@@ -1,0 +1,6 @@
+"""Slides on disk: whole-slide images opened and read by region, level and pixel size."""
+
+import lazy_loader
+
+# Names are imported on first use: a job must not wait for torch or geopandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,145 @@
+"""TIFF slides through tifffile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+import zarr
+
+from stnuclei.errors import UserError
+from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
+
+_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0}
+#: A level stored as one compressed piece is decoded whole; larger ones than this would need the memory of the slide.
+_LARGEST_PIECE = 1 << 30
+
+
+class TiffSlide(Slide):
+    """A TIFF whose largest RGB series is the slide.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If it cannot be opened, holds no 8-bit RGB image, or ends before its last tile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._tiff = tifffile.TiffFile(path)
+            series = max(self._tiff.series, key=lambda one: np.prod(one.shape, dtype=np.int64))
+        except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
+            message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            raise UserError(f"{path}: cannot be opened as TIFF ({message}); copy or export the slide again") from error
+        self._axes = _rgb_axes(path, series)
+        pyramid = [level for level in series.levels if _same_picture(level, series, self._axes)]
+        self.levels = tuple((level.shape[self._axes[0]], level.shape[self._axes[1]]) for level in pyramid)
+        for level in pyramid:
+            _check_whole(path, level)
+        self._arrays = [zarr.open_array(_store(series, level), mode="r") for level in pyramid]
+        self.stated_um = _stated_um(self._tiff, series)
+        page = series.keyframe
+        self.info = {
+            "library": f"tifffile {tifffile.__version__}",
+            "axes": series.axes,
+            "compression": page.compression.name,
+            "tile": [page.tilelength, page.tilewidth] if page.is_tiled else None,
+        }
+
+    def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        y, x, s = self._axes
+        array = self._arrays[level]
+        index: list[int | slice] = [0] * array.ndim
+        index[y], index[x], index[s] = slice(y0, y1), slice(x0, x1), slice(0, 3)
+        pixels = np.asarray(array[tuple(index)])
+        kept = sorted((y, x, s))
+        return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in (y, x, s)]))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tiff.close()
+
+
+def _store(series: tifffile.TiffPageSeries, level: tifffile.TiffPageSeries) -> tifffile.ZarrTiffStore:
+    return series.aszarr(level=series.levels.index(level), maxworkers=1)
+
+
+def _rgb_axes(path: Path, series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
+    """Positions of y, x and colour among the series' axes."""
+    axes, shape = series.axes, series.shape
+    if series.dtype != np.uint8:
+        raise UserError(f"{path}: pixels are {series.dtype}, an H&E slide has 8-bit RGB; is this the morphology image?")
+    if "Y" not in axes or "X" not in axes:
+        raise UserError(f"{path}: axes {axes} of shape {shape} name no y and x; export the slide as OME-TIFF")
+    y, x = axes.index("Y"), axes.index("X")
+    colour = [k for k in range(len(axes)) if k not in (y, x) and shape[k] > 1]
+    if len(colour) != 1 or shape[colour[0]] not in (3, 4) or axes[colour[0]] in "ZT":
+        raise UserError(f"{path}: axes {axes} of shape {shape} are no RGB image; give the H&E, 3 channels of 8 bit")
+    return y, x, colour[0]
+
+
+def _same_picture(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, axes: tuple[int, int, int]) -> bool:
+    """Whether a level is the slide made smaller and not, say, a label picture."""
+    if len(level.shape) != len(series.shape) or level.dtype != series.dtype:
+        return False
+    factors = [series.shape[k] / level.shape[k] for k in axes[:2]]
+    return level.shape[axes[2]] == series.shape[axes[2]] and abs(factors[0] / factors[1] - 1) < 0.05
+
+
+def _check_whole(path: Path, level: tifffile.TiffPageSeries) -> None:
+    size = path.stat().st_size
+    for page in level.pages:
+        if page is None:
+            raise UserError(f"{path}: a plane of the image is missing; copy or export the slide again")
+        ends = np.add(page.dataoffsets, page.databytecounts) if len(page.dataoffsets) else np.zeros(1, int)
+        if len(page.dataoffsets) == 0 or ends.max() > size:
+            raise UserError(f"{path}: is cut short ({size:,} bytes, its tiles reach {ends.max():,}); copy it again")
+    key = level.keyframe
+    if not key.is_tiled and len(key.dataoffsets) == 1 and not key.is_memmappable and key.nbytes > _LARGEST_PIECE:
+        raise UserError(
+            f"{path}: {key.nbytes / 1e9:.1f} GB of pixels are compressed in one piece, which cannot be read in parts; "
+            "save the slide as a tiled TIFF"
+        )
+
+
+def _stated_um(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if tiff.ome_metadata:
+        found |= _from_ome(tiff.ome_metadata, series)
+    page = series.keyframe
+    if aperio := re.search(r"MPP\s*=\s*([0-9.]+)", page.description or ""):
+        found["Aperio MPP"] = float(aperio.group(1))
+    if not found:
+        found |= _from_resolution(page)
+    # 72 dpi is what writers put who know nothing; it would be a pixel of 353 um.
+    return {where: um for where, um in found.items() if PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]}
+
+
+def _from_ome(metadata: str, series: tifffile.TiffPageSeries) -> dict[str, float]:
+    try:
+        root = ElementTree.fromstring(metadata)
+    except ElementTree.ParseError:
+        return {}
+    y, x = (series.shape[series.axes.index(axis)] for axis in "YX")
+    for pixels in root.iter():
+        if not pixels.tag.endswith("Pixels") or (pixels.get("SizeX"), pixels.get("SizeY")) != (str(x), str(y)):
+            continue
+        unit = _UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
+        if unit and pixels.get("PhysicalSizeX"):
+            return {"OME PhysicalSizeX": float(pixels.get("PhysicalSizeX", "nan")) * unit}
+    return {}
+
+
+def _from_resolution(page: tifffile.TiffPage) -> dict[str, float]:
+    um = {2: 25400.0, 3: 10000.0}.get(int(page.resolutionunit))
+    resolution = page.resolution[0]
+    return {"TIFF XResolution": um / resolution} if um and resolution > 0 else {}
