@@ -11,7 +11,7 @@ from prediction.conftest import UM
 from prediction.oracle import Oracle, Scene, ious
 from stnuclei.errors import UserError
 from stnuclei.io import NucleiFile
-from stnuclei.io.slide_input import kind_of, open_source
+from stnuclei.io.slide_input import input_format, open_slide_input
 from stnuclei.prediction import segment_slide
 from stnuclei.prediction.__main__ import main
 
@@ -43,7 +43,7 @@ def test_spatialdata_store(small, reference, tmp_path):
     store = tmp_path / "other.zarr"
     zarr.open_group(store, mode="w")
     write_image(store / "images" / "he", small[1])
-    assert kind_of(store) == "spatialdata"
+    assert input_format(store) == "spatialdata"
     with pytest.raises(UserError, match="does not say how large its pixels are"):
         run(store, tmp_path / "out")
     run(store, tmp_path / "out", um_per_px=UM)
@@ -51,10 +51,10 @@ def test_spatialdata_store(small, reference, tmp_path):
     assert NucleiFile(tmp_path / "out").metadata["image"] == "he"
     write_image(store / "images" / "dapi", small[1])
     with pytest.raises(UserError, match=r"has 2 images \(dapi, he\)"):
-        open_source(store, UM)
-    assert open_source(store, UM, image="he").slide.shape == small[1].shape
+        open_slide_input(store, UM)
+    assert open_slide_input(store, UM, image="he").slide.shape == small[1].shape
     with pytest.raises(UserError, match="has no image 'if'"):
-        open_source(store, UM, image="if")
+        open_slide_input(store, UM, image="if")
 
 
 def test_sample_store(small, reference, tmp_path):
@@ -65,7 +65,7 @@ def test_sample_store(small, reference, tmp_path):
     run(store, tmp_path / "out")
     assert shapes(tmp_path / "out") == reference
     with pytest.raises(UserError, match="by the sample's store"):
-        open_source(store, 0.5)
+        open_slide_input(store, 0.5)
 
 
 @pytest.fixture(scope="module")

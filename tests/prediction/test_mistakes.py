@@ -11,7 +11,7 @@ from prediction.conftest import write_slide
 from prediction.oracle import Oracle
 from stnuclei.errors import UserError
 from stnuclei.io import NucleiFile
-from stnuclei.io.slide_input import open_source
+from stnuclei.io.slide_input import open_slide_input
 from stnuclei.prediction import partial_results as keeping
 from stnuclei.prediction import segment_slide
 
@@ -31,11 +31,11 @@ def test_pixel_size_is_asked_for(small, tmp_path):
 
 def test_pixel_sizes_that_disagree(small):
     with pytest.raises(UserError, match=r"not sure: 0.2500 by TIFF XResolution, 0.5000 by um_per_px um"):
-        open_source(small[0], 0.5)
-    assert open_source(small[0], 0.252).um_per_px == pytest.approx(0.25)
-    assert open_source(small[0], 0.5, override=True).um_per_px == 0.5
+        open_slide_input(small[0], 0.5)
+    assert open_slide_input(small[0], 0.252).um_per_px == pytest.approx(0.25)
+    assert open_slide_input(small[0], 0.5, override=True).um_per_px == 0.5
     with pytest.raises(UserError, match="is no pixel size of an H&E slide"):
-        open_source(small[0], 25, override=True)
+        open_slide_input(small[0], 25, override=True)
 
 
 def test_slide_far_too_coarse(small, tmp_path):
@@ -124,9 +124,9 @@ def test_settings_that_cannot_be(small, tmp_path, options, words):
 
 def test_what_is_no_slide(tmp_path):
     with pytest.raises(UserError, match="no such slide, store or folder"):
-        open_source(tmp_path / "absent.svs", 0.25)
+        open_slide_input(tmp_path / "absent.svs", 0.25)
     with pytest.raises(UserError, match="neither a zarr store nor"):
-        open_source(tmp_path, 0.25)
+        open_slide_input(tmp_path, 0.25)
     (tmp_path / "nuclei.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"is no nuclei\.parquet"):
         NucleiFile(tmp_path)

@@ -12,7 +12,7 @@ from stnuclei.export.spatialdata_store import write_spatialdata
 from stnuclei.export.summary import write_summary
 from stnuclei.export.zooms import draw_zooms
 from stnuclei.io.nuclei_file import NucleiFile
-from stnuclei.io.slide_input import open_source
+from stnuclei.io.slide_input import open_slide_input
 from stnuclei.quality.tissue_map import TissueMap
 from stnuclei.slides.slide import Slide
 
@@ -127,7 +127,7 @@ def find_slide(nuclei: NucleiFile, slide: str | Path | None = None) -> Slide | N
     path = Path(slide or meta["slide_path"])
     if not path.exists():
         raise UserError(f"{nuclei.path}: its slide {path} is gone; say where it is now")
-    pixels = open_source(path, nuclei.um_per_px, override=True, image=meta.get("image")).slide
+    pixels = open_slide_input(path, nuclei.um_per_px, override=True, image=meta.get("image")).slide
     found = None if pixels is None else tuple(pixels.shape[:2])
     if found != (meta["height"], meta["width"]):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What can be segmented: a slide, a sample's store, another SpatialData store, a folder of pictures."""
+"""Input of a segmentation: a slide, a sample's store, another SpatialData store or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class Source:
-    """A slide to be segmented.
+class SlideInput:
+    """Slide, or folder of pictures, to be segmented.
 
     Parameters
     ----------
-    kind
+    format
         ``slide``, ``sample``, ``spatialdata`` or ``pictures``.
     path, name
         Where it is, what messages call it.
@@ -44,7 +44,7 @@ class Source:
         The files, for pictures.
     """
 
-    kind: str
+    format: str
     path: Path
     name: str
     um_per_px: float
@@ -54,8 +54,8 @@ class Source:
     pictures: list[Path] = field(default_factory=list)
 
 
-def kind_of(path: str | Path) -> str:
-    """What a path is: ``slide``, ``sample``, ``spatialdata``, ``patches``, ``pictures``.
+def input_format(path: str | Path) -> str:
+    """Format of a path: ``slide``, ``sample``, ``spatialdata``, ``patches``, ``pictures``.
 
     Raises
     ------
@@ -77,9 +77,9 @@ def kind_of(path: str | Path) -> str:
     raise UserError(f"{path}: holds neither a zarr store nor {', '.join(PICTURES)} pictures")
 
 
-def open_source(
+def open_slide_input(
     path: str | Path, um_per_px: float | None = None, override: bool = False, image: str | None = None
-) -> Source:
+) -> SlideInput:
     """Open what is to be segmented and settle the size of its pixels.
 
     Parameters
@@ -98,19 +98,20 @@ def open_source(
     UserError
         If it cannot be opened, the size of pixels is not known or not sure.
     """
-    path, kind = Path(path), kind_of(path)
-    if kind == "patches":
+    path = Path(path)
+    form = input_format(path)
+    if form == "patches":
         raise UserError(f"{path}: is a store of patches; predict_patches is for those")
-    if kind == "pictures":
+    if form == "pictures":
         files = _pictures(path)
         um = settle_um(path, {}, um_per_px, override)
         listed = json.dumps([[file.name, *_stat(file)] for file in files])
-        identity = {"kind": kind, "files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
-        return Source(kind, path, path.name, um, None, identity, pictures=files)
-    if kind == "slide":
+        identity = {"format": form, "files": len(files), "sha256": hashlib.sha256(listed.encode()).hexdigest()}
+        return SlideInput(form, path, path.name, um, None, identity, pictures=files)
+    if form == "slide":
         slide, identity = open_slide(path), {"file": _stat(path)}
         stated = dict(slide.stated_um)
-    elif kind == "sample":
+    elif form == "sample":
         slide, attributes = open_image(path)
         stated = {"the sample's store": float(attributes["um_per_px"])}
         identity = {"store": json.loads(json.dumps(attributes["image"])), "written": _stat(path / "zarr.json")}
@@ -120,7 +121,9 @@ def open_source(
         slide, stated, identity = StoreSlide(group), {}, {"image": group.name, "written": _stat(_description(group))}
     _check_rgb(path, slide)
     um = settle_um(path, stated, um_per_px, override)
-    return Source(kind, path, path.stem if kind == "slide" else path.name, um, slide, {**identity, "kind": kind}, image)
+    return SlideInput(
+        form, path, path.stem if form == "slide" else path.name, um, slide, {**identity, "format": form}, image
+    )
 
 
 def settle_um(path: Path, stated: Mapping[str, float], given: float | None, override: bool = False) -> float:
@@ -142,10 +145,10 @@ def settle_um(path: Path, stated: Mapping[str, float], given: float | None, over
             "which the scanner or whoever exported it knows"
         )
     if max(numbers.values()) > (1 + _TOLERANCE) * min(numbers.values()):
-        told = ", ".join(f"{value:.4f} by {where}" for where, value in numbers.items())
+        listed = ", ".join(f"{value:.4f} by {origin}" for origin, value in numbers.items())
         raise UserError(
-            f"{path}: the size of its pixels is not sure: {told} um; find out which is right, give it as um_per_px and "
-            "set override_um_per_px"
+            f"{path}: the size of its pixels is not sure: {listed} um; find out which is right, give it as um_per_px "
+            "and set override_um_per_px"
         )
     return float(next(iter(stated.values()), given))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from stnuclei.errors import UserError
 from stnuclei.files import disk_full
-from stnuclei.io.slide_input import kind_of
+from stnuclei.io.slide_input import input_format
 from stnuclei.joblog import FULL
 from stnuclei.prediction.patches import predict_patches
 from stnuclei.prediction.slide import segment_slide
@@ -72,7 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if (given is None) == (patches is None):
             raise UserError("give one slide, store or folder to predict (or --patches)")
-        print(_patches(patches or given, options) if patches or kind_of(given) == "patches" else _slide(given, options))
+        print(
+            _patches(patches or given, options)
+            if patches or input_format(given) == "patches"
+            else _slide(given, options)
+        )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ import numpy as np
 from stnuclei.cellvit.postprocess import SlopeRange
 from stnuclei.files import atomic_write, remove
 from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
-from stnuclei.io.slide_input import Source, in_memory
+from stnuclei.io.slide_input import SlideInput, in_memory
 from stnuclei.prediction.border_merge import assemble, join_rows
 from stnuclei.prediction.calibrate import calibrate
 from stnuclei.prediction.inference import Inference, Network
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(
         self,
-        source: Source,
+        source: SlideInput,
         settings: SlideSettings,
         networks: list[Network],
         out: Path,
@@ -176,7 +176,7 @@ class Run:
         return {
             "slide": source.name,
             "slide_path": str(source.path.resolve()),
-            "source": source.kind,
+            "source": source.format,
             "image": source.image,
             "slide_um_per_px": source.um_per_px,
             "network_um_per_px": source.um_per_px * self.ratio,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei.files import sha256
-from stnuclei.io.slide_input import open_source
+from stnuclei.io.slide_input import open_slide_input
 from stnuclei.prediction.inference import Network
 from stnuclei.prediction.partial_results import room_on_disk
 from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
@@ -84,7 +84,7 @@ def segment_slide(
         tissue, a tile cannot be decoded, or the disk is full.
     """
     chosen, out = SlideSettings(**settings), Path(out)
-    source = open_source(slide, um_per_px, override_um_per_px, image)
+    source = open_slide_input(slide, um_per_px, override_um_per_px, image)
     source = replace(source, name=name or source.name)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor)
