@@ -123,9 +123,9 @@ def _msge(pred: Tensor, true: Tensor, binary: Tensor) -> Tensor:
     a, b = torch.meshgrid(torch.arange(-2.0, 3), torch.arange(-2.0, 3), indexing="ij")
     kernels = a / (a**2 + b**2 + 1e-15), b / (a**2 + b**2 + 1e-15)
 
-    def slopes(maps: Tensor) -> Tensor:
+    def gradients(maps: Tensor) -> Tensor:
         parts = [F.conv2d(maps[:, i : i + 1], kernels[i][None, None], padding=2) for i in (0, 1)]
         return torch.cat(parts, 1)
 
     focus = torch.stack([binary, binary], 1).float()
-    return (focus * (slopes(pred) - slopes(true)).square()).sum() / (focus.sum() + 1e-8)
+    return (focus * (gradients(pred) - gradients(true)).square()).sum() / (focus.sum() + 1e-8)

@@ -26,7 +26,8 @@ import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
-from stnuclei.cellvit.nuclei import contours, nuclei_table  # noqa: E402
+from stnuclei.cellvit.nuclei import nuclei_table  # noqa: E402
+from stnuclei.cellvit.outlines import contours  # noqa: E402
 from stnuclei.cellvit.postprocess import separate_nuclei  # noqa: E402
 from stnuclei.cellvit.targets import hv_maps  # noqa: E402
 from stnuclei.evaluation.segmentation import panoptic_quality  # noqa: E402

@@ -13,8 +13,9 @@ from skimage.segmentation import watershed
 from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain
 from stnuclei.cellvit.components import label_regions
 from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
-from stnuclei.cellvit.hv_gradients import slope
-from stnuclei.cellvit.nuclei import contours, is_polygon, measure, nuclei_table
+from stnuclei.cellvit.hv_gradients import sobel
+from stnuclei.cellvit.nuclei import measure, nuclei_table
+from stnuclei.cellvit.outlines import contours, is_polygon
 from stnuclei.cellvit.postprocess import WatershedSettings, compact_ids, separate_nuclei
 from stnuclei.cellvit.targets import hv_maps
 
@@ -141,10 +142,10 @@ def test_holes_and_specks_equal_scipy():
 
 @pytest.mark.parametrize("kernel", [3, 5, 11, 21, 31])
 @pytest.mark.parametrize("shape", [(64, 50), (8, 90), (40, 40)])
-def test_slope_equals_opencv(kernel, shape):
+def test_sobel_equals_opencv(kernel, shape):
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     for axis in (0, 1):
-        values, low, high = slope(image, axis, kernel)
+        values, low, high = sobel(image, axis, kernel)
         expected = cv2.Sobel(image, cv2.CV_64F, 1 - axis, axis, ksize=kernel)
         assert np.abs(values - expected).max() <= 1e-14 * np.abs(expected).max()
         assert (low, high) == (values.min(), values.max())

@@ -8,12 +8,12 @@ from skimage.measure import find_contours
 
 from prediction.oracle import Oracle, Scene
 from stnuclei.cellvit.nuclei import measure
-from stnuclei.cellvit.postprocess import separate_nuclei, slope_range
+from stnuclei.cellvit.outlines import outline_polygons
+from stnuclei.cellvit.postprocess import gradient_range, separate_nuclei
 from stnuclei.prediction.calibrate import ideal_range
 from stnuclei.prediction.inference import TURNS, Inference, turned_mean
 from stnuclei.prediction.merge import merge
 from stnuclei.prediction.nuclei_arrays import FoundNuclei
-from stnuclei.prediction.outlines import outline_polygons
 from stnuclei.prediction.taxonomies import taxonomy_of
 
 
@@ -124,9 +124,9 @@ def test_turning_back_is_exact():
 def test_range_of_slopes_given_is_what_a_picture_finds_itself():
     image, labels = Scene.random(64, 64, seed=5).draw(0.25, 256, 256)
     foreground, hv, _ = (part[0].numpy() for part in Oracle().tensors(image[None]))
-    own = slope_range(hv)
-    assert np.array_equal(separate_nuclei(foreground > 0, hv), separate_nuclei(foreground > 0, hv, slopes=own))
-    assert separate_nuclei(foreground > 0, hv, slopes=own).max() == len(np.unique(labels)) - 1
+    own = gradient_range(hv)
+    assert np.array_equal(separate_nuclei(foreground > 0, hv), separate_nuclei(foreground > 0, hv, gradients=own))
+    assert separate_nuclei(foreground > 0, hv, gradients=own).max() == len(np.unique(labels)) - 1
     assert np.all((0.5 < np.array(ideal_range(0.25)) / own) & (np.array(ideal_range(0.25)) / own < 2))
 
 

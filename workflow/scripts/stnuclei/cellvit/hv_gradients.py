@@ -1,4 +1,4 @@
-"""Sobel slopes of wide kernels in float64, compiled for the kernel's width: a third of OpenCV's time.
+"""Sobel gradients of the HV maps by wide kernels in float64, compiled for the kernel's width: a third of OpenCV's time.
 
 The taps are OpenCV's, so are the mirrored edges; sums differ in the order of additions, by about 1e-16.
 """
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 
-def slope(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, float, float]:
+def sobel(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, float, float]:
     """First derivative along an axis, smoothed across it: ``cv2.Sobel(image, cv2.CV_64F, ...)``.
 
     Parameters
@@ -58,7 +58,7 @@ def _space(height: int, width: int) -> np.ndarray:
 def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[np.ndarray, float, float]]]:
     """Passes along rows and columns; with `reach` a constant the taps unroll and pixels go four or eight at a time.
 
-    The first takes the image and fills the padded array, the second takes that and gives the slope and its extremes;
+    The first takes the image and fills the padded array, the second takes that and gives the gradient and its extremes;
     both take the taps from the middle outwards (reach + 1) and the sign of the other half.
     """
 

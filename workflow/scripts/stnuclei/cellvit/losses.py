@@ -151,12 +151,12 @@ def _hv_sums(pred: Tensor, targets: Mapping[str, Tensor], binary: Tensor, transp
     # In this order of memory a filter per channel runs nine times as fast on a CPU.
     error = error.contiguous(memory_format=torch.channels_last)
     # The filter is linear: the difference of the gradients is the gradient of the difference, one pass for two.
-    slope = F.conv2d(error, _kernels(error, transposed), padding=2, groups=2)
+    gradient = F.conv2d(error, _kernels(error, transposed), padding=2, groups=2)
     focus = binary.unsqueeze(1).to(error.dtype)
     return {
         "hv_square": error.square().sum(),
         "hv_n": error.new_tensor(float(error.numel())),
-        "hv_slope": (focus * slope.square()).sum(),
+        "hv_gradient": (focus * gradient.square()).sum(),
         "hv_focus": 2 * focus.sum(),
     }
 
@@ -192,7 +192,7 @@ def _terms(s: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "np_focaltversky": _focal_tversky(*(s[f"np_{part}"].sum() for part in ("s_hit", "s_sum", "area"))),
         "np_dice": _dice(s["np_p_hit"], s["np_p_sum"], s["np_area"]),
         "hv_mse": s["hv_square"] / s["hv_n"],
-        "hv_msge": s["hv_slope"] / (s["hv_focus"] + FOCUS_SMOOTH),
+        "hv_msge": s["hv_gradient"] / (s["hv_focus"] + FOCUS_SMOOTH),
         "nt_bce": s["nt_nll"] / s["nt_n"].clamp(min=1),
         "nt_dice": _dice(s["nt_p_hit"], s["nt_p_sum"], s["nt_area"]),
         "nt_mcfocaltversky": _focal_tversky(s["nt_s_hit"], s["nt_s_sum"], s["nt_area"]).sum(),

@@ -1,16 +1,11 @@
-"""The nuclei of a label map as a table: class by majority, probability, centroid, box, contour."""
+"""The nuclei of a label map as a table: class by majority, probability, centroid, box."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
-import cv2
 import numba
 import numpy as np
-
-from stnuclei.cellvit.borders import trace_borders
-from stnuclei.cellvit.components import find_runs
 
 _NONE = 1 << 30
 
@@ -185,40 +180,3 @@ def _measure_probabilities(
                     if probabilities[c, y, x] > probabilities[best, y, x]:
                         best = c
                 votes[k, best] += 1
-
-
-def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> list[np.ndarray]:
-    """Outlines of the nuclei of a table, in its order.
-
-    Parameters
-    ----------
-    instances
-        (H, W) integers: the map the table was made from.
-    table
-        Its nuclei.
-
-    Returns
-    -------
-    (k, 2) int32 (x, y) px each: centres of the border pixels at which the outer border turns, equal to OpenCV's first
-    contour. Fewer than three points (a dot, a straight line) are no polygon; the official code leaves such nuclei out
-    of its tables.
-    """
-    if len(find_runs(instances, True).area) - 1 == len(table):  # every nucleus in one piece
-        points, starts = trace_borders(instances, table.id, table.bbox)
-        return [points[a:b] for a, b in itertools.pairwise(starts.tolist())]
-    return [_contour(instances, k, *box) for k, box in zip(table.id.tolist(), table.bbox.tolist(), strict=True)]
-
-
-def _contour(instances: np.ndarray, k: int, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-    crop = (instances[y0:y1, x0:x1] == k).view(np.uint8)
-    return cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[0][0][:, 0]
-
-
-def is_polygon(instances: np.ndarray, table: NucleiTable | Shapes) -> np.ndarray:
-    """Which nuclei have an outline of at least three points: (M,) bool, without tracing the plain ones."""
-    sides = table.bbox[:, 2:] - table.bbox[:, :2]
-    polygon = np.ones(len(table), bool)
-    # no more pixels than the longer side: perhaps a line
-    for row in np.flatnonzero(table.area <= sides.max(1, initial=0)):
-        polygon[row] = len(_contour(instances, int(table.id[row]), *table.bbox[row].tolist())) >= 3
-    return polygon

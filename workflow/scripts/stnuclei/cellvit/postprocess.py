@@ -16,7 +16,7 @@ import numpy as np
 
 from stnuclei.cellvit.components import label_regions
 from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
-from stnuclei.cellvit.hv_gradients import slope
+from stnuclei.cellvit.hv_gradients import sobel
 
 _MIN_FOREGROUND = 10  # px, at every resolution, as published
 _EDGE = 0.4
@@ -54,8 +54,8 @@ class WatershedSettings:
         return cls(kernel, max(1, math.floor(10 * scale * scale + 0.5)))
 
 
-class SlopeRange(NamedTuple):
-    """Smallest and largest slope of the horizontal map along x, and of the vertical map along y."""
+class GradientRange(NamedTuple):
+    """Smallest and largest gradient of the horizontal map along x, and of the vertical map along y."""
 
     low_x: float
     high_x: float
@@ -63,15 +63,15 @@ class SlopeRange(NamedTuple):
     high_y: float
 
 
-def slope_range(hv: np.ndarray, um_per_px: float = 0.25) -> SlopeRange:
-    """Extremes of the slopes of distance maps (2, H, W), to be given to `separate_nuclei`."""
+def gradient_range(hv: np.ndarray, um_per_px: float = 0.25) -> GradientRange:
+    """Extremes of the gradients of distance maps (2, H, W), to be given to `separate_nuclei`."""
     kernel_px = WatershedSettings.at(um_per_px).kernel_px
-    (_, low_x, high_x), (_, low_y, high_y) = (slope(_plain(hv[axis]), axis, kernel_px) for axis in (0, 1))
-    return SlopeRange(low_x, high_x, low_y, high_y)
+    (_, low_x, high_x), (_, low_y, high_y) = (sobel(_plain(hv[axis]), axis, kernel_px) for axis in (0, 1))
+    return GradientRange(low_x, high_x, low_y, high_y)
 
 
 def separate_nuclei(
-    foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0.25, slopes: SlopeRange | None = None
+    foreground: np.ndarray, hv: np.ndarray, um_per_px: float = 0.25, gradients: GradientRange | None = None
 ) -> np.ndarray:
     """Cut the foreground into nuclei.
 
@@ -83,10 +83,10 @@ def separate_nuclei(
         (2, H, W) float: horizontal and vertical distance maps as predicted.
     um_per_px
         Resolution, scales the parameters.
-    slopes
-        What slopes are scaled by. None: their extremes over this picture, as published, so that a nucleus depends on
-        whatever else the picture holds. Given: nuclei depend on their surroundings only, and windows of a slide agree
-        on what they share.
+    gradients
+        Range by which gradients are scaled. None: their extremes over this picture, as published, so that a nucleus
+        depends on whatever else the picture holds. Given: nuclei depend on their surroundings only, and windows of a
+        slide agree on what they share.
 
     Returns
     -------
@@ -105,11 +105,14 @@ def separate_nuclei(
     drop_specks(mask, _MIN_FOREGROUND)
     if not mask.any():
         return np.zeros(mask.shape, np.int32)
-    scaled = _scaled if slopes is None else _plain
-    slope_x, slope_y = (slope(scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
-    if slopes is not None:
-        slope_x, slope_y = (slope_x[0], slopes.low_x, slopes.high_x), (slope_y[0], slopes.low_y, slopes.high_y)
-    inner, core = _inner(slope_x, slope_y, mask)
+    scaled = _scaled if gradients is None else _plain
+    gradient_x, gradient_y = (sobel(scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
+    if gradients is not None:
+        gradient_x, gradient_y = (
+            (gradient_x[0], gradients.low_x, gradients.high_x),
+            (gradient_y[0], gradients.low_y, gradients.high_y),
+        )
+    inner, core = _inner(gradient_x, gradient_y, mask)
     fill_holes(core)
     core = cv2.morphologyEx(core, cv2.MORPH_OPEN, _DISC)
     markers = label_regions(core, False, settings.min_marker_px)
@@ -130,25 +133,25 @@ def _scaled(distance: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def _inner(
-    x_slope: tuple[np.ndarray, float, float], y_slope: tuple[np.ndarray, float, float], mask: np.ndarray
+    along_x: tuple[np.ndarray, float, float], along_y: tuple[np.ndarray, float, float], mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far inside a nucleus a pixel lies, (H + 2, W + 2) float64 in [0, 1], edges mirrored; the sure core, uint8.
 
-    Slopes come with their extremes (see `slope`) and are scaled to [0, 1] over the tile, in float32; nuclei meet where
-    one of them is low.
+    Gradients come with their extremes (see `sobel`) and are scaled to [0, 1] over the tile, in float32; nuclei meet
+    where one of them is low.
     """
     height, width = mask.shape
     inner = np.zeros((height + 2, width + 2), np.float64)
     core = np.zeros(mask.shape, np.uint8)
-    (slope_x, low_x, high_x), (slope_y, low_y, high_y) = x_slope, y_slope
+    (gradient_x, low_x, high_x), (gradient_y, low_y, high_y) = along_x, along_y
     scale_x, shift_x = _unit_scale(low_x, high_x)
     scale_y, shift_y = _unit_scale(low_y, high_y)
     one = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             if mask[y, x]:
-                edge_x = one - np.float32(slope_x[y, x] * scale_x + shift_x)
-                edge_y = one - np.float32(slope_y[y, x] * scale_y + shift_y)
+                edge_x = one - np.float32(gradient_x[y, x] * scale_x + shift_x)
+                edge_y = one - np.float32(gradient_y[y, x] * scale_y + shift_y)
                 edge = np.float64(max(edge_x, edge_y, np.float32(0.0)))
                 inner[y + 1, x + 1] = 1.0 - edge
                 core[y, x] = edge < _EDGE

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stnuclei.cellvit.nuclei import is_polygon, measure
+from stnuclei.cellvit.nuclei import measure
+from stnuclei.cellvit.outlines import is_polygon
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.policies import Policy, check_policy
 from stnuclei.evaluation.stores import each_patch, open_pair, patch_tissues

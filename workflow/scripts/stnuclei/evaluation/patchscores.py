@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stnuclei.cellvit.nuclei import is_polygon, measure
+from stnuclei.cellvit.nuclei import measure
+from stnuclei.cellvit.outlines import is_polygon
 from stnuclei.evaluation.detection import count_detections
 from stnuclei.evaluation.mistakes import count_mistakes
 from stnuclei.evaluation.overlap import Overlap, joint_histogram

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from stnuclei.cellvit.postprocess import SlopeRange, slope_range
+from stnuclei.cellvit.postprocess import GradientRange, gradient_range
 from stnuclei.prediction.maps import CellMaps
 from stnuclei.prediction.reading import TileReader
 from stnuclei.prediction.search_region import SearchArea
@@ -28,7 +28,7 @@ _LEAST_FOREGROUND = 0.005
 
 def calibrate(
     reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], area: SearchArea, um_per_px: float
-) -> SlopeRange:
+) -> GradientRange:
     """Measure the slopes on three to `SQUARES` squares with much tissue, by the size of the slide.
 
     Parameters
@@ -54,10 +54,10 @@ def calibrate(
             continue
         inside = np.s_[..., : max(grid.height - y, 1), : max(grid.width - x, 1)]
         if maps.foreground[inside].mean() >= _LEAST_FOREGROUND:
-            found.append(slope_range(maps.hv[inside], um_per_px))
+            found.append(gradient_range(maps.hv[inside], um_per_px))
     if not found:
         return ideal_range(um_per_px)
-    return SlopeRange(*np.median(np.array(found), axis=0).tolist())
+    return GradientRange(*np.median(np.array(found), axis=0).tolist())
 
 
 def squares(grid: TileGrid, area: SearchArea, ratio: float) -> list[tuple[int, int]]:
@@ -102,7 +102,7 @@ def _joined(parts: list[CellMaps], axis: int) -> CellMaps:
     return CellMaps(*(array[(..., *keep)] for array in whole))
 
 
-def ideal_range(um_per_px: float) -> SlopeRange:
+def ideal_range(um_per_px: float) -> GradientRange:
     """Slopes of two discs of 6 um that touch in x, and two that touch in y."""
     from stnuclei.cellvit.targets import hv_maps
 
@@ -112,4 +112,4 @@ def ideal_range(um_per_px: float) -> SlopeRange:
     labels = np.zeros((side, side), np.int32)
     for number, (u, v) in enumerate([(2, 2), (4, 2), (2, 4)], start=1):
         labels[(x - u * radius) ** 2 + (y - v * radius) ** 2 < radius**2] = number
-    return slope_range(hv_maps(torch.from_numpy(labels[None]))[0].numpy(), um_per_px)
+    return gradient_range(hv_maps(torch.from_numpy(labels[None]))[0].numpy(), um_per_px)

@@ -8,11 +8,11 @@ import numpy as np
 import shapely
 
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
-from stnuclei.cellvit.postprocess import SlopeRange, separate_nuclei
+from stnuclei.cellvit.outlines import outline_polygons
+from stnuclei.cellvit.postprocess import GradientRange, separate_nuclei
 from stnuclei.prediction.maps import Neighbours, window
 from stnuclei.prediction.merge import NEAR
 from stnuclei.prediction.nuclei_arrays import FoundNuclei
-from stnuclei.prediction.outlines import outline_polygons
 from stnuclei.prediction.search_region import SearchArea
 from stnuclei.prediction.tiles import MARGIN
 
@@ -37,7 +37,7 @@ class Separation:
     um_per_px: float
     ratio: float
     simplify_px: float
-    slopes: SlopeRange | None
+    slopes: GradientRange | None
 
 
 def separate_cell(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stnuclei.cellvit.postprocess import SlopeRange
+from stnuclei.cellvit.postprocess import GradientRange
 from stnuclei.files import atomic_write, remove
 from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
@@ -98,7 +98,7 @@ class Run:
         stages = {"stages": self.stages.report(counts["tiles"]), "binding": self.stages.binding()}
         return {**counts, "seconds": round(seconds, 2), **stages}
 
-    def _how(self, slopes: SlopeRange | None) -> Separation:
+    def _how(self, slopes: GradientRange | None) -> Separation:
         um = self.source.um_per_px * self.ratio
         return Separation(um, self.ratio, self.settings.simplify_px, slopes)
 
@@ -121,7 +121,7 @@ class Run:
         if "slopes" not in parts.notes:
             um = self.source.um_per_px * self.ratio
             parts.note("slopes", list(calibrate(reader, self.inference, area, um)))
-        how = self._how(SlopeRange(*parts.notes["slopes"]))
+        how = self._how(GradientRange(*parts.notes["slopes"]))
         self._sweep(reader, area.cells(grid, self.ratio), area, how, parts)
         self.extra = {"tissue_mm2": area.mm2, "width": width, "height": height, "slopes": parts.notes["slopes"]}
 

@@ -37,7 +37,7 @@ class Ring:
 
 
 @dataclass
-class Architecture:
+class TissuePlan:
     """Structures of one tissue.
 
     Parameters
@@ -81,7 +81,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur((inside - outside) * GRID_UM, None, 1.3)
 
 
-def lay_out(organ: Organ, size_um: tuple[float, float], rng: np.random.Generator, border: bool = True) -> Architecture:
+def lay_out(organ: Organ, size_um: tuple[float, float], rng: np.random.Generator, border: bool = True) -> TissuePlan:
     """Draw the architecture of a tissue.
 
     Parameters
@@ -123,7 +123,7 @@ def lay_out(organ: Organ, size_um: tuple[float, float], rng: np.random.Generator
         "follicle": follicle,
         "hole": hole,
     }
-    plan = Architecture(shape, {name: signed_distance(mask) for name, mask in masks.items()}, glands, vessels)
+    plan = TissuePlan(shape, {name: signed_distance(mask) for name, mask in masks.items()}, glands, vessels)
     plan.fibre = _fibres(plan, rng)
     return plan
 
@@ -259,7 +259,7 @@ def _fat(organ: Organ, where: np.ndarray, zone: np.ndarray, rng: np.random.Gener
     return mask > 0
 
 
-def _fibres(plan: Architecture, rng: np.random.Generator) -> np.ndarray:
+def _fibres(plan: TissuePlan, rng: np.random.Generator) -> np.ndarray:
     """Stroma fibres run along the borders of what they surround, and wander elsewhere."""
     border = np.maximum.reduce([plan.maps[name] for name in ("gland", "nest", "vessel", "fat", "hole")])
     smooth = cv2.GaussianBlur(border, None, 6 / GRID_UM)

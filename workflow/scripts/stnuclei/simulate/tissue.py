@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stnuclei.simulate.architecture import GRID_UM, Architecture, Ring, lay_out
+from stnuclei.simulate.architecture import GRID_UM, Ring, TissuePlan, lay_out
 from stnuclei.simulate.fields import noise
 from stnuclei.simulate.nuclei import Nucleus, draw_nucleus
 from stnuclei.simulate.organs import COMMON_CELLS, Organ, organ
@@ -35,7 +35,7 @@ class Tissue:
 
     organ: Organ
     size_um: tuple[float, float]
-    plan: Architecture
+    plan: TissuePlan
     nuclei: list[Nucleus]
 
     def classes(self) -> list[str]:
@@ -73,7 +73,7 @@ Chooser = Callable[[int, int], tuple[str, str, float]]
 class _Filler:
     """Puts nuclei into compartments, each clear of those before it."""
 
-    def __init__(self, anatomy: Organ, plan: Architecture, rng: np.random.Generator) -> None:
+    def __init__(self, anatomy: Organ, plan: TissuePlan, rng: np.random.Generator) -> None:
         self.anatomy, self.plan, self.rng = anatomy, plan, rng
         self.room = _Room(plan.shape)
         self.nuclei: list[Nucleus] = []
@@ -174,11 +174,11 @@ def grow_tissue(tissue: str, size_um: tuple[float, float], seed: int, border: bo
     return Tissue(anatomy, size_um, plan, filler.nuclei)
 
 
-def _nest_weight(plan: Architecture) -> np.ndarray:
+def _nest_weight(plan: TissuePlan) -> np.ndarray:
     return (plan.inside("nest", 3.5) & (plan.maps["nest_lumen"] < -4.0)).astype(np.float32)
 
 
-def _stroma_weight(plan: Architecture, rng: np.random.Generator) -> np.ndarray:
+def _stroma_weight(plan: TissuePlan, rng: np.random.Generator) -> np.ndarray:
     """Stroma cells crowd in patches and near tumour nests and glands."""
     free = plan.stroma(2.5) & ~plan.inside("follicle") & ~plan.inside("muscle")
     crowd = np.exp(0.5 * noise(plan.shape, 70 / GRID_UM, rng))
@@ -186,7 +186,7 @@ def _stroma_weight(plan: Architecture, rng: np.random.Generator) -> np.ndarray:
     return free * crowd * (0.6 + np.exp(np.minimum(near, 0) / 18.0))
 
 
-def _tumour_chooser(plan: Architecture, rng: np.random.Generator, dead: float) -> Chooser:
+def _tumour_chooser(plan: TissuePlan, rng: np.random.Generator, dead: float) -> Chooser:
     active = noise(plan.shape, 60 / GRID_UM, rng)
 
     def choose(i: int, j: int) -> tuple[str, str, float]:
@@ -201,7 +201,7 @@ def _tumour_chooser(plan: Architecture, rng: np.random.Generator, dead: float) -
     return choose
 
 
-def _follicle_chooser(plan: Architecture, rng: np.random.Generator) -> Chooser:
+def _follicle_chooser(plan: TissuePlan, rng: np.random.Generator) -> Chooser:
     names = ("B cell", "CD4 T cell", "CD8 T cell", "Plasma cell", "Macrophage")
 
     def choose(i: int, j: int) -> tuple[str, str, float]:
@@ -213,14 +213,14 @@ def _follicle_chooser(plan: Architecture, rng: np.random.Generator) -> Chooser:
     return choose
 
 
-def _muscle_chooser(plan: Architecture, rng: np.random.Generator) -> Chooser:
+def _muscle_chooser(plan: TissuePlan, rng: np.random.Generator) -> Chooser:
     def choose(i: int, j: int) -> tuple[str, str, float]:
         return "Smooth muscle", "muscle", float(plan.fibre[i, j]) + rng.normal(0, 0.10)
 
     return choose
 
 
-def _stroma_chooser(plan: Architecture, rng: np.random.Generator) -> Chooser:
+def _stroma_chooser(plan: TissuePlan, rng: np.random.Generator) -> Chooser:
     names = ("CD4 T cell", "CD8 T cell", "Plasma cell", "Macrophage", "Mast cell", "B cell")
     shares = (0.26, 0.22, 0.20, 0.22, 0.05, 0.05)
     inflamed = noise(plan.shape, 55 / GRID_UM, rng)
