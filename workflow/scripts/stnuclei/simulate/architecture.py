@@ -24,9 +24,10 @@ class Ring:
     height: float
     bumps: tuple[tuple[int, float, float], ...]
 
-    def outer(self, theta: np.ndarray) -> np.ndarray:
+    def outer(self, theta: np.ndarray | float) -> np.ndarray:
         """Outer radius in um in the directions `theta`."""
-        return self.radius * (1.0 + sum(size * np.cos(order * theta + phase) for order, size, phase in self.bumps))
+        waves = [size * np.cos(order * np.asarray(theta) + phase) for order, size, phase in self.bumps]
+        return np.asarray(self.radius * (1.0 + sum(waves)))
 
     def polygon(self, inset: float) -> np.ndarray:
         """Outline moved inwards by `inset` um, as grid px int32 (64, 1, 2) for `cv2.fillPoly` with 3 bits of shift."""
@@ -57,7 +58,7 @@ class TissuePlan:
     maps: dict[str, np.ndarray]
     glands: list[Ring] = field(default_factory=list)
     vessels: list[Ring] = field(default_factory=list)
-    fibre: np.ndarray | None = None
+    fibre: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def inside(self, name: str, margin: float = 0.0) -> np.ndarray:
         """Mask of a structure, drawn in by `margin` um; bool `shape`."""
@@ -78,7 +79,7 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     # The grid's stairs would show in the picture: they are smaller than this blur.
-    return cv2.GaussianBlur((inside - outside) * GRID_UM, None, 1.3)
+    return cv2.GaussianBlur((inside - outside) * GRID_UM, (0, 0), 1.3)
 
 
 def lay_out(organ: Organ, size_um: tuple[float, float], rng: np.random.Generator, border: bool = True) -> TissuePlan:
@@ -262,7 +263,7 @@ def _fat(organ: Organ, where: np.ndarray, zone: np.ndarray, rng: np.random.Gener
 def _fibres(plan: TissuePlan, rng: np.random.Generator) -> np.ndarray:
     """Stroma fibres run along the borders of what they surround, and wander elsewhere."""
     border = np.maximum.reduce([plan.maps[name] for name in ("gland", "nest", "vessel", "fat", "hole")])
-    smooth = cv2.GaussianBlur(border, None, 6 / GRID_UM)
+    smooth = cv2.GaussianBlur(border, (0, 0), 6 / GRID_UM)
     along = np.arctan2(np.gradient(smooth, axis=0), np.gradient(smooth, axis=1)) + np.pi / 2
     free = orientation(plan.shape, 130 / GRID_UM, rng)
     free = np.where(plan.inside("muscle"), np.pi / 2 + 0.25 * noise(plan.shape, 60 / GRID_UM, rng), free)

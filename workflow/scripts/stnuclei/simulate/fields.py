@@ -23,7 +23,7 @@ def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.
     float32 `shape`, mean 0 and standard deviation 1.
     """
     coarse = tuple(max(4, int(np.ceil(n / max(scale, 1.0))) + 3) for n in shape)
-    field = rng.standard_normal(coarse, dtype=np.float32)
+    field: np.ndarray = rng.standard_normal(coarse, dtype=np.float32)
     if scale > 1.0:
         # A crop of the enlarged grid: enlarging exactly to `shape` would stretch one axis more than the other.
         big = cv2.resize(field, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -37,7 +37,7 @@ def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> np.
 
 def fractal(shape: tuple[int, int], scales: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """Sum of `noise` fields, every finer one half as strong; float32 `shape`, standard deviation 1."""
-    total = sum(noise(shape, scale, rng) * 0.5**octave for octave, scale in enumerate(scales))
+    total = np.sum([noise(shape, scale, rng) * 0.5**octave for octave, scale in enumerate(scales)], axis=0)
     return (total / total.std()).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,8 +77,8 @@ def paint_dapi(tissue: Tissue, shape: tuple[int, int], rng: np.random.Generator)
         points = np.round((nucleus.outline(32) / PIXEL_UM - 0.5) * 8).astype(np.int32)[:, None]
         level = 120 * _SHINE.get(nucleus.style, 0.75) * np.exp(0.2 * rng.standard_normal())
         cv2.fillPoly(glow, [points], int(np.clip(level, 20, 250)), cv2.LINE_AA, 3)
-    light = cv2.GaussianBlur(glow.astype(np.float32), None, 1.6)
-    light += 0.35 * cv2.GaussianBlur(light, None, 9)  # out-of-focus light of the section's depth
+    light: np.ndarray = cv2.GaussianBlur(glow.astype(np.float32), (0, 0), 1.6)
+    light += 0.35 * cv2.GaussianBlur(light, (0, 0), 9)  # out-of-focus light of the section's depth
     grain = cv2.resize(rng.standard_normal((shape[0] // 3 + 1, shape[1] // 3 + 1), dtype=np.float32), shape[::-1])
     light = light * (1 + 0.22 * grain) * 16 + 110
     light += np.sqrt(np.maximum(light, 1)) * 0.45 * rng.standard_normal(shape, dtype=np.float32)
@@ -97,7 +98,7 @@ def write_ome(path: Path, image: np.ndarray, um_per_px: float, name: str, jpeg: 
         "Name": name,
         "UUID": uuid.uuid5(uuid.NAMESPACE_OID, name).urn,  # tifffile's own is random: files would differ
     }
-    options = {
+    options: dict[str, Any] = {
         "tile": (512, 512),
         "photometric": "rgb" if colour else "minisblack",
         "compression": "jpeg" if jpeg else "zlib",

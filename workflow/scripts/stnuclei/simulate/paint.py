@@ -80,8 +80,10 @@ def _fibres(canvas: Canvas, tissue: Tissue, rng: np.random.Generator) -> tuple[n
         drawn.append(layer.astype(np.float32) / 255)
     fine, middle, coarse, cleft = drawn
     blur = max(0.4, canvas.px(0.22))
-    bundles = 0.55 * fine + 0.5 * cv2.GaussianBlur(middle, None, blur) + 0.45 * cv2.GaussianBlur(coarse, None, 2 * blur)
-    return bundles, cv2.GaussianBlur(cleft, None, blur)
+    bundles = (
+        0.55 * fine + 0.5 * cv2.GaussianBlur(middle, (0, 0), blur) + 0.45 * cv2.GaussianBlur(coarse, (0, 0), 2 * blur)
+    )
+    return bundles, cv2.GaussianBlur(cleft, (0, 0), blur)
 
 
 def _streamlines(tissue: Tissue, count: int, steps: int, step_um: float, rng: np.random.Generator) -> np.ndarray:
@@ -143,7 +145,7 @@ def _cell_borders(canvas: Canvas, tissue: Tissue, styles: set[str]) -> np.ndarra
     line = np.zeros(owner.shape, np.float32)
     line[:, 1:] = owner[:, 1:] != owner[:, :-1]
     line[1:] = np.maximum(line[1:], owner[1:] != owner[:-1])
-    return np.clip(enlarge(cv2.GaussianBlur(line, None, 0.8), canvas.shape) * 1.6, 0, 1)
+    return np.clip(enlarge(cv2.GaussianBlur(line, (0, 0), 0.8), canvas.shape) * 1.6, 0, 1)
 
 
 def _paint_glands(
@@ -181,7 +183,7 @@ def _goblets(canvas: Canvas, tissue: Tissue, rng: np.random.Generator) -> np.nda
                 tuple(int(v) for v in np.round(np.array(axes) * 8)),
                 np.degrees(theta), 0, 360, int(rng.integers(170, 256)), -1, cv2.LINE_AA, 3,
             )  # fmt: skip
-    return cv2.GaussianBlur(layer, None, max(0.5, canvas.px(0.3))).astype(np.float32) / 255
+    return cv2.GaussianBlur(layer, (0, 0), max(0.5, canvas.px(0.3))).astype(np.float32) / 255
 
 
 def _paint_vessels(canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], rng: np.random.Generator) -> None:
@@ -202,4 +204,4 @@ def _paint_vessels(canvas: Canvas, tissue: Tissue, edge: dict[str, np.ndarray], 
                 tuple(int(v) for v in np.round(np.array(axes) * 8)),
                 float(rng.uniform(0, 180)), 0, 360, int(rng.integers(120, 256)), -1, cv2.LINE_AA, 3,
             )  # fmt: skip
-    canvas.red += 1.05 * cv2.GaussianBlur(layer, None, max(0.5, canvas.px(0.25))).astype(np.float32) / 255
+    canvas.red += 1.05 * cv2.GaussianBlur(layer, (0, 0), max(0.5, canvas.px(0.25))).astype(np.float32) / 255

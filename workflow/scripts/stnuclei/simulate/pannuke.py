@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,8 @@ def simulate_pannuke(
 def _save(path: Path, values: np.ndarray, compressed: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if compressed:
-        np.savez_compressed(path.with_suffix(".npz"), **{path.name: values})
+        named: dict[str, Any] = {path.name: values}
+        np.savez_compressed(path.with_suffix(".npz"), **named)
     else:
         np.save(path.with_suffix(".npy"), values)
 

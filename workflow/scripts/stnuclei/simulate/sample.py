@@ -74,7 +74,7 @@ def simulate_sample(
     form = layout_of(layout)
     if min(size_um) < 100 or he_um_per_px <= 0:
         raise UserError(f"simulated slide {out.name}: size_um must be 100 or more each way and he_um_per_px above 0")
-    model = grow_tissue(tissue, tuple(size_um), seed)
+    model = grow_tissue(tissue, (size_um[0], size_um[1]), seed)
     rng = np.random.default_rng([seed, 13])
     cells = segment(model, rng, form.vertices, form.expansion_um, several=form.strings)
     truth = Path(truth) if truth is not None else out.parent / "truth" / out.name

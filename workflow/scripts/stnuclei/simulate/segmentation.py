@@ -77,8 +77,9 @@ def segment(
     """
     shape = (round(tissue.size_um[1] / PIXEL_UM), round(tissue.size_um[0] / PIXEL_UM))
     seen = np.flatnonzero(rng.uniform(size=len(tissue.nuclei)) >= missed)
-    polygons, mask = [], np.zeros(shape, np.uint32)
-    source = []
+    polygons: list[np.ndarray] = []
+    mask = np.zeros(shape, np.uint32)
+    chosen: list[int] = []
     for index in seen:
         ring = nucleus_ring(tissue, int(index), vertices, rng)
         rows, columns = fill_polygon(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape)
@@ -87,8 +88,8 @@ def segment(
             continue
         mask[rows[free], columns[free]] = len(polygons) + 1
         polygons.append(ring)
-        source.append(index)
-    source = np.array(source, dtype=np.int64)
+        chosen.append(int(index))
+    source = np.array(chosen, dtype=np.int64)
     types = [tissue.nuclei[index].cell_type for index in source]
     owner, cell_types = _own(tissue, source, types, several, rng)
     cell_mask = _expand(mask, owner, expansion_um)

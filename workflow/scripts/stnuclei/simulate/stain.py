@@ -68,7 +68,7 @@ def expose(concentrations: np.ndarray, stain: Stain, rng: np.random.Generator) -
     """
     absorbed = (concentrations * stain.strength) @ stain.vectors
     light = np.exp(-absorbed)
-    light = cv2.GaussianBlur(light, None, stain.blur_px) * stain.white
+    light = cv2.GaussianBlur(light, (0, 0), stain.blur_px) * stain.white
     # A faint unevenness of the lamp, then grain finer in the light parts than shot noise would make it.
     light *= 1.0 + 0.006 * noise(light.shape[:2], 600, rng)[..., None]
     light += stain.noise * rng.standard_normal(light.shape, dtype=np.float32)

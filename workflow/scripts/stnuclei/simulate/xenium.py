@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -242,7 +243,7 @@ def _zip(folder: Path, path: Path) -> None:
 def write_experiment(path: Path, name: str, tissue: str, facts: Mapping[str, float], form: Layout) -> None:
     """Write experiment.xenium with the keys the layout has."""
     old = not form.strings
-    content = {} if old else {"major_version": 5, "minor_version": 0, "patch_version": 0}
+    content: dict[str, Any] = {} if old else {"major_version": 5, "minor_version": 0, "patch_version": 0}
     content |= {
         "run_name": "SIMULATED tissue of stnuclei: no real sample",
         "run_start_time": "2026-01-01T00:00:00Z",
