@@ -151,7 +151,8 @@ def run(stage: str, folder: Path, threads: int) -> dict[str, float]:
         elif stage == "write_sample_outside":
             write_sample(sample, folder.parent / "outside.zarr", copy_image=False, threads=threads)
     elif stage == "find_tissue":
-        find_tissue(open_sample(store)).save(tissue)
+        sample = open_sample(store)
+        find_tissue(sample.he, sample.um_per_px, name=sample.name).save(tissue)
     elif stage == "check_alignment":
         report = check_alignment(open_sample(store), TissueMap.load(tissue))
         report.save_png(folder.parent / "alignment.png")

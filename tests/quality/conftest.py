@@ -34,6 +34,10 @@ def moved(sample, linear, shift=(0.0, 0.0)):
     return dataclasses.replace(sample, nuclei=transform(sample.nuclei, matrix))
 
 
+def tissue_of(sample, *settings, **more):
+    return find_tissue(sample.he, sample.um_per_px, *settings, name=sample.name, **more)
+
+
 def turn(degrees):
     angle = np.radians(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -43,7 +47,7 @@ def turn(degrees):
 def tools():
     from types import SimpleNamespace
 
-    return SimpleNamespace(moved=moved, turn=turn, with_pixels=with_pixels)
+    return SimpleNamespace(moved=moved, turn=turn, with_pixels=with_pixels, tissue_of=tissue_of)
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +62,9 @@ def breast(shared):
 
 @pytest.fixture(scope="session")
 def hest_tissue(hest):
-    return find_tissue(hest)
+    return tissue_of(hest)
 
 
 @pytest.fixture(scope="session")
 def breast_tissue(breast):
-    return find_tissue(breast)
+    return tissue_of(breast)

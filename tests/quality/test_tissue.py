@@ -7,7 +7,7 @@ import shapely
 from PIL import Image
 
 from stnuclei.errors import UserError
-from stnuclei.quality import TissueMap, find_tissue
+from stnuclei.quality import TissueMap
 from stnuclei.quality.tissue_map import BACKGROUND, BLURRED, PEN, TISSUE
 
 
@@ -53,7 +53,7 @@ def test_pen_strokes_are_excluded(breast, breast_tissue, tools, colour):
     pixels = breast.he[:].copy()
     stroke = pixels[500:2900, 1150:1750].astype(np.float32)
     pixels[500:2900, 1150:1750] = (stroke / 255 * (0.15 * 255) + 0.85 * np.array(colour)).astype(np.uint8)
-    tissue = find_tissue(tools.with_pixels(breast, pixels))
+    tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
     assert share(tissue, PEN, 1150, 500, 1750, 2900) > 0.9
     outside = tissue.classes.copy()
     outside[cells(tissue, 1150, 500, 1750, 2900, rim=-4)] = 0
@@ -66,7 +66,7 @@ def test_a_blurred_region_is_excluded_and_no_other(breast, tools, sigma_um):
     boxes = [(90, 90, 1090, 1090), (2210, 2210, 3210, 3210)]
     for x0, y0, x1, y1 in boxes:
         pixels[y0:y1, x0:x1] = cv2.GaussianBlur(pixels[y0:y1, x0:x1], (0, 0), sigma_um / 0.25)
-    tissue = find_tissue(tools.with_pixels(breast, pixels))
+    tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
     for box in boxes:
         assert share(tissue, BLURRED, *box, rim=3) > 0.9
     for box in ((1150, 90, 2150, 1090), (90, 1150, 1090, 2150), (3270, 1150, 4270, 2150)):
@@ -80,7 +80,7 @@ def test_sharp_slides_have_no_blur(breast_tissue, hest_tissue):
 def test_black_that_the_scanner_did_not_see_is_background(breast, tools):
     pixels = breast.he[:].copy()
     pixels[:, 3300:] = 0
-    tissue = find_tissue(tools.with_pixels(breast, pixels))
+    tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
     assert share(tissue, BACKGROUND, 3400, 100, 4300, 3200, rim=2) == 1.0
 
 
@@ -89,14 +89,14 @@ def test_pale_tissue_and_grey_glass(breast, breast_tissue, tools):
     pale = (242 - (242 - pixels) * 0.5).clip(0, 255).astype(np.uint8)
     grey = (pixels * 0.87).astype(np.uint8)
     for changed in (pale, grey):
-        tissue = find_tissue(tools.with_pixels(breast, changed))
+        tissue = tools.tissue_of(tools.with_pixels(breast, changed))
         both = ((tissue.classes > 0) & (breast_tissue.classes > 0)).sum() / (breast_tissue.classes > 0).sum()
         assert both > 0.85 and abs(tissue.share(BACKGROUND) - breast_tissue.share(BACKGROUND)) < 0.12
 
 
 @pytest.mark.parametrize("um_per_px", [4.0, 6.5, 16.0])
-def test_other_map_sizes(hest, hest_tissue, um_per_px):
-    tissue = find_tissue(hest, um_per_px)
+def test_other_map_sizes(hest, hest_tissue, um_per_px, tools):
+    tissue = tools.tissue_of(hest, um_per_px)
     assert tissue.he_px_per_px == pytest.approx(um_per_px / 0.25)
     assert tissue.classes.shape == tuple(int(np.ceil(side * 0.25 / um_per_px)) for side in hest.he.shape[:2])
     assert abs(tissue.share(TISSUE) - hest_tissue.share(TISSUE)) < 0.08
@@ -124,6 +124,6 @@ def test_figure(hest_tissue, tmp_path):
 def test_an_empty_slide_is_told(breast, tools):
     glass = np.full((1200, 1500, 3), 243, np.uint8) - np.random.default_rng(0).integers(0, 4, (1200, 1500, 3), np.uint8)
     with pytest.raises(UserError, match=r"^sample a: .*shows no tissue"):
-        find_tissue(tools.with_pixels(breast, glass))
+        tools.tissue_of(tools.with_pixels(breast, glass))
     with pytest.raises(UserError, match="tissue.um_per_px 0.3 is finer"):
-        find_tissue(breast, um_per_px=0.3)
+        tools.tissue_of(breast, um_per_px=0.3)

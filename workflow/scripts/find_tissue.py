@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.io import open_sample
+from stnuclei.io.open_store import open_image
 from stnuclei.joblog import job
 from stnuclei.quality import find_tissue
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"tissue of {snakemake.wildcards.sample}"):
-    tissue = find_tissue(open_sample(snakemake.input.store), um_per_px=snakemake.params.um_per_px)
+    # The slide alone: the cells' table of a large sample takes longer to read than the tissue to find.
+    slide, attributes = open_image(snakemake.input.store)
+    name = attributes["sample"]
+    tissue = find_tissue(slide, attributes["um_per_px"], um_per_px=snakemake.params.um_per_px, name=name)
     tissue.save(snakemake.output.tissue)
     tissue.figure(snakemake.output.figure)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from skimage.draw import polygon as polygon_pixels
+import shapely
 
 from stnuclei.errors import UserError
+from stnuclei.io.geojson import read_geojson
+from stnuclei.patches.raster import rasterize
 from stnuclei.taxonomy import Taxonomy
 
 MAPS = (".npy", ".png", ".tif", ".tiff")
@@ -30,12 +31,12 @@ class Nuclei:
     classes
         (n,) int8 class ids, -1 Unknown; None where the files know no classes.
     outlines
-        Polygons (shell and holes, each (k, 2) x, y px) in the order of ids; only where the file held outlines.
+        Polygons (n,) in px, in the order of ids; only where the file held outlines.
     """
 
     instances: np.ndarray | None
     classes: np.ndarray | None
-    outlines: list[list[np.ndarray]] | None = None
+    outlines: np.ndarray | None = None
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -159,44 +160,32 @@ def _encode(values: Any, taxonomy: Taxonomy, where: Path) -> np.ndarray:
 
 
 def _read_outlines(path: Path, taxonomy: Taxonomy) -> Nuclei:
-    try:
-        content = json.loads(path.read_text())
-        features = content if isinstance(content, list) else content["features"]
-        shapes = [(f["geometry"], f.get("properties") or {}) for f in features]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: no GeoJSON (a FeatureCollection or a list of features with geometry)") from None
-    outlines, names = [], []
-    for geometry, properties in shapes:
-        polygons = {"Polygon": [geometry.get("coordinates")], "MultiPolygon": geometry.get("coordinates")}
-        if geometry.get("type") not in polygons:
-            raise UserError(f"{path}: nuclei must be Polygon or MultiPolygon, not {geometry.get('type')}")
-        outlines.append([np.asarray(ring, float)[:, :2] for rings in polygons[geometry["type"]] for ring in rings])
-        classification = properties.get("classification")
-        names.append(classification.get("name") if isinstance(classification, dict) else properties.get("class"))
+    outlines, properties = read_geojson(path)
+    names = [_class_name(entry) for entry in properties]
     classes = _encode(names, taxonomy, path) if any(name is not None for name in names) else None
     return Nuclei(None, classes, outlines)
+
+
+def _class_name(properties: dict[str, Any]) -> str | None:
+    classification = properties.get("classification")
+    return classification.get("name") if isinstance(classification, dict) else properties.get("class")
 
 
 def extent(nuclei: Nuclei) -> tuple[int, int]:
     """(H, W) px that holds all of it."""
     if nuclei.instances is not None:
         return nuclei.instances.shape
-    corners = [ring.max(0) for rings in nuclei.outlines or [] for ring in rings]
-    width, height = np.ceil(np.max(corners, axis=0)).astype(int) if corners else (1, 1)
+    if nuclei.outlines is None or not len(nuclei.outlines):
+        return 1, 1
+    width, height = np.ceil(shapely.total_bounds(nuclei.outlines)[2:]).astype(int)
     return int(height), int(width)
 
 
 def paint(nuclei: Nuclei, shape: tuple[int, int]) -> np.ndarray:
-    """Label map (H, W) int32: a pixel belongs to a polygon that holds its centre; later ones lie on top.
+    """Label map (H, W) int32 by the rule of `stnuclei.patches.raster`, the one that truth is painted by.
 
     Outlines are in px where the first pixel spans 0 to 1 (as QuPath has it), its centre thus being at 0.5.
     """
     if nuclei.instances is not None:
         return nuclei.instances
-    canvas = np.zeros(shape, np.int32)
-    for k, rings in enumerate(nuclei.outlines or [], start=1):
-        inside = [polygon_pixels(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape) for ring in rings]
-        flat = np.concatenate([rows * shape[1] + columns for rows, columns in inside])
-        values, count = np.unique(flat, return_counts=True)
-        canvas.ravel()[values[count % 2 == 1]] = k  # even-odd: a hole is covered twice
-    return canvas
+    return rasterize(nuclei.outlines, shape[1], shape[0])

@@ -14,9 +14,10 @@ import numpy as np
 import zarr
 
 from stnuclei.errors import UserError
-from stnuclei.io.alignment import PLAUSIBLE_UM
-from stnuclei.io.open_store import StoreSlide, open_image
-from stnuclei.slides import Slide, open_slide
+from stnuclei.io.open_store import open_image
+from stnuclei.slides.ome_zarr import StoreSlide
+from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 
 PICTURES = (".png", ".jpg", ".jpeg")
 _TOLERANCE = 0.02

@@ -17,6 +17,7 @@ from stnuclei.io.image_element import write_image
 from stnuclei.io.sample import Sample
 from stnuclei.joblog import quiet
 from stnuclei.slides.slide import Slide
+from stnuclei.slides.wrappers import ReducedSlide
 
 FORMAT = "stnuclei-sample"
 VERSION = 1
@@ -135,8 +136,6 @@ def largest_nucleus(nuclei: GeoDataFrame, cell_ids: pd.Series) -> np.ndarray:
 
 def _overview(slide: Slide) -> tuple[Slide, float]:
     """The slide made small enough to look at, and how many he_px its pixels are wide."""
-    from stnuclei.slides.reduced import ReducedSlide
-
     factor = 1
     while max(slide.shape[:2]) // factor > _OVERVIEW_PX:
         factor *= 2

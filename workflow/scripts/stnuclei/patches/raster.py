@@ -93,9 +93,19 @@ class Outlines:
         return labels
 
 
-def rasterize(geometries: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Label map int32 (height, width) of polygons in pixel coordinates; k is the k-th polygon, 0 background."""
-    outlines = Outlines.of(geometries)
+def rasterize(geometries: np.ndarray, width: int, height: int, matrix: np.ndarray | None = None) -> np.ndarray:
+    """Label map int32 (height, width) of polygons; k is the k-th polygon, 0 background.
+
+    Parameters
+    ----------
+    geometries
+        (K,) shapely geometries, see `Outlines.of`.
+    width, height
+        Size of the map, px.
+    matrix
+        (3, 3) from the polygons' coordinates to pixels of the map, pixel 0 spanning 0 to 1; none: identity.
+    """
+    outlines = Outlines.of(geometries, matrix)
     return outlines.paint(np.arange(len(outlines)), 0, 0, width, height)
 
 

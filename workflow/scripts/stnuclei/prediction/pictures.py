@@ -25,7 +25,8 @@ from stnuclei.prediction.nuclei_arrays import FoundNuclei
 from stnuclei.prediction.partial_results import Parts
 from stnuclei.prediction.timing import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.progress import Progress
-from stnuclei.slides.regions import WHITE, read_region
+from stnuclei.slides.regions import read_region
+from stnuclei.slides.slide import WHITE
 
 #: Pictures put aside at once.
 PART = 256

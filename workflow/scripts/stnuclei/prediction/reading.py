@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from stnuclei.errors import UserError
 from stnuclei.prediction.tiles import TileGrid
-from stnuclei.slides.regions import WHITE, read_region
+from stnuclei.slides.regions import read_region
+from stnuclei.slides.slide import WHITE, SlideOrArray
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TileReader:
         ``stop`` or ``skip``.
     """
 
-    slide: Any
+    slide: SlideOrArray
     ratio: float
     grid: TileGrid
     damaged: str = "stop"

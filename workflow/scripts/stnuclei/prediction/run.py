@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ from stnuclei.prediction.tiles import TileGrid
 from stnuclei.prediction.timing import MERGING, NETWORK, READING, SEPARATION, Stages
 from stnuclei.progress import Progress
 from stnuclei.quality import TissueMap, find_tissue
-from stnuclei.slides.damage_tolerant import DamageTolerantSlide
 from stnuclei.slides.regions import pixel_ratio
+from stnuclei.slides.wrappers import DamageTolerantSlide
 
 #: Raised where the same input and settings give other nuclei than before.
 ENGINE = 1
@@ -132,8 +131,7 @@ class Run:
         path = parts.folder / "tissue.tif"
         if not path.is_file():
             slide = self.source.slide if self.settings.damaged == "stop" else DamageTolerantSlide(self.source.slide)
-            about = SimpleNamespace(name=self.source.name, he=slide, um_per_px=self.source.um_per_px)
-            found = self.tissue or find_tissue(about)
+            found = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
             if found.overview is not None:
                 found.figure(parts.folder / "tissue.png")
             found.save(path)

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from scipy import fft, ndimage
 
-from stnuclei.io import Sample
+from stnuclei.io.sample import Sample
 from stnuclei.quality.stain import haematoxylin
 from stnuclei.slides.strips import bin_mean, strips
 

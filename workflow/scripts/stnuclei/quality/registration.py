@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from geopandas import GeoDataFrame
 
-from stnuclei.io import Sample
+from stnuclei.io.sample import Sample
 from stnuclei.progress import progress
 from stnuclei.quality.refine import fit_affine, transform
 from stnuclei.quality.shift import Correlator, Shift
-from stnuclei.quality.tiles import SIDE, WORKING_UM, choose_tiles, contrast, nuclei_in, rasterise, read_density
+from stnuclei.quality.tiles import SIDE, WORKING_UM, choose_tiles, contrast, nuclei_in, paint_tile, read_density
 from stnuclei.quality.tissue_map import TissueMap
 
 #: A peak lower than this many standard deviations of the rest is chance.
@@ -92,7 +92,7 @@ class ShiftScorer:
         um = grid.scale * self.sample.um_per_px
         rows = []
         for corner in progress(grid.corners, label="tiles looked at", unit="tiles"):
-            labels = rasterise(polygons[nuclei_in(nuclei, corner, grid.side)], corner, grid.scale)
+            labels = paint_tile(polygons[nuclei_in(nuclei, corner, grid.side)], corner, grid.scale)
             difference, darker, n = contrast(labels, self.density(corner))
             shift = correlator.add((labels > 0).astype(np.float32), self.density(corner))
             rows.append((*(corner + grid.side / 2), n, difference, darker, shift.x * um, shift.y * um, shift.certainty))

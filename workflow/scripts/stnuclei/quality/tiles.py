@@ -9,17 +9,17 @@ import numpy as np
 import shapely
 from geopandas import GeoDataFrame
 
-from stnuclei.io import Sample
+from stnuclei.io.sample import Sample
+from stnuclei.patches.raster import rasterize
 from stnuclei.quality.stain import haematoxylin
 from stnuclei.quality.tissue_map import TISSUE, TissueMap
-from stnuclei.slides.strips import plan, read_um
+from stnuclei.slides.regions import level_and_block, read_um
 
 #: Pixel size the check works at, um.
 WORKING_UM = 0.5
 SIDE = 512
 _RING_UM = 2.0
 _RING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_RING_UM / WORKING_UM) + 1,) * 2)
-_SUBPIXEL_BITS = 5
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def choose_tiles(sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None,
     seed
         Of the draw.
     """
-    level, mean = plan(sample.he, sample.um_per_px, WORKING_UM)
-    scale = sample.he.downsample(level) * mean
+    level, n = level_and_block(sample.he, WORKING_UM / sample.um_per_px)
+    scale = sample.he.downsample(level) * n
     side = SIDE * scale
     centre = shapely.get_coordinates(shapely.centroid(nuclei.geometry.to_numpy()))
     height, width = sample.he.shape[:2]
@@ -84,15 +84,11 @@ def nuclei_in(nuclei: GeoDataFrame, corner: np.ndarray, side: float) -> np.ndarr
     return np.sort(nuclei.sindex.query(box))
 
 
-def rasterise(polygons: np.ndarray, corner: np.ndarray, scale: float) -> np.ndarray:
+def paint_tile(polygons: np.ndarray, corner: np.ndarray, scale: float) -> np.ndarray:
     """Paint polygons (he_px) into a tile, (SIDE, SIDE) int32: 0 nothing, k the (k-1)-th polygon."""
-    labels = np.zeros((SIDE, SIDE), np.int32)
-    for number, polygon in enumerate(polygons, start=1):
-        # OpenCV's pixel i has its centre at i; here pixel i spans [i, i + 1].
-        outline = (shapely.get_coordinates(polygon.exterior) - corner) / scale - 0.5
-        fixed = np.rint(outline * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-        cv2.fillPoly(labels, [fixed], number, shift=_SUBPIXEL_BITS)
-    return labels
+    to_tile = np.diag([1 / scale, 1 / scale, 1.0])
+    to_tile[:2, 2] = -np.asarray(corner) / scale
+    return rasterize(polygons, SIDE, SIDE, to_tile)
 
 
 def contrast(labels: np.ndarray, density: np.ndarray) -> tuple[float, float, int]:

@@ -9,13 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 from stnuclei.errors import UserError
-from stnuclei.io import Sample
 from stnuclei.progress import progress
 from stnuclei.quality.pen import find_pen
 from stnuclei.quality.stain import optical_density
 from stnuclei.quality.tissue_map import BLURRED, PEN, TISSUE, TissueMap
-from stnuclei.slides import Slide
-from stnuclei.slides.strips import bin_mean, edges, plan, strips
+from stnuclei.slides.regions import level_and_block
+from stnuclei.slides.slide import Slide
+from stnuclei.slides.strips import bin_mean, edges, strips
 
 #: Pixel size at which sharpness is measured, um: nuclear texture is 1 um and finer.
 WORKING_UM = 0.5
@@ -35,21 +35,25 @@ class _Features:
     middle: np.ndarray  # (H, W) energy of detail twice as coarse
 
 
-def find_tissue(sample: Sample, um_per_px: float = 8.0, blur_ratio: float = 0.45) -> TissueMap:
-    """Map a slide into background, tissue, blurred tissue and pen marks.
+def find_tissue(
+    slide: Slide, slide_um_per_px: float, um_per_px: float = 8.0, blur_ratio: float = 0.45, *, name: str = ""
+) -> TissueMap:
+    """Classify a slide into background, tissue, blurred tissue and pen marks.
 
     Tissue: mean optical density above a limit (Otsu's, held within 0.02-0.045), specks dropped and small holes
-    filled. Blurred: the share of fine detail in the detail, which does not depend on how much there is to see, is
+    filled. Blurred: the fraction of fine detail in the detail, which does not depend on how much there is to see, is
     below `blur_ratio` times the slide's own sharp tissue. Pen: ink's colours over an area too large for pigment.
 
     Parameters
     ----------
-    sample
-        Slide and its pixel size.
+    slide, slide_um_per_px
+        The slide and its pixel size, um.
     um_per_px
         Pixel size of the map, um.
     blur_ratio
         Sharpness below which tissue counts as blurred, relative to the slide's sharp tissue.
+    name
+        Sample or slide that messages name; the file when not given.
 
     Returns
     -------
@@ -60,16 +64,17 @@ def find_tissue(sample: Sample, um_per_px: float = 8.0, blur_ratio: float = 0.45
     UserError
         If there is no tissue at all.
     """
-    if um_per_px < 2 * sample.um_per_px:
-        raise UserError(f"sample {sample.name}: tissue.um_per_px {um_per_px} is finer than the slide; 4 to 16 is usual")
-    features = _measure(sample.he, sample.um_per_px, um_per_px)
+    name = name or slide.path.name
+    if um_per_px < 2 * slide_um_per_px:
+        raise UserError(f"sample {name}: tissue.um_per_px {um_per_px} is finer than the slide; 4 to 16 is usual")
+    features = _measure(slide, slide_um_per_px, um_per_px)
     white = glass_colour(features.colour)
     density = optical_density(features.colour, white).mean(axis=2)
     empty = features.colour.max(axis=2) < 25  # scanners fill what they did not see with black
     limit = _limit(density[~empty])
     tissue = _clean((density > limit) & ~empty, um_per_px)
     if not tissue.any():
-        raise UserError(f"sample {sample.name}: {sample.he.path.name} shows no tissue; is it the right slide?")
+        raise UserError(f"sample {name}: {slide.path.name} shows no tissue; is it the right slide?")
     pen = find_pen(features.colour, white, um_per_px) & ~empty
     ratio, reference = _sharpness(features, tissue & ~pen, um_per_px)
     blurred = _large(tissue & (ratio < blur_ratio * reference), _SMALLEST_BLUR_UM2 / um_per_px**2)
@@ -81,12 +86,12 @@ def find_tissue(sample: Sample, um_per_px: float = 8.0, blur_ratio: float = 0.45
         "blur_ratio": blur_ratio,
     }
     overview = np.clip(features.colour, 0, 255).astype(np.uint8)
-    return TissueMap(classes, um_per_px, um_per_px / sample.um_per_px, info, overview)
+    return TissueMap(classes, um_per_px, um_per_px / slide_um_per_px, info, overview)
 
 
 def _measure(slide: Slide, slide_um: float, map_um: float) -> _Features:
-    level, mean = plan(slide, slide_um, WORKING_UM)
-    fine = slide.downsample(level) * mean
+    level, n = level_and_block(slide, WORKING_UM / slide_um)
+    fine = slide.downsample(level) * n
     shape = tuple(len(edges(side, fine, map_um / slide_um)) - 1 for side in slide.shape[:2])
     out = _Features(np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
     tiles = strips(slide, slide_um, WORKING_UM, map_um)

@@ -1,21 +1,24 @@
-"""A slide's pixels at another pixel size, the same wherever the slide is cut into blocks.
+"""Regions of a slide at a pixel size: exact (`read_region`), or near it from the pyramid (`read_um`, `block_mean`).
 
-Output pixel j lies on the slide pixels [j s, (j + 1) s), s slide pixels wide. For s >= 1 its value is the mean over
-just that area, border pixels weighed by the share of them that lies inside; for s < 1 there is no area to average and
-it is Keys' cubic (a = -0.5) at its centre. Weights depend on j alone, so blocks of any size give the same pixels.
-(cv2's INTER_AREA does the same for a whole image whose size divides; it cannot begin between two pixels.)
+`read_region` resamples the full resolution, for pixels that a network sees. `read_um` reads the nearest finer level and
+averages whole pixels, for measurements that need no exact size and must sweep a slide fast.
+
+`read_region` gives the same pixels wherever the slide is cut into blocks. Output pixel j lies on the slide pixels
+[j s, (j + 1) s), s slide pixels wide. For s >= 1 its value is the mean over just that area, border pixels weighed by
+the fraction of them that lies inside; for s < 1 there is no area to average and it is Keys' cubic (a = -0.5) at its
+centre. Weights depend on j alone, so blocks of any size give the same pixels. (cv2's INTER_AREA does the same for a
+whole image whose size divides; it cannot begin between two pixels.)
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
+from stnuclei.slides.slide import WHITE, Slide, SlideOrArray, pad_outside
+
 #: Pixel sizes that differ by less are taken as equal: over a patch of 256 px that is 1.3 px, and no pixel is blurred.
 SAME = 0.005
-WHITE = 255
 
 
 def pixel_ratio(slide_um: float, wanted_um: float) -> float:
@@ -61,7 +64,7 @@ def _keys(distance: np.ndarray) -> np.ndarray:
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0))
 
 
-def read_region(slide: Any, x: int, y: int, width: int, height: int, ratio: float) -> np.ndarray:
+def read_region(slide: SlideOrArray, x: int, y: int, width: int, height: int, ratio: float) -> np.ndarray:
     """Read a region of a slide at another pixel size.
 
     Parameters
@@ -90,17 +93,59 @@ def read_region(slide: Any, x: int, y: int, width: int, height: int, ratio: floa
     return out
 
 
-def read_padded(slide: Any, x: int, y: int, width: int, height: int) -> np.ndarray:
+def read_padded(slide: SlideOrArray, x: int, y: int, width: int, height: int) -> np.ndarray:
     """Slide pixels of a region (height, width, 3); white outside the slide."""
+    bounds = (y, y + height, x, x + width)
+    if isinstance(slide, Slide):
+        return np.ascontiguousarray(slide.read(0, *bounds))
     rows, columns = slide.shape[:2]
-    xa, xb = max(x, 0), min(x + width, columns)
-    ya, yb = max(y, 0), min(y + height, rows)
-    if (xa, ya, xb, yb) == (x, y, x + width, y + height):
-        return np.ascontiguousarray(slide[y : y + height, x : x + width])
-    out = np.full((height, width, 3), WHITE, np.uint8)
-    if xa < xb and ya < yb:
-        out[ya - y : yb - y, xa - x : xb - x] = slide[ya:yb, xa:xb]
-    return out
+    return np.ascontiguousarray(
+        pad_outside(lambda y0, y1, x0, x1: slide[y0:y1, x0:x1], (rows, columns), bounds, fill=WHITE)
+    )
+
+
+def read_um(
+    slide: Slide, um_per_px: float, target: float, x: float, y: float, width: int, height: int
+) -> tuple[np.ndarray, float]:
+    """Read a region near a pixel size from the pyramid, without resampling by fractions.
+
+    Parameters
+    ----------
+    slide
+        The slide.
+    um_per_px
+        Its pixel size.
+    target
+        Wanted pixel size, um; the result is between 1/sqrt(2) and sqrt(2) times that where the slide is fine enough.
+    x, y
+        Top-left corner, he_px.
+    width, height
+        Size, pixels of the result.
+
+    Returns
+    -------
+    (height, width, 3) float32, white outside the slide; and he_px along a pixel of it.
+    """
+    level, n = level_and_block(slide, target / um_per_px)
+    scale = slide.downsample(level) * n
+    x0, y0 = round(x / slide.downsample(level)), round(y / slide.downsample(level))
+    pixels = slide.read(level, y0, y0 + height * n, x0, x0 + width * n)
+    return block_mean(pixels, n), scale
+
+
+def level_and_block(slide: Slide, downsample: float) -> tuple[int, int]:
+    """Level to read, and pixels of it to average along each side, for pixels about `downsample` he_px wide."""
+    level = slide.level_for(max(downsample, 1.0))
+    return level, max(round(downsample / slide.downsample(level)), 1)
+
+
+def block_mean(pixels: np.ndarray, n: int) -> np.ndarray:
+    """Mean over n x n blocks of (y, x, 3), float32."""
+    if n == 1:
+        return pixels.astype(np.float32)
+    height, width = pixels.shape[0] // n, pixels.shape[1] // n
+    blocks = pixels[: height * n, : width * n].reshape(height, n, width, n, 3)
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -1,10 +1,12 @@
-"""Slides on disk, read by regions: the common form, and which library opens what."""
+"""`Slide`: the common form of all slides, a pyramid of RGB images read by regions."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from stnuclei.errors import UserError
 
 #: Pixel sizes an H&E slide can have, um/px; a stated size outside it means something else (dpi, another unit).
 PLAUSIBLE_UM = (0.05, 2.0)
+#: Value of pixels outside a slide: glass.
+WHITE = 255
 
 
 class Slide(ABC):
@@ -66,7 +70,7 @@ class Slide(ABC):
         fine = [k for k in range(len(self.levels)) if self.downsample(k) <= downsample * 1.01]
         return max(fine, key=self.downsample)
 
-    def read(self, level: int, y0: int, y1: int, x0: int, x1: int, fill: int = 255) -> np.ndarray:
+    def read(self, level: int, y0: int, y1: int, x0: int, x1: int, fill: int = WHITE) -> np.ndarray:
         """Read a region of a level; what lies outside the slide is `fill`.
 
         Parameters
@@ -81,22 +85,20 @@ class Slide(ABC):
         Returns
         -------
         (y1 - y0, x1 - x0, 3) uint8.
+
+        Raises
+        ------
+        UserError
+            If pixels inside the slide cannot be decoded.
         """
-        height, width = self.levels[level]
-        ya, yb = np.clip((y0, y1), 0, height)
-        xa, xb = np.clip((x0, x1), 0, width)
-        if (ya, yb, xa, xb) == (y0, y1, x0, x1):
-            return self._decoded(level, y0, y1, x0, x1)
-        out = np.full((max(y1 - y0, 0), max(x1 - x0, 0), 3), fill, np.uint8)
-        if yb > ya and xb > xa:
-            out[ya - y0 : yb - y0, xa - x0 : xb - x0] = self._decoded(level, ya, yb, xa, xb)
-        return out
+        return pad_outside(partial(self._decoded, level), self.levels[level], (y0, y1, x0, x1), fill)
 
     def _decoded(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         try:
-            return self._read(level, int(y0), int(y1), int(x0), int(x1))
-        except (OSError, ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
-            # The decoders of a damaged tile raise whatever their library raises.
+            return self._read(level, y0, y1, x0, x1)
+        except (OSError, ValueError, RuntimeError) as error:
+            # What tifffile, imagecodecs, openslide and zarr raise on damaged tiles. TypeError, KeyError and IndexError
+            # are left alone: they would be a mistake of this program, and the slide would be blamed for it.
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(
                 f"{self.path}: pixels at x {x0}-{x1}, y {y0}-{y1} of level {level} cannot be decoded ({message}); "
@@ -104,16 +106,10 @@ class Slide(ABC):
             ) from error
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        key = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in key:
-            at = key.index(Ellipsis)
-            key = key[:at] + (slice(None),) * (4 - len(key)) + key[at + 1 :]
-        rows, columns, channels = (*key, *(slice(None),) * (3 - len(key)))
-        (y0, y1, after_y), (x0, x1, after_x) = _bounds(rows, self.shape[0]), _bounds(columns, self.shape[1])
-        pixels = self.read(0, y0, y1, x0, x1)
-        return pixels[(after_y, *(slice(None),) * 2)][(*(slice(None),) * (not isinstance(after_y, int)), after_x)][
-            ..., channels
-        ]
+        """Index the full resolution as numpy would; only the rows and columns asked for are decoded."""
+        rows, columns, channels = _three_keys(key)
+        (y0, y1, rows), (x0, x1, columns) = _bounds(rows, self.shape[0]), _bounds(columns, self.shape[1])
+        return self.read(0, y0, y1, x0, x1)[rows, columns, channels]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         pixels = self[:]
@@ -125,13 +121,60 @@ class Slide(ABC):
         )
 
 
+def pad_outside(
+    read: Callable[[int, int, int, int], np.ndarray],
+    size: tuple[int, int],
+    bounds: tuple[int, int, int, int],
+    fill: int = WHITE,
+) -> np.ndarray:
+    """Read a region that may reach outside an image.
+
+    Parameters
+    ----------
+    read
+        Takes y0, y1, x0, x1 inside the image to pixels (y1 - y0, x1 - x0, 3) uint8.
+    size
+        Height and width of the image.
+    bounds
+        y0, y1, x0, x1, half-open.
+    fill
+        Value of pixels outside.
+
+    Returns
+    -------
+    (y1 - y0, x1 - x0, 3) uint8.
+    """
+    y0, y1, x0, x1 = (int(bound) for bound in bounds)
+    top, bottom = (min(max(y, 0), size[0]) for y in (y0, y1))
+    left, right = (min(max(x, 0), size[1]) for x in (x0, x1))
+    if (top, bottom, left, right) == (y0, y1, x0, x1):
+        return read(y0, y1, x0, x1)
+    out = np.full((max(y1 - y0, 0), max(x1 - x0, 0), 3), fill, np.uint8)
+    if bottom > top and right > left:
+        out[top - y0 : bottom - y0, left - x0 : right - x0] = read(top, bottom, left, right)
+    return out
+
+
+def _three_keys(key: Any) -> tuple[Any, Any, Any]:
+    """Keys of rows, columns and channels: an ellipsis and missing keys are filled with whole axes."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    at = next((k for k, item in enumerate(keys) if item is Ellipsis), len(keys))
+    rest = keys[at + 1 :]
+    rows, columns, channels = keys[:at] + [slice(None)] * (3 - at - len(rest)) + rest
+    return rows, columns, channels
+
+
 def _bounds(key: int | slice, length: int) -> tuple[int, int, int | slice]:
     """Contiguous range to read, and what to take of it."""
-    if isinstance(key, slice):
-        picked = range(length)[key]
-        if not len(picked):
-            return 0, 0, slice(None)
-        low, high = min(picked[0], picked[-1]), max(picked[0], picked[-1]) + 1
-        return low, high, slice(None, None, picked.step) if picked.step > 0 else slice(None, None, picked.step)
-    index = range(length)[int(key)]
-    return index, index + 1, 0
+    if not isinstance(key, slice):
+        index = range(length)[int(key)]
+        return index, index + 1, 0
+    picked = range(length)[key]
+    if not picked:
+        return 0, 0, slice(None)
+    # A negative step takes the range from its end, which is where `picked` starts.
+    return min(picked[0], picked[-1]), max(picked[0], picked[-1]) + 1, slice(None, None, picked.step)
+
+
+#: A slide on disk, or its pixels (y, x, 3) uint8 in memory.
+SlideOrArray: TypeAlias = Slide | np.ndarray
