@@ -5,6 +5,9 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# uv installs the same lock faster. torch comes before it by pip, which knows the wheels this machine is configured for.
+INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(PIP))
 
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
@@ -12,10 +15,12 @@ SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1
 .PHONY: demo test test-fast test-slurm lint environment rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
-.venv/ready: requirements.lock
+.venv/ready: requirements.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "stnuclei needs Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.11 ..." % v)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PIP) $$(grep '^torch==' requirements.lock)
+	$(INSTALL) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .  # setuptools came with torch
 	touch $@
 
 environment: .venv/ready

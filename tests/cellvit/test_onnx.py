@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from stnuclei.cellvit import build_model, save_checkpoint
-from stnuclei.cellvit.export import export_model, main
+from stnuclei.cellvit.export import export_model
 from stnuclei.cellvit.export_onnx import _any_positions, write_onnx
+from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.files import sha256
 
@@ -63,7 +64,7 @@ def test_onnxruntime_gives_what_the_model_gives(tmp_path):
 def test_the_command_writes_a_graph_that_says_how_to_use_it(tmp_path):
     model = lively("cellvit-tiny", ())
     save_checkpoint(tmp_path / "m.pt", model, taxonomy="pannuke", provenance={"train": [["breast", "stnuclei"]]})
-    assert main([str(tmp_path / "m.pt"), "--out", str(tmp_path / "m.onnx"), "--size", "64"]) == 0
+    assert main(["export", str(tmp_path / "m.pt"), "--out", str(tmp_path / "m.onnx"), "--size", "64"]) == 0
     graph = session(tmp_path / "m.onnx")
     for batch, height, width in [(1, 256, 256), (3, 32, 32), (1, 224, 224), (2, 64, 160), (1, 96, 48)]:
         compare(model, graph, batch, height, width)
@@ -104,6 +105,6 @@ def test_positions_are_those_of_torch():
 
 def test_a_wrong_file_is_told_in_a_sentence(tmp_path, capsys):
     (tmp_path / "m.pt").write_text("nothing")
-    assert main([str(tmp_path / "m.pt"), "--out", str(tmp_path / "m.onnx")]) == 1
+    assert main(["export", str(tmp_path / "m.pt"), "--out", str(tmp_path / "m.onnx")]) == 1
     assert "error: " in capsys.readouterr().err
     assert not (tmp_path / "m.onnx").exists()

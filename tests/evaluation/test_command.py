@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from evaluation.stores import grid
-from stnuclei.evaluation.__main__ import main, run
+from stnuclei.cli import main
 from stnuclei.evaluation.folders import paint, read_nuclei
 from stnuclei.taxonomy import Taxonomy
 
@@ -38,7 +38,8 @@ def test_maps_of_three_kinds(folders, capsys):
     np.save(truth / "b.npy", grid().astype(np.int64) * 1000)
     cv2.imwrite(str(pred / "a.png"), grid())
     tifffile.imwrite(pred / "b.tif", np.roll(grid(), 2, 1))
-    run(["--truth", str(truth), "--pred", str(pred), "--um-per-px", "0.25", "--out", str(pred.parent / "out")])
+    arguments = ["--truth", str(truth), "--pred", str(pred), "--um-per-px", "0.25", "--out", str(pred.parent / "out")]
+    assert main(["score", *arguments]) == 0
     table = pd.read_csv(pred.parent / "out" / "segmentation.tsv", sep="\t").set_index("policy")
     assert table.loc["corrected", "bpq"] == pytest.approx((1 + 2 / 3) / 2)
     assert table.loc["corrected", "dice"] == pytest.approx(0.9)
@@ -55,7 +56,8 @@ def test_classes_beside_maps_and_in_outlines(folders, capsys):
     squares = [square(2 + 16 * (k % 4), 2 + 16 * (k // 4), 10, "Neoplastic") for k in range(16)]
     (pred / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": squares}))
     out = pred.parent / "out"
-    run(["--truth", str(truth), "--pred", str(pred), "--out", str(out), "--policy", "corrected"])
+    arguments = ["--truth", str(truth), "--pred", str(pred), "--out", str(out), "--policy", "corrected"]
+    assert main(["score", *arguments]) == 0
     table = pd.read_csv(out / "classification.tsv", sep="\t")
     assert table["nuclei"].tolist() == [15] and table["unknown"].tolist() == [1]
     assert table["accuracy"][0] == pytest.approx(8 / 15)
@@ -112,13 +114,6 @@ def test_second_channel_holds_classes(tmp_path):
 def test_mistakes_are_one_line(folders, capsys, make, message):
     truth, pred = folders
     make(truth, pred)
-    import sys
-
-    arguments = ["x", "--truth", str(truth), "--pred", str(pred), "--um-per-px", "0.25"]
-    before, sys.argv = sys.argv, arguments
-    try:
-        assert main() == 1
-    finally:
-        sys.argv = before
+    assert main(["score", "--truth", str(truth), "--pred", str(pred), "--um-per-px", "0.25"]) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(error) == 1 and message in error[0]

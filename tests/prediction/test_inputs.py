@@ -9,11 +9,11 @@ import zarr
 
 from prediction.conftest import UM
 from prediction.oracle import Oracle, Scene, ious
+from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.io import NucleiFile
 from stnuclei.io.slide_input import input_format, open_slide_input
 from stnuclei.prediction import segment_slide
-from stnuclei.prediction.__main__ import main
 
 
 def run(slide, out, **options):
@@ -110,10 +110,10 @@ def test_command(small, tmp_path, monkeypatch, capsys):
     (tmp_path / "model.pt").write_bytes(b"weights")
     arguments = [str(small[0]), "--checkpoint", str(tmp_path / "model.pt"), "--out", str(tmp_path / "out")]
     options = ["--tissue", "whole", "--tile", "384", "--threads", "1", "--no-overview", "--geojson"]
-    assert main([*arguments, *options]) == 0
+    assert main(["segment", *arguments, *options]) == 0
     assert f"{small[2].max():,} nuclei (" in capsys.readouterr().out
     assert (tmp_path / "out" / "nuclei.parquet").is_file() and (tmp_path / "out" / "summary.tsv").is_file()
     assert len(NucleiFile(tmp_path / "out").metadata["model"]["sha256"]) == 64
-    assert main([*arguments, "--patches", "p.zarr"]) == 1 and "give one slide" in capsys.readouterr().err
-    assert main([*arguments[1:]]) == 1
+    assert main(["segment", *arguments, "--patches", "p.zarr"]) == 1 and "give one slide" in capsys.readouterr().err
+    assert main(["segment", *arguments[1:]]) == 1
     assert json.loads(json.dumps(NucleiFile(tmp_path / "out").metadata))["settings"]["tile"] == 384

@@ -10,11 +10,11 @@ import torch
 
 from stnuclei.cellvit import build_model, save_checkpoint
 from stnuclei.cellvit.targets import hv_maps
+from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.patches import PatchBlock, PredictionStore, write_patches
 from stnuclei.prediction import Maps, Predictor, predict_patches
 from stnuclei.prediction import patches as module
-from stnuclei.prediction.__main__ import main
 from stnuclei.prediction.predictor import cpu_threads
 
 SIZE, N = 64, 11
@@ -234,7 +234,8 @@ def test_threads_of_the_arithmetic_are_given_back():
 
 def test_command(checkpoint, store, tmp_path, capsys):
     out = tmp_path / "p.zarr"
-    assert main(["--checkpoint", str(checkpoint), "--patches", str(store), "--out", str(out), "--threads", "1"]) == 0
+    arguments = ["segment", "--patches", str(store), "--out", str(out), "--threads", "1"]
+    assert main([*arguments, "--checkpoint", str(checkpoint)]) == 0
     assert f"nuclei in {N} patches" in capsys.readouterr().out
-    assert main(["--checkpoint", str(tmp_path / "no.pt"), "--patches", str(store), "--out", str(out)]) == 1
+    assert main([*arguments, "--checkpoint", str(tmp_path / "no.pt")]) == 1
     assert "error: checkpoint" in capsys.readouterr().err

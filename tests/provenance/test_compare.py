@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from stnuclei.cli import main
 from stnuclei.provenance import describe_run, describe_set, differences, fingerprint
-from stnuclei.provenance.__main__ import main
 from stnuclei.provenance.inputs import END, fingerprints
 
 CONFIG = {"seed": 19, "results": "results", "clustering": {"resolution": 4.0}, "models": {"st": {}, "b": {"seed": 3}}}
@@ -84,10 +84,10 @@ def test_the_command(run, tmp_path, capsys):
     (tmp_path / "a" / "provenance.json").write_text(json.dumps(run))
     run["seeds"]["seed"] = 1
     (tmp_path / "b.json").write_text(json.dumps(run))
-    assert main(["diff", str(tmp_path / "a"), str(tmp_path / "a" / "provenance.json")]) == 0
-    assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b.json")]) == 1
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "a" / "provenance.json")]) == 0
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b.json")]) == 1
     assert "seed seed: 19 -> 1" in capsys.readouterr().out
-    assert main(["diff", str(tmp_path), str(tmp_path / "b.json")]) == 2
+    assert main(["compare", str(tmp_path), str(tmp_path / "b.json")]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main(["hash", str(tmp_path / "a")]) == 0
     assert str(tmp_path / "a" / "provenance.json") in capsys.readouterr().out

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from stnuclei.cellvit import load_checkpoint
+from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.loading import Source
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import build, loop, train
-from stnuclei.training.__main__ import main, read_run
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.run import prepare
+from stnuclei.training.run_file import read_run
 
 CLOCK = ["seconds", "patches_per_s"]
 
@@ -202,6 +203,6 @@ def test_command_reads_a_file_and_tells_mistakes(sources, settings, tmp_path, ca
     run.write_text(json.dumps(content))
     assert read_run(run)["settings"] == settings
     run.write_text(json.dumps({**content, "setings": {}}))
-    assert main([str(run)]) == 1
+    assert main(["train", str(run)]) == 1
     assert "unknown setings" in capsys.readouterr().err
-    assert main([str(tmp_path / "none.json")]) == 1
+    assert main(["train", str(tmp_path / "none.json")]) == 1

@@ -1,4 +1,4 @@
-# What the results were made from and what they hold: two runs are compared by it (python -m stnuclei.provenance diff).
+# What the results were made from and what they hold: two runs are compared by it (stnuclei compare).
 rule describe_set:
     input:
         unpack(described_files),

@@ -27,9 +27,7 @@ with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segme
         **params.settings,
     )
     if not (state / "tissue.tif").is_file():
-        raise UserError(
-            f"{params.path}: is a folder of pictures, not a slide; segment it by python -m stnuclei.prediction"
-        )
+        raise UserError(f"{params.path}: is a folder of pictures, not a slide; segment it by stnuclei segment")
     for made, wanted in (("tissue.tif", "tissue"), ("tissue.png", "figure"), ("nuclei.parquet", "nuclei")):
         os.replace(state / made, output.get(wanted))
     shutil.rmtree(state)

@@ -1,4 +1,4 @@
-"""Where the tables that ship with the workflow lie."""
+"""Paths of the tables that ship with the package: markers, taxonomies, annotations, published figures."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from pathlib import Path
 
 from stnuclei.errors import UserError
 
+#: In a wheel (setup.py copies them there), and in a clone.
+_FOLDERS = (Path(__file__).resolve().parent / "shipped", Path(__file__).resolve().parents[3] / "resources")
+
 
 def resource(*parts: str) -> Path:
     """Path of a shipped resource, e.g. ``resource("taxonomies", "pannuke.yaml")``.
 
-    The folder is ``resources`` at the top of the checkout, or the one ``STNUCLEI_RESOURCES`` names.
+    The folder is the one ``STNUCLEI_RESOURCES`` names, else the package's.
 
     Raises
     ------
     UserError
         If there is no such file or folder.
     """
-    root = Path(os.environ.get("STNUCLEI_RESOURCES") or Path(__file__).resolve().parents[3] / "resources")
+    given = os.environ.get("STNUCLEI_RESOURCES")
+    root = Path(given) if given else next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
     path = root.joinpath(*parts)
     if not path.exists():
         raise UserError(f"resource {'/'.join(parts)} is not in {root}: set STNUCLEI_RESOURCES to the resources folder")

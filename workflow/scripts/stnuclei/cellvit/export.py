@@ -1,13 +1,7 @@
-"""A trained model for other programs: the official code's file, or a graph that runs without this package.
-
-``python -m stnuclei.cellvit.export checkpoint.pt --out model.onnx --format onnx``
-"""
+"""A trained model for other programs: the official code's file, or a graph that runs without this package."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,28 +106,3 @@ def _program(module: FromPixels, size: int) -> torch.export.ExportedProgram:
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     with torch.no_grad():
         return torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; exit status 1 and one sentence on a user's mistake."""
-    options = argparse.ArgumentParser(
-        prog="python -m stnuclei.cellvit.export", description="Write a checkpoint for another program."
-    )
-    options.add_argument("checkpoint", type=Path, help="checkpoint of stnuclei or of CellViT")
-    options.add_argument("--out", type=Path, required=True, help="file to write")
-    options.add_argument("--format", choices=list(FORMATS), default="onnx", help="(onnx)")
-    options.add_argument(
-        "--size", type=int, default=256, help="px, side of the pictures of pt2 and of SAM encoders (256)"
-    )
-    chosen = options.parse_args(arguments)
-    try:
-        metadata = export_model(chosen.checkpoint, chosen.out, chosen.format, chosen.size)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{chosen.out}: {metadata['architecture']} as {chosen.format}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

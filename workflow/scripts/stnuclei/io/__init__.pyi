@@ -6,3 +6,4 @@ from .open_store import open_sample as open_sample
 from .read import read_sample as read_sample
 from .sample import Sample as Sample
 from .store import write_sample as write_sample
+from .xenium import read_cell_table as read_cell_table

@@ -76,6 +76,24 @@ def read_xenium(
     return Sample(name, table, nuclei, slide, size, tissue, alignment.matrix, provenance)
 
 
+def read_cell_table(folder: str | Path) -> AnnData:
+    """Read the counts of a Xenium output folder; no H&E is needed.
+
+    Returns
+    -------
+    Cells x genes, raw counts int32; ``obsm["spatial"]`` (n, 2) float64, um in the morphology frame.
+
+    Raises
+    ------
+    UserError
+        If cells or counts are missing or damaged.
+    """
+    cells = read_cells(Path(folder))
+    table = join(cells, read_matrix(Path(folder)), [])
+    table.obsm["spatial"] = cells.centroids_um
+    return table
+
+
 def _cells_and_nuclei(
     folder: Path, to_he: np.ndarray, um_per_px: float, warnings: list[str]
 ) -> tuple[AnnData, gpd.GeoDataFrame]:

@@ -228,11 +228,11 @@ def _limits(meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> li
 
 def _use(file: str, meta: Mapping[str, Any]) -> str:
     formats = "onnx" if meta["architecture"] == "cellvit-tiny" else "onnx  # or official, pt2"
-    return f"""From a checkout of stnuclei:
+    return f"""With stnuclei installed:
 
 ```bash
-PYTHONPATH=workflow/scripts python -m stnuclei.prediction slide.svs --checkpoint {file} --out slide_nuclei
-PYTHONPATH=workflow/scripts python -m stnuclei.cellvit.export {file} --out model.onnx --format {formats}
+stnuclei segment slide.svs --checkpoint {file} --out slide_nuclei
+stnuclei export {file} --out model.onnx --format {formats}
 ```
 
 The first writes `nuclei.parquet` (GeoParquet), GeoJSON for QuPath, counts and pictures. Or in Python:

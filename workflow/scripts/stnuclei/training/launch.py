@@ -9,8 +9,8 @@ from pathlib import Path
 
 import stnuclei
 from stnuclei.errors import UserError
-from stnuclei.training.__main__ import read_run
 from stnuclei.training.loop import train
+from stnuclei.training.run_file import read_run
 from stnuclei.training.walltime import warned_before_the_end
 
 
@@ -46,7 +46,7 @@ def _torchrun(run: Path, processes: int) -> None:
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     with (
         subprocess.Popen(
-            [*command, "-m", "stnuclei.training", str(run)],
+            [*command, "-m", "stnuclei", "train", str(run)],
             env={**os.environ, "PYTHONPATH": paths},
             stdout=sys.stdout,
             stderr=sys.stderr,

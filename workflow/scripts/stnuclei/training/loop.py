@@ -2,17 +2,17 @@
 
 One process, on the GPU or CPU there is::
 
-    python -m stnuclei.training run.json
+    stnuclei train run.json
 
 Four GPUs of one machine (the batch of the settings is shared out: the recipe does not change)::
 
     torchrun --nproc-per-node 4 --signals-to-handle SIGTERM,SIGINT,SIGUSR1 --shutdown-timeout 300 \
-        -m stnuclei.training run.json
+        -m stnuclei train run.json
 
 Two machines of four GPUs, on each of them::
 
     torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:29500 \
-        --signals-to-handle SIGTERM,SIGINT,SIGUSR1 --shutdown-timeout 300 -m stnuclei.training run.json
+        --signals-to-handle SIGTERM,SIGINT,SIGUSR1 --shutdown-timeout 300 -m stnuclei train run.json
 
 ``run.json`` holds ``sources`` and ``validation`` (lists of ``{"patches": ..., "labels": ...}``), ``out_dir``,
 ``settings``, ``taxonomy`` and ``provenance``. The command given again continues a run that was stopped.

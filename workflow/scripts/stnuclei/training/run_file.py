@@ -1,9 +1,7 @@
-"""Train from a file: ``python -m stnuclei.training run.json``, or the same under ``torchrun`` (see `loop`)."""
+"""The file that describes a training: sources, settings, output folder."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ import yaml
 
 from stnuclei.errors import UserError
 from stnuclei.loading import Source
-from stnuclei.training import TrainSettings, train
-from stnuclei.training.failures import TrainingStopped
+from stnuclei.training.settings import TrainSettings
 
 KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
 
@@ -45,21 +42,3 @@ def read_run(path: str | Path) -> dict[str, Any]:
         "taxonomy": content.get("taxonomy") or "pannuke",
         "provenance": content.get("provenance"),
     }
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 a mistake told in a sentence, 75 stopped and resumable."""
-    parser = argparse.ArgumentParser(prog="python -m stnuclei.training", description=__doc__)
-    parser.add_argument("run", help="JSON or YAML file: sources, validation, out_dir, settings, taxonomy, provenance")
-    try:
-        train(**read_run(parser.parse_args(arguments).run))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except TrainingStopped as stopped:
-        return int(stopped.code)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,33 +1,31 @@
-"""``python -m stnuclei.prediction slide.svs --checkpoint model.pt --out folder``; for stores of patches too."""
+"""Find and classify the nuclei of a slide, of pictures or of a patch store with a trained model.
+
+  stnuclei segment slide.svs --checkpoint checkpoint.pt --out slide_nuclei
+  stnuclei segment pictures/ --checkpoint checkpoint.pt --out nuclei --um-per-px 0.25
+  stnuclei segment patches.zarr --checkpoint checkpoint.pt --out predictions.zarr
+
+The folder it writes holds nuclei.parquet (GeoParquet: outlines, classes, probabilities), GeoJSON for QuPath, counts and
+pictures. A stopped run continues when it is started again.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stnuclei import export, prediction
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full
-from stnuclei.io.slide_input import input_format
-from stnuclei.joblog import FULL
-from stnuclei.prediction.patches import predict_patches
-from stnuclei.prediction.slide import segment_slide
 
 #: Options that say what `stnuclei.export.write_exports` makes of the nuclei.
-EXPORTS = ("geojson", "spatialdata", "overview")
+_EXPORTS = ("geojson", "spatialdata", "overview")
 _BOTH = ("batch_size", "device", "precision", "threads", "compile")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    options = argparse.ArgumentParser(
-        prog="python -m stnuclei.prediction",
-        description="Find and classify the nuclei of a slide (or of a store of patches) with a trained model.",
-    )
-    add = options.add_argument
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
     add("input", type=Path, nargs="?", help="slide, sample.zarr or other SpatialData store, folder of PNG or JPEG "
         "pictures, or patches.zarr")  # fmt: skip
     add("--patches", type=Path, help="patches.zarr, the same as giving it as input")
@@ -38,9 +36,8 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", help="auto, bf16, fp16, fp32 (auto)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")
     add("--compile", action="store_true", help="use torch.compile")
-    _slide_options(options.add_argument_group("slides"))
-    _export_options(options.add_argument_group("what is made of a slide's nuclei"))
-    return options
+    _slide_options(parser.add_argument_group("slides"))
+    _export_options(parser.add_argument_group("exports"))
 
 
 def _slide_options(group: argparse._ArgumentGroup) -> None:
@@ -48,14 +45,14 @@ def _slide_options(group: argparse._ArgumentGroup) -> None:
     add("--um-per-px", type=float, help="size of a slide pixel in um, where the slide does not state it")
     add("--override-um-per-px", action="store_true", help="believe --um-per-px even where the slide states another")
     add("--image", help="name of the image in a SpatialData store with several")
-    add("--tissue", help="tissue map (tissue.tif), or `whole` to search everything (found here)")
+    add("--tissue", help="tissue map (tissue.tif), or `whole` to search everything (default: tissue is detected)")
     add("--region", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="part of the slide, full-resolution px")
     add("--tile", type=int, help="side of what the network sees, px (1024)")
-    add("--overlap", type=int, help="how far tiles overlap on each side, px (64)")
-    add("--augmentation", action="store_true", help="average over turns and mirrorings: eight times the work")
-    add("--damaged", choices=("stop", "skip"), help="what to do at a tile that cannot be decoded (stop)")
+    add("--overlap", type=int, help="overlap of tiles on each side, px (64)")
+    add("--augmentation", action="store_true", help="average over turned and mirrored tiles: eight times the work")
+    add("--damaged", choices=("stop", "skip"), help="at a tile that cannot be decoded (stop)")
     add("--network-um-per-px", type=float, help="pixel size the model was trained at (0.25; 0.5 for x20 models)")
-    add("--simplify-px", type=float, help="how far outlines may move to save points, px (0.3)")
+    add("--simplify-px", type=float, help="tolerance of simplified outlines, px (0.3)")
 
 
 def _export_options(group: argparse._ArgumentGroup) -> None:
@@ -65,47 +62,31 @@ def _export_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--spatialdata", default=False, help="SpatialData store with the slide", **flag)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; exit status 1 and one sentence on a user's mistake."""
-    options = vars(parser().parse_args(arguments))
-    given, patches = options.pop("input"), options.pop("patches")
-    try:
-        if (given is None) == (patches is None):
-            raise UserError("give one slide, store or folder to predict (or --patches)")
-        print(
-            _patches(patches or given, options)
-            if patches or input_format(given) == "patches"
-            else _slide(given, options)
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not disk_full(error):
-            raise
-        print(f"error: {FULL}", file=sys.stderr)
-        return 1
+def run(options: argparse.Namespace) -> int:
+    """Segment; print the counts."""
+    from stnuclei.io.slide_input import input_format  # heavy, and not needed for --help
+
+    chosen = vars(options)
+    given, patches = chosen.pop("input"), chosen.pop("patches")
+    if (given is None) == (patches is None):
+        raise UserError("give one slide, store or folder to predict (or --patches)")
+    print(_patches(patches or given, chosen) if patches or input_format(given) == "patches" else _slide(given, chosen))
     return 0
 
 
 def _patches(patches: Path, options: dict[str, Any]) -> str:
     settings = {name: options[name] for name in _BOTH} | {"batch_size": options["batch_size"] or 64}
-    counts = predict_patches(options["checkpoint"], patches, options["out"], **settings)
+    counts = prediction.predict_patches(options["checkpoint"], patches, options["out"], **settings)
     return f"{counts['nuclei']:,} nuclei in {counts['patches']:,} patches, {counts['patches_per_second']:,} patches/s"
 
 
 def _slide(slide: Path, options: dict[str, Any]) -> str:
-    exports = {name: options.pop(name) for name in EXPORTS}
-    # What is not said is left to the defaults of `SlideSettings`.
-    counts = segment_slide(slide=slide, **{name: value for name, value in options.items() if value is not None})
+    exports = {name: options.pop(name) for name in _EXPORTS}
+    # What is not given is left to the defaults of `SlideSettings`.
+    given = {name: value for name, value in options.items() if value is not None}
+    counts = prediction.segment_slide(slide=slide, **given)
     if any(exports.values()):
-        from stnuclei.export import write_exports
-
-        write_exports(options["out"], **exports, threads=options["threads"])
-    classes = ", ".join(f"{number:,} {name}" for name, number in counts["by_class"].items() if number)
+        export.write_exports(options["out"], **exports, threads=options["threads"])
+    classes = ", ".join(f"{number:,} {name}" for name, number in counts["by_class"].items() if number) or "none"
     waits = f"; {counts['binding']} took longest" if counts["binding"] else ""
     return f"{counts['nuclei']:,} nuclei ({classes}) in {counts['tiles']:,} tiles, {counts['seconds']:.0f} s{waits}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Scores of two folders of label maps or outlines, paired by file name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stnuclei.errors import UserError
+from stnuclei.evaluation.classscores import codes_to_table, pair_codes
+from stnuclei.evaluation.folders import extent, paint, pair_files, read_nuclei
+from stnuclei.evaluation.patchscores import Rules, score_patch
+from stnuclei.evaluation.policies import Policy
+from stnuclei.progress import progress
+from stnuclei.taxonomy import Taxonomy
+
+
+def score_folders(
+    truth: Path, pred: Path, um_per_px: float, radius_um: float, policy: Policy, taxonomy: Taxonomy
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score two folders.
+
+    Returns
+    -------
+    Segmentation, one row an image (as `score_segmentation`, with column ``image``), and pairs of classes (as
+    `score_classification`), empty where a side has no classes.
+
+    Raises
+    ------
+    UserError
+        Naming the file that is missing or cannot be scored.
+    """
+    rules = Rules(policy, radius_um / um_per_px, um_per_px)
+    rows, codes, names = [], [], []
+    for name, true_path, pred_path in progress(pair_files(truth, pred), None, f"scores ({policy})", "images"):
+        true, predicted = read_nuclei(true_path, taxonomy), read_nuclei(pred_path, taxonomy)
+        if true.instances is not None and predicted.instances is not None:
+            if true.instances.shape != predicted.instances.shape:
+                raise UserError(
+                    f"{name}: truth is {true.instances.shape} px and prediction {predicted.instances.shape}"
+                )
+        known = next((n.instances.shape for n in (true, predicted) if n.instances is not None), None)
+        shape = known or tuple(np.maximum(extent(true), extent(predicted)).tolist())
+        maps = paint(true, shape), paint(predicted, shape)
+        classed = true.classes is not None and predicted.classes is not None
+        pred_classes = np.maximum(predicted.classes, 0) if classed else None
+        try:
+            true_classes = true.classes if classed else None
+            rows.append({"image": name} | score_patch(*maps, rules, pred_classes, true_classes, taxonomy.names))
+            if classed:
+                certain = {"class": pred_classes, "class_probability": np.ones(len(pred_classes))}
+                codes.append(pair_codes(*maps, true.classes, certain, taxonomy.n_outputs, rules.radius, policy))
+                names.append(name)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
+    return pd.DataFrame(rows), codes_to_table(codes, np.array([""] * len(codes), dtype=object), taxonomy)
