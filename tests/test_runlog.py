@@ -39,7 +39,7 @@ def test_only_jobs_that_never_finished_are_named():
 
 
 def test_a_job_that_finished_and_was_run_again_counts_by_its_last_try():
-    assert [job.what for job in failed_jobs("Finished jobid: 4 (Rule: read_sample)\n" + LOG)] == ["broken", ""]
+    assert [job.target for job in failed_jobs("Finished jobid: 4 (Rule: read_sample)\n" + LOG)] == ["broken", ""]
 
 
 def test_the_words_of_the_snakemake_within_a_job_are_not_a_second_failure():

@@ -10,11 +10,11 @@ from prediction.oracle import Oracle, Scene
 from stnuclei.cellvit.nuclei import measure
 from stnuclei.cellvit.outlines import outline_polygons
 from stnuclei.cellvit.postprocess import gradient_range, separate_nuclei
+from stnuclei.prediction.border_merge import merge
 from stnuclei.prediction.calibrate import ideal_range
-from stnuclei.prediction.inference import TURNS, Inference, turned_mean
-from stnuclei.prediction.merge import merge
-from stnuclei.prediction.nuclei_arrays import FoundNuclei
-from stnuclei.prediction.taxonomies import taxonomy_of
+from stnuclei.prediction.inference import ORIENTATIONS, Inference, tta_mean
+from stnuclei.prediction.nuclei_arrays import NucleiArrays
+from stnuclei.prediction.predictor import model_taxonomy
 
 
 def blobs(seed, size=96):
@@ -55,11 +55,11 @@ def test_outline_of_a_nucleus_in_pieces_is_that_of_the_largest():
 
 def nuclei(boxes, owned):
     boxes = np.array(boxes, np.int32).reshape(-1, 4)
-    n, none = len(boxes), FoundNuclei.none(6)
+    n, none = len(boxes), NucleiArrays.none(6)
     area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.int32)
     fields = [none.class_id, none.class_probability, none.probabilities, none.centroid, none.area_um2]
     zeros = [np.zeros((n, *f.shape[1:]), f.dtype) for f in fields]
-    return FoundNuclei(
+    return NucleiArrays(
         *zeros, boxes, area, np.array(owned, bool), np.ones(n, bool), shapely.box(*boxes.T.astype(float))
     )
 
@@ -79,19 +79,19 @@ def test_merging_keeps_one_of_each():
     first = merge(many)
     for _ in range(3):
         assert np.array_equal(merge(many.take(rng.permutation(40))).bbox, first.bbox)
-    assert len(merge(FoundNuclei.none(6))) == 0
+    assert len(merge(NucleiArrays.none(6))) == 0
 
 
 def test_found_nuclei_survive_arrow():
     there = nuclei([(0, 0, 10, 10), (5, 5, 9, 30)], [True, False])
     names = ["Background", "a", "b", "c", "d", "e"]
-    back = FoundNuclei.from_arrow(there.to_arrow(names), names)
+    back = NucleiArrays.from_arrow(there.to_arrow(names), names)
     assert np.array_equal(back.bbox, there.bbox) and np.array_equal(back.owned, there.owned)
     assert (back.geometry == there.geometry).all()
 
 
-class Slopes:
-    """A network that turns with its pictures: its distance maps are the slopes of the brightness."""
+class Gradients:
+    """A network that turns with its pictures: its distance maps are the gradients of the brightness."""
 
     classes = ["Background", "a", "b"]
 
@@ -101,7 +101,7 @@ class Slopes:
         return grey, hv, torch.stack([1 - grey, grey / 2, grey / 2], 1)
 
 
-class Skewed(Slopes):
+class Skewed(Gradients):
     """Off by a constant that does not turn: the mean over all turns takes it away."""
 
     def tensors(self, images):
@@ -111,17 +111,17 @@ class Skewed(Slopes):
 
 def test_turning_back_is_exact():
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
-    for network in (Slopes(), Skewed()):
-        mean, plain = turned_mean(network, images), Slopes().tensors(images)
+    for network in (Gradients(), Skewed()):
+        mean, plain = tta_mean(network, images), Gradients().tensors(images)
         for one, other in zip(mean, plain, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
-    assert len(set(TURNS)) == 8
-    maps = Inference([Slopes()], augmentation=True)(images, crop=8)
+    assert len(set(ORIENTATIONS)) == 8
+    maps = Inference([Gradients()], augmentation=True)(images, crop=8)
     assert maps[1].hv.shape == (2, 32, 32) and maps[0].types.dtype == np.float16
     np.testing.assert_allclose(maps[1].hv, plain[1][1][:, 8:-8, 8:-8], atol=1e-6)
 
 
-def test_range_of_slopes_given_is_what_a_picture_finds_itself():
+def test_range_of_gradients_given_is_what_a_picture_finds_itself():
     image, labels = Scene.random(64, 64, seed=5).draw(0.25, 256, 256)
     foreground, hv, _ = (part[0].numpy() for part in Oracle().tensors(image[None]))
     own = gradient_range(hv)
@@ -132,7 +132,7 @@ def test_range_of_slopes_given_is_what_a_picture_finds_itself():
 
 def test_taxonomies():
     pannuke = ["Background", "Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial"]
-    assert taxonomy_of({}, pannuke).name == "pannuke"
-    own = taxonomy_of({"taxonomy": None}, ["Background", "class 1", "class 2"])
+    assert model_taxonomy({}, pannuke).name == "pannuke"
+    own = model_taxonomy({"taxonomy": None}, ["Background", "class 1", "class 2"])
     assert own.names == ("class 1", "class 2") and own.unknown.name == "Unknown"
-    assert taxonomy_of({"taxonomy": own.to_dict()}, []).names == own.names
+    assert model_taxonomy({"taxonomy": own.to_dict()}, []).names == own.names

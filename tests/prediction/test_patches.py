@@ -13,7 +13,7 @@ from stnuclei.cellvit.targets import hv_maps
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.patches import PatchBlock, PredictionStore, write_patches
-from stnuclei.prediction import Maps, Predictor, predict_patches
+from stnuclei.prediction import PredictedMaps, Predictor, predict_patches
 from stnuclei.prediction import patches as module
 from stnuclei.prediction.predictor import cpu_threads
 
@@ -107,7 +107,7 @@ class Drawn:
         truth = np.stack([discs(int(image[0, 0, 0])) for image in images])
         kinds = np.where(truth > 0, 1 + truth % 5, 0)
         types = (kinds[:, None] == np.arange(6)[:, None, None]).astype(np.float32)
-        return Maps(truth > 0, hv_maps(torch.from_numpy(truth)).numpy(), types)
+        return PredictedMaps(truth > 0, hv_maps(torch.from_numpy(truth)).numpy(), types)
 
 
 def test_nuclei_are_found_in_their_patches(checkpoint, store, tmp_path, monkeypatch, capsys):

@@ -158,14 +158,14 @@ def test_other_settings_begin_anew(small, tmp_path, capsys):
 def test_memory_does_not_grow_with_the_slide(tmp_path, monkeypatch, scene):
     image, _ = scene.draw(UM, 800, 800)
     most = []
-    take = sweeping._Canvas._take
+    take = sweeping._MapBuffer._take
 
     def watch(canvas, batch):
         reached = take(canvas, batch)
         most[-1] = max(most[-1], sum(m.foreground.size for m in canvas.maps.values()))
         return reached
 
-    monkeypatch.setattr(sweeping._Canvas, "_take", watch)
+    monkeypatch.setattr(sweeping._MapBuffer, "_take", watch)
     for rows in (2, 5):
         most.append(0)
         slide = write_slide(tmp_path / f"{rows}.tif", np.tile(image, (rows, 1, 1)))

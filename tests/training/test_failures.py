@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from stnuclei.errors import UserError
+from stnuclei.files import disk_full_explained
 from stnuclei.training import failures, resume
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.settings import TrainSettings
@@ -38,11 +39,11 @@ def test_out_of_memory_of_an_odd_or_single_batch():
 
 def test_disk_full_is_told_and_other_errors_pass(tmp_path):
     with pytest.raises(UserError, match=r"last.pt: cannot be written.*kept so.*Free space"):
-        with failures.disk_explained(tmp_path / "last.pt", "kept so"):
+        with disk_full_explained(tmp_path / "last.pt", "kept so"):
             raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(PermissionError), failures.disk_explained(tmp_path, ""):
+    with pytest.raises(PermissionError), disk_full_explained(tmp_path, ""):
         raise PermissionError(errno.EACCES, "no")
-    with pytest.raises(RuntimeError, match="shape"), failures.disk_explained(tmp_path, ""):
+    with pytest.raises(RuntimeError, match="shape"), disk_full_explained(tmp_path, ""):
         raise RuntimeError("shape mismatch")
 
 

@@ -1,8 +1,8 @@
-"""The one exception a user's mistake ends in."""
+"""`UserError`, the exception for every mistake of the user."""
 
 
 class UserError(Exception):
-    """A mistake in the user's input, told in one clear sentence.
+    """Mistake in the input, with one clear sentence as its text.
 
     The text names the sample, the file or the column, says what is wrong and what to do. Whoever runs the
     package as a program prints it without a traceback.

@@ -1,4 +1,4 @@
-"""Fetch one file from a URL."""
+"""Download of one file from a URL."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stnuclei.files import atomic_write, sha256
 
 
 def fetch(url: str, path: str | Path) -> str:
-    """Fetch a file, aside and then renamed.
+    """Fetch a file and write it atomically.
 
     Parameters
     ----------
     url
         ``https://.../name.pth``; with ``#sha256=...`` behind it the file is held against that checksum.
     path
-        Where it goes.
+        Output file.
 
     Returns
     -------
@@ -31,16 +31,16 @@ def fetch(url: str, path: str | Path) -> str:
     UserError
         If it cannot be fetched, or is another file than the checksum says.
     """
-    place, wanted = urldefrag(url)
-    with atomic_write(path) as aside:
+    address, wanted = urldefrag(url)
+    with atomic_write(path) as temporary:
         try:
-            with urllib.request.urlopen(place, timeout=60) as source, open(aside, "wb") as target:
+            with urllib.request.urlopen(address, timeout=60) as source, open(temporary, "wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise UserError(f"{place}: cannot be fetched ({error}); fetch it elsewhere and give its path") from error
-        found = sha256(aside)
-        if wanted and wanted != f"sha256={found}":
+            raise UserError(f"{address}: cannot be fetched ({error}); fetch it elsewhere and give its path") from error
+        actual = sha256(temporary)
+        if wanted and wanted != f"sha256={actual}":
             raise UserError(
-                f"{place}: its SHA-256 is {found}, not the one behind the #; it may be damaged or another file"
+                f"{address}: its SHA-256 is {actual}, not the one behind the #; it may be damaged or another file"
             )
-    return found
+    return actual

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from stnuclei.errors import UserError
+
 
 def remove(path: Path) -> None:
     """Remove a file or a folder with all it holds; nothing happens where there is none."""
@@ -31,7 +33,7 @@ def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
     Parameters
     ----------
     path
-        The final place. What stands there is replaced.
+        The final path; an existing file or store is replaced.
     directory
         Make the temporary path a folder first (zarr stores).
 
@@ -42,16 +44,16 @@ def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending is kept: many writers choose the format by it.
-    aside = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
     if directory:
-        aside.mkdir()
+        temporary.mkdir()
     try:
-        yield aside
+        yield temporary
         if path.is_dir() and not path.is_symlink():
             remove(path)
-        os.replace(aside, path)
+        os.replace(temporary, path)
     except BaseException:
-        remove(aside)
+        remove(temporary)
         raise
 
 
@@ -69,20 +71,45 @@ def disk_full(error: BaseException | None) -> bool:
     return False
 
 
+@contextmanager
+def disk_full_explained(path: str | Path, kept: str) -> Iterator[None]:
+    """Turn the error of a full disk into one sentence.
+
+    Parameters
+    ----------
+    path
+        The output being written.
+    kept
+        What is safe on disk, or how much space is needed: a clause of the sentence.
+
+    Raises
+    ------
+    UserError
+        In place of the operating system's or a library's error.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        # torch's zip writer turns a short write into a RuntimeError of its own, without a number.
+        torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
+        if not disk_full(error) and not torn:
+            raise
+        raise UserError(
+            f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
+        ) from error
+
+
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
+    """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_mb(paths: str | Path | Iterable[str | Path]) -> float:
-    """Size of files and folders in MB (1e6 bytes); what is not there counts nothing.
+    """Size of files and folders in MB (1e6 bytes); absent ones count nothing.
 
-    A folder is looked through again only when it was replaced or its own entries changed: a store of hundreds of files
-    is asked for once by each job that reads it.
+    The size of a folder is cached until the folder is replaced or its entries change: Snakemake asks for a store of
+    hundreds of files once for each job that reads it.
     """
     total = 0
     for path in [paths] if isinstance(paths, str | Path) else paths:

@@ -1,4 +1,4 @@
-"""What every job does with its log: write everything there, and tell a user's mistake in one sentence."""
+"""Log of a job: everything it prints goes there, a user's mistake ends in one sentence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from stnuclei.errors import UserError
 from stnuclei.files import disk_full
@@ -25,7 +26,7 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
     log
         The job's log file, truncated.
     name
-        Said before the sentence: the rule and its sample.
+        Begins the sentence: the rule and its sample.
 
     Raises
     ------
@@ -40,14 +41,14 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
         try:
             yield
         except UserError as error:
-            _tell(file, terminal_err, name, str(error))
+            _report(file, terminal_err, name, str(error))
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
             if disk_full(error):
-                _tell(file, terminal_err, name, FULL)
+                _report(file, terminal_err, name, FULL)
                 raise SystemExit(1) from None
             traceback.print_exc(file=file)
-            _tell(file, terminal_err, name, f"{type(error).__name__}: {error} (traceback in {log})")
+            _report(file, terminal_err, name, f"{type(error).__name__}: {error} (traceback in {log})")
             raise SystemExit(1) from None
         finally:
             sys.stdout, sys.stderr = terminal_out, terminal_err
@@ -55,20 +56,20 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
 
 @contextmanager
 def quiet(logger: str) -> Iterator[None]:
-    """Keep a library's warnings, and what its logger says below an error, out of the job's log."""
-    theirs = logging.getLogger(logger)
-    level = theirs.level
-    theirs.setLevel(logging.ERROR)
+    """Keep a library's warnings, and messages of its logger below an error, out of the job's log."""
+    library = logging.getLogger(logger)
+    level = library.level
+    library.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        theirs.setLevel(level)
+        library.setLevel(level)
 
 
-def _tell(log, terminal, name: str, sentence: str) -> None:  # noqa: ANN001 text streams
+def _report(log: TextIO, terminal: TextIO, name: str, sentence: str) -> None:
     # Many sentences begin with the sample already, as the job's name does.
-    told = sentence if not name or sentence.startswith(f"{name}:") else f"{name}: {sentence}"
+    line = sentence if not name or sentence.startswith(f"{name}:") else f"{name}: {sentence}"
     for stream in (log, terminal):
-        print(told, file=stream, flush=True)
+        print(line, file=stream, flush=True)

@@ -1,10 +1,12 @@
-"""Progress that is a bar on a terminal and a line now and then in a log file."""
+"""Progress, as a bar on a terminal and as lines in a log file, and timing of stages that work side by side."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -18,18 +20,18 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Counts what is done and says how long the rest takes.
+    """Counter of finished units, with the time left.
 
     Parameters
     ----------
     total
         How many units there are, None where that is unknown.
     label
-        What is being done, the line's first words.
+        Name of the work, the line's first words.
     unit
         What is counted: ``patches``, ``tiles``, ``cells``.
     stream
-        Where the lines go (default: standard error).
+        Output of the lines (default: standard error).
     interval
         Seconds between two lines; on a terminal the line is redrawn ten times as often.
     """
@@ -96,7 +98,7 @@ def progress(
     Parameters
     ----------
     iterable
-        What is worked through.
+        Items.
     total
         Its length; taken from ``len`` where it has one.
     label, unit, stream
@@ -115,3 +117,45 @@ def progress(
             bar.update()
     finally:
         bar.close()
+
+
+class StageTimer:
+    """Timer of stages: the seconds each stage's workers were busy, summed over workers.
+
+    Parameters
+    ----------
+    workers
+        Number of workers of each stage.
+    """
+
+    def __init__(self, workers: Mapping[str, int]) -> None:
+        self.workers = dict(workers)
+        self.seconds = dict.fromkeys(self.workers, 0.0)
+        self._lock = threading.Lock()
+        self._begin = time.monotonic()
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Count the time of the block, wherever it runs."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[stage] += time.monotonic() - begin
+
+    def report(self, tiles: int) -> dict[str, dict[str, float]]:
+        """By stage: seconds, tiles a second that all its workers could do, fraction of time they were busy."""
+        elapsed = max(time.monotonic() - self._begin, 1e-9)
+        return {
+            stage: {
+                "seconds": round(seconds, 2),
+                "tiles_per_second": round(tiles * self.workers[stage] / max(seconds, 1e-9), 2),
+                "busy": round(seconds / (elapsed * self.workers[stage]), 3),
+            }
+            for stage, seconds in self.seconds.items()
+        }
+
+    def binding(self) -> str:
+        """Stage whose workers were busiest."""
+        return max(self.seconds, key=lambda stage: self.seconds[stage] / self.workers[stage])

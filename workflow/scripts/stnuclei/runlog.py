@@ -1,4 +1,4 @@
-"""What Snakemake's own log says of a run: which jobs failed for good, and how each one's log ends."""
+"""Failed jobs of a run, read from Snakemake's log, and the last lines of each job's log."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _SLURM = re.compile(r"SLURM status is: '(\w+)'")
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that failed as often as it was tried.
+    """Job that failed in every try.
 
     Parameters
     ----------
     rule
         Its rule.
-    what
+    target
         Its sample, model or set, as its log file is called; empty for a rule of one job.
     log
         Its log file; empty where the rule has none.
     tries
-        How often it was tried.
+        Number of tries.
     status
         Slurm's word for how the last try ended (``OUT_OF_MEMORY``, ``TIMEOUT``); empty elsewhere.
     """
 
     rule: str
-    what: str
+    target: str
     log: str
     tries: int
     status: str = ""
@@ -53,11 +53,11 @@ def failed_jobs(text: str) -> list[FailedJob]:
     finished = {match[1]: match.start() for match in _FINISHED.finditer(text)}
     failed = []
     for (rule, log), tries in blocks.items():
-        # A cluster's job runs a Snakemake of its own, whose words on the same failure are printed below the job's.
+        # A cluster's job runs a second Snakemake, which reports the same failure again below the job's report.
         tries = [block for block in tries if _field(block["body"], "external_jobid")] or tries
         if finished.get(_field(tries[-1]["body"], "jobid"), -1) < tries[-1].start():
             slurm = _SLURM.search(tries[-1]["body"])
-            failed.append(FailedJob(rule, _what(rule, log), log, len(tries), slurm[1] if slurm else ""))
+            failed.append(FailedJob(rule, _target(rule, log), log, len(tries), slurm[1] if slurm else ""))
     return failed
 
 
@@ -71,7 +71,7 @@ def _field(body: str, name: str) -> str:
     return match[1] if match else ""
 
 
-def _what(rule: str, log: str) -> str:
+def _target(rule: str, log: str) -> str:
     stem = Path(log).with_suffix("").as_posix()
     return stem.partition(f"/{rule}/")[2]
 
@@ -84,17 +84,17 @@ def describe_failures(jobs: list[FailedJob], lines: int = 8) -> Iterator[str]:
     jobs
         See `failed_jobs`.
     lines
-        How many lines of each log.
+        Number of lines of each log.
     """
     for job in jobs:
         tried = "" if job.tries == 1 else f", tried {job.tries} times"
         ended = f", {job.status}" if job.status else ""
-        yield f"  {job.rule} {job.what}".rstrip() + f"{ended}{tried}" + (f": {job.log}" if job.log else "")
+        yield f"  {job.rule} {job.target}".rstrip() + f"{ended}{tried}" + (f": {job.log}" if job.log else "")
         yield from (f"      | {line}" for line in last_lines(job.log, lines))
 
 
 def last_lines(log: str | Path, lines: int) -> list[str]:
-    """The last lines of a log that are not empty; a sentence in their place where there are none."""
+    """Last lines of a log that are not empty; a sentence instead where there are none."""
     path = Path(log)
     if not path.is_file():
         return ["(no log: the job ended before it began to write one)"]

@@ -19,9 +19,8 @@ from stnuclei.expression.networks import build_network, head_of, load_weights, p
 from stnuclei.expression.pictures import Pictures
 from stnuclei.expression.settings import FREE, ExpressionSettings
 from stnuclei.expression.split import PARTS, split_patches
-from stnuclei.files import atomic_write
+from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.training import resume
-from stnuclei.training.failures import disk_explained
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.schedule import precision_of
 
@@ -206,6 +205,6 @@ def write_checkpoint(run: Run, provenance: Mapping[str, Any]) -> None:
         "provenance": {**provenance, "train_patches": len(learnt), "val_loss": run.best.loss},
     }
     path = run.folder / "checkpoint.pt"
-    with disk_explained(path, "last.pt holds the finished run"), atomic_write(path) as aside:
+    with disk_full_explained(path, "last.pt holds the finished run"), atomic_write(path) as aside:
         torch.save(content, aside)
     print(f"{run.name}: done, best epoch {run.best.epoch + 1} of {run.place.epoch}, {path}", flush=True)

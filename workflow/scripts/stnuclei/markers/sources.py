@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pandas as pd
 import yaml
 
 from stnuclei.errors import UserError
+from stnuclei.fetch import fetch
 from stnuclei.files import sha256
 
 _PANGLAO = ("species", "official gene symbol", "cell type", "organ")
@@ -145,7 +145,7 @@ def _download(url: str, cache: Path, name: str) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     target = Path(tempfile.mkdtemp(dir=cache)) / (url.rsplit("/", 1)[-1] or name)
     try:
-        urllib.request.urlretrieve(url, target)
-    except OSError as error:
-        raise UserError(f"markers, {name}: {url} could not be downloaded: {error}") from None
+        fetch(url, target)
+    except UserError as error:
+        raise UserError(f"markers, {name}: {error}") from None
     return target

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from stnuclei.cellvit.nuclei import NucleiTable
-from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, disk_full
+from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.patches.arrays import SHARD, create_pixels, read_attributes, read_table, write_group, write_table
 from stnuclei.patches.store import Items
 
@@ -52,29 +51,24 @@ def write_predictions(
     UserError
         If the disk is full.
     """
-    try:
-        with atomic_write(out, directory=True) as aside:
-            array = create_pixels(aside / "instances", (count, size, size), "uint16", compress=True)
-            columns = _Columns(len(attrs["classes"]))
-            held: list[np.ndarray] = []
-            done = 0
-            for instances, table in predictions:
-                held.append(instances.astype(np.uint16))
-                columns.add(table)
-                if len(held) == SHARD or done + len(held) == count:
-                    array[done : done + len(held)].write(np.stack(held)).result()
-                    done += len(held)
-                    held = []
-            if done != count:
-                raise RuntimeError(f"{count} patches announced, {done} came")
-            counts = {"patches": count, "nuclei": columns.write(aside)}
-            content = {"format": FORMAT, "version": VERSION, **attrs, "patch_px": size, "counts": counts}
-            write_group(aside, content)
-            return counts
-    except (OSError, ValueError) as error:
-        if disk_full(error):
-            raise UserError(f"{out}: the disk is full; make room (5 kB a patch) and run again") from error
-        raise
+    with disk_full_explained(out, "a patch takes 5 kB"), atomic_write(out, directory=True) as aside:
+        array = create_pixels(aside / "instances", (count, size, size), "uint16", compress=True)
+        columns = _Columns(len(attrs["classes"]))
+        held: list[np.ndarray] = []
+        done = 0
+        for instances, table in predictions:
+            held.append(instances.astype(np.uint16))
+            columns.add(table)
+            if len(held) == SHARD or done + len(held) == count:
+                array[done : done + len(held)].write(np.stack(held)).result()
+                done += len(held)
+                held = []
+        if done != count:
+            raise RuntimeError(f"{count} patches announced, {done} came")
+        counts = {"patches": count, "nuclei": columns.write(aside)}
+        content = {"format": FORMAT, "version": VERSION, **attrs, "patch_px": size, "counts": counts}
+        write_group(aside, content)
+        return counts
 
 
 class _Columns:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, disk_full
+from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.patches.arrays import SHARD, create_pixels, write_group, write_table
 from stnuclei.patches.store import FORMAT, VERSION
 
@@ -133,25 +132,20 @@ def write_patches(
         If the disk is full.
     """
     started = time.monotonic()
-    try:
-        with atomic_write(out, directory=True) as aside:
-            patches, nuclei = _write_arrays(aside, blocks, size, compress_image)
-            written = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
-            counts = {
-                "patches": patches,
-                "nuclei": nuclei,
-                "bytes": written,
-                "bytes_per_patch": round(written / max(patches, 1)),
-                "seconds": round(time.monotonic() - started, 2),
-            }
-            late = dict(extra()) if extra else {}
-            counts = {**counts, **late.pop("counts", {})}
-            content = {"format": FORMAT, "version": VERSION, **attrs, **late, "patch_px": size, "counts": counts}
-            write_group(aside, content)
-    except (OSError, ValueError) as error:
-        if disk_full(error):
-            raise UserError(f"{out}: the disk is full; make room (200 kB a patch) and run again") from error
-        raise
+    with disk_full_explained(out, "a patch takes 200 kB"), atomic_write(out, directory=True) as aside:
+        patches, nuclei = _write_arrays(aside, blocks, size, compress_image)
+        written = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
+        counts = {
+            "patches": patches,
+            "nuclei": nuclei,
+            "bytes": written,
+            "bytes_per_patch": round(written / max(patches, 1)),
+            "seconds": round(time.monotonic() - started, 2),
+        }
+        late = dict(extra()) if extra else {}
+        counts = {**counts, **late.pop("counts", {})}
+        content = {"format": FORMAT, "version": VERSION, **attrs, **late, "patch_px": size, "counts": counts}
+        write_group(aside, content)
     return content
 
 

@@ -1,3 +1,3 @@
 from .patches import predict_patches as predict_patches
-from .predictor import Maps as Maps, Predictor as Predictor
+from .predictor import PredictedMaps as PredictedMaps, Predictor as Predictor
 from .slide import segment_slide as segment_slide

@@ -1,9 +1,9 @@
-"""One range of slopes for a whole slide.
+"""Range of the HV gradients, measured once for a whole slide.
 
-The published procedure scales the slopes of the distance maps by their extremes over whatever picture it is given, so
-that a nucleus is cut differently in another tile. Here the extremes are measured once, on squares spread over the
-tissue, and their medians hold for every nucleus of the slide: the result no longer depends on how the slide is tiled.
-On PanNuke-like patches the extremes differ by about 10 % from patch to patch.
+The published procedure scales the gradients of the distance maps by their extremes over whatever picture it is given,
+so a nucleus is cut differently in another tile. Here the extremes are measured once, on squares spread over the tissue,
+and their medians hold for every nucleus of the slide: the result no longer depends on the tiling. On PanNuke-like
+patches the extremes differ by about 10 % from patch to patch.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import numpy as np
 import torch
 
 from stnuclei.cellvit.postprocess import GradientRange, gradient_range
-from stnuclei.prediction.maps import CellMaps
-from stnuclei.prediction.reading import TileReader
-from stnuclei.prediction.search_region import SearchArea
-from stnuclei.prediction.tiles import TileGrid
+from stnuclei.cellvit.targets import hv_maps
+from stnuclei.prediction.search_region import SearchRegion
+from stnuclei.prediction.tile_reader import TileReader
+from stnuclei.prediction.tiles import TileGrid, TileMaps
 from stnuclei.progress import progress
 
+#: Side of a square in network pixels, and the greatest number of them.
 SQUARE, SQUARES = 768, 12
-#: Of how many squares with tissue one is measured on, where that makes no more than `SQUARES` and no fewer than three.
+#: One square is measured of so many with tissue, where that makes no more than `SQUARES` and no fewer than three.
 _ONE_IN = 16
 _LEAST_FOREGROUND = 0.005
 
+Infer = Callable[[np.ndarray, int], list[TileMaps]]
 
-def calibrate(
-    reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], area: SearchArea, um_per_px: float
-) -> GradientRange:
-    """Measure the slopes on three to `SQUARES` squares with much tissue, by the size of the slide.
+
+def calibrate(reader: TileReader, infer: Infer, region: SearchRegion, um_per_px: float) -> GradientRange:
+    """Measure the gradients on three to `SQUARES` squares with much tissue, by the size of the slide.
 
     Parameters
     ----------
@@ -37,75 +38,72 @@ def calibrate(
         Of the slide.
     infer
         Pictures and the crop -> maps.
-    area
-        Where nuclei are looked for.
+    region
+        Where nuclei are searched for.
     um_per_px
         Size of a network pixel.
 
     Returns
     -------
-    Medians of the squares' extremes; where no square shows nuclei, the extremes of two ideal ones that touch.
+    Medians of the squares' extremes; where no square shows nuclei, the extremes of ideal discs that touch.
     """
     grid = reader.grid
-    found = []
-    for x, y in progress(squares(grid, area, reader.ratio), label="measuring slopes", unit="squares"):
-        maps = _maps(reader, infer, x, y)
+    ranges = []
+    for x, y in progress(squares(grid, region, reader.ratio), label="measuring HV gradients", unit="squares"):
+        maps = _square_maps(reader, infer, x, y)
         if maps is None:
             continue
         inside = np.s_[..., : max(grid.height - y, 1), : max(grid.width - x, 1)]
         if maps.foreground[inside].mean() >= _LEAST_FOREGROUND:
-            found.append(gradient_range(maps.hv[inside], um_per_px))
-    if not found:
+            ranges.append(gradient_range(maps.hv[inside], um_per_px))
+    if not ranges:
         return ideal_range(um_per_px)
-    return GradientRange(*np.median(np.array(found), axis=0).tolist())
+    return GradientRange(*np.median(np.array(ranges), axis=0).tolist())
 
 
-def squares(grid: TileGrid, area: SearchArea, ratio: float) -> list[tuple[int, int]]:
+def squares(grid: TileGrid, region: SearchRegion, ratio: float) -> list[tuple[int, int]]:
     """Corners (x, y) of squares to measure on, spread over those with at least half as much tissue as the fullest."""
     corners = [(x, y) for y in range(0, grid.height, SQUARE) for x in range(0, grid.width, SQUARE)]
     ends = [(min(x + SQUARE, grid.width), min(y + SQUARE, grid.height)) for x, y in corners]
-    share = np.array(
+    tissue = np.array(
         [
-            area.share(*(v * ratio for v in (*corner, *end))) * (end[0] - corner[0]) * (end[1] - corner[1])
+            region.fraction(*(v * ratio for v in (*corner, *end))) * (end[0] - corner[0]) * (end[1] - corner[1])
             for corner, end in zip(corners, ends, strict=True)
         ]
     )
-    full = np.flatnonzero((share > 0) & (share >= share.max() / 2))
-    chosen = np.unique(
-        np.linspace(0, len(full) - 1, min(SQUARES, max(len(full) // _ONE_IN, 3), len(full))).round().astype(int)
-    )
+    full = np.flatnonzero((tissue > 0) & (tissue >= tissue.max() / 2))
+    count = min(SQUARES, max(len(full) // _ONE_IN, 3), len(full))
+    chosen = np.unique(np.linspace(0, len(full) - 1, count).round().astype(int))
     return [corners[k] for k in full[chosen]]
 
 
-def _maps(reader: TileReader, infer: Callable[[np.ndarray, int], list[CellMaps]], x: int, y: int) -> CellMaps | None:
+def _square_maps(reader: TileReader, infer: Infer, x: int, y: int) -> TileMaps | None:
     """Maps of a square, put together from as many tiles as it takes; None where one of them is damaged."""
     grid = reader.grid
+    # These tiles begin at the square's corner, not on the slide's grid.
     steps = range(0, SQUARE, grid.core)
-    # A grid of its own, whose cells begin at the square's corner.
     rows = []
     for dy in steps:
-        line = []
+        row = []
         for dx in steps:
             image = reader.at(x + dx - grid.overlap, y + dy - grid.overlap)
             if image is None:
                 return None
-            line.append(infer(image[None], grid.overlap)[0])
-        rows.append(_joined(line, -1))
+            row.append(infer(image[None], grid.overlap)[0])
+        rows.append(_joined(row, -1))
     return _joined(rows, -2)
 
 
-def _joined(parts: list[CellMaps], axis: int) -> CellMaps:
+def _joined(pieces: list[TileMaps], axis: int) -> TileMaps:
     names = ("foreground", "hv", "types")
-    whole = [np.concatenate([getattr(part, name) for part in parts], axis) for name in names]
+    whole = [np.concatenate([getattr(piece, name) for piece in pieces], axis) for name in names]
     keep = [slice(None)] * 2
     keep[axis] = slice(0, SQUARE)
-    return CellMaps(*(array[(..., *keep)] for array in whole))
+    return TileMaps(*(array[(..., *keep)] for array in whole))
 
 
 def ideal_range(um_per_px: float) -> GradientRange:
-    """Slopes of two discs of 6 um that touch in x, and two that touch in y."""
-    from stnuclei.cellvit.targets import hv_maps
-
+    """Gradients of three discs of 6 um, two that touch in x and two that touch in y."""
     radius = 3.0 / um_per_px
     side = int(8 * radius)
     y, x = np.mgrid[:side, :side] + 0.5

@@ -1,4 +1,4 @@
-"""The network over batches of tiles: on one device or several, turned and averaged where asked for, cropped."""
+"""Inference on batches of tiles: one or several devices, test-time augmentation, cropped maps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stnuclei.prediction.maps import CellMaps
+from stnuclei.prediction.tiles import TileMaps
 
-#: The eight turns and mirrorings of a square: quarter turns against the clock, then whether mirrored left to right.
-TURNS = tuple((k, mirrored) for mirrored in (False, True) for k in range(4))
+#: The eight symmetries of a square: quarter turns against the clock, and whether mirrored left to right before.
+ORIENTATIONS = tuple((k, mirrored) for mirrored in (False, True) for k in range(4))
 
 
 class Network(Protocol):
-    """What the engine needs of a model; `stnuclei.prediction.Predictor` is one."""
+    """Interface of a model; `stnuclei.prediction.Predictor` has it."""
 
     metadata: dict[str, Any]
     device: torch.device
@@ -31,33 +31,30 @@ class Network(Protocol):
         """(B, H, W, 3) uint8 -> nucleus probability (B, H, W), hv (B, 2, H, W), types (B, C, H, W), on its device."""
 
 
-def turned_mean(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean of the maps over the eight turns and mirrorings of square pictures, each brought back.
+def tta_mean(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Test-time augmentation: mean of the maps over the eight orientations of square pictures.
 
     The distance maps are components of a vector: a quarter turn against the clock takes (x, y) to (y, -x), a mirroring
     turns the sign of x.
     """
     sums: list[Tensor] | None = None
-    for k, mirrored in TURNS:
+    for k, mirrored in ORIENTATIONS:
         turned = np.rot90(images[:, :, ::-1] if mirrored else images, k, (1, 2))
-        parts = [p.float() for p in network.tensors(np.ascontiguousarray(turned))]
-        parts = [turn_back(p, k, mirrored) for p in parts[:1]] + [
-            vector_back(turn_back(parts[1], k, mirrored), k, mirrored),
-            turn_back(parts[2], k, mirrored),
-        ]
-        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-    foreground, hv, types = (part / len(TURNS) for part in sums)
+        maps = [undo_orientation(m.float(), k, mirrored) for m in network.tensors(np.ascontiguousarray(turned))]
+        maps[1] = undo_vector_orientation(maps[1], k, mirrored)
+        sums = maps if sums is None else [a + b for a, b in zip(sums, maps, strict=True)]
+    foreground, hv, types = (total / len(ORIENTATIONS) for total in sums)
     return foreground, hv, types
 
 
-def turn_back(maps: Tensor, k: int, mirrored: bool) -> Tensor:
+def undo_orientation(maps: Tensor, k: int, mirrored: bool) -> Tensor:
     """Undo, in the last two axes, a mirroring followed by `k` quarter turns against the clock."""
     maps = torch.rot90(maps, -k, (-2, -1))
     return maps.flip(-1) if mirrored else maps
 
 
-def vector_back(hv: Tensor, k: int, mirrored: bool) -> Tensor:
-    """Undo what turning did to the components (B, 2, H, W) themselves."""
+def undo_vector_orientation(hv: Tensor, k: int, mirrored: bool) -> Tensor:
+    """Turn the components of a vector field (B, 2, H, W) back."""
     x, y = hv[:, 0], hv[:, 1]
     for _ in range(k):
         x, y = -y, x
@@ -72,7 +69,7 @@ class Inference:
     networks
         The same model, once a device.
     augmentation
-        Average over turns and mirrorings: eight times the work.
+        Test-time augmentation: average over eight orientations, at eight times the work.
     """
 
     def __init__(self, networks: Sequence[Network], augmentation: bool = False) -> None:
@@ -87,7 +84,7 @@ class Inference:
         return self.networks[0].classes
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray, crop: int = 0) -> list[CellMaps]:
+    def __call__(self, images: np.ndarray, crop: int = 0) -> list[TileMaps]:
         """Maps of pictures.
 
         Parameters
@@ -99,14 +96,14 @@ class Inference:
 
         Returns
         -------
-        B maps on the CPU; what is left out never leaves the device.
+        B maps on the CPU; the cropped margin never leaves the device.
         """
         network = self._free.get()
         try:
-            foreground, hv, types = turned_mean(network, images) if self.augmentation else network.tensors(images)
+            foreground, hv, types = tta_mean(network, images) if self.augmentation else network.tensors(images)
             middle = (..., slice(crop, images.shape[1] - crop), slice(crop, images.shape[2] - crop))
-            parts = (foreground[middle] > 0.5, hv[middle].float(), types[middle].half())
-            arrays = [part.contiguous().cpu().numpy() for part in parts]
+            maps = (foreground[middle] > 0.5, hv[middle].float(), types[middle].half())
+            arrays = [array.contiguous().cpu().numpy() for array in maps]
         finally:
             self._free.put(network)
-        return [CellMaps(*maps) for maps in zip(*arrays, strict=True)]
+        return [TileMaps(*tile) for tile in zip(*arrays, strict=True)]

@@ -1,4 +1,4 @@
-"""The nuclei of one cell of a slide, from the maps of the cell and its surroundings."""
+"""Nuclei of one tile, from the maps of its core and its surroundings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import shapely
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
 from stnuclei.cellvit.outlines import outline_polygons
 from stnuclei.cellvit.postprocess import GradientRange, separate_nuclei
-from stnuclei.prediction.maps import Neighbours, window
-from stnuclei.prediction.merge import NEAR
-from stnuclei.prediction.nuclei_arrays import FoundNuclei
-from stnuclei.prediction.search_region import SearchArea
-from stnuclei.prediction.tiles import MARGIN
+from stnuclei.prediction.nuclei_arrays import NucleiArrays
+from stnuclei.prediction.search_region import SearchRegion
+from stnuclei.prediction.tiles import MARGIN, NEAR, Neighbours, window
 
 
 @dataclass(frozen=True)
-class Separation:
-    """How nuclei are cut out and measured.
+class SeparationSettings:
+    """Settings by which nuclei are cut out and measured.
 
     Parameters
     ----------
@@ -29,44 +27,44 @@ class Separation:
         he_px along a network pixel.
     simplify_px
         See `outline_polygons`.
-    slopes
-        One range for the whole slide, so that no nucleus depends on what else its window holds; None: each picture's
-        own, as published.
+    gradients
+        Range of the HV gradients for the whole slide, so that no nucleus depends on what else its window holds; None:
+        each picture's range, as published.
     """
 
     um_per_px: float
     ratio: float
     simplify_px: float
-    slopes: GradientRange | None
+    gradients: GradientRange | None
 
 
-def separate_cell(
-    neighbours: Neighbours, corner: tuple[int, int], core: int, how: Separation, area: SearchArea
-) -> FoundNuclei:
-    """Nuclei of a cell: its own, and copies of its neighbours' that lie across the border.
+def separate_tile(
+    neighbours: Neighbours, corner: tuple[int, int], core: int, settings: SeparationSettings, region: SearchRegion
+) -> NucleiArrays:
+    """Nuclei of a tile: those it owns, and copies of its neighbours' that lie across the border.
 
     Parameters
     ----------
     neighbours
-        Maps of the cell at (0, 0) and around it.
+        Maps of the tile at (0, 0) and around it.
     corner
-        Top-left corner (x, y) of the cell, network pixels.
+        Top-left corner (x, y) of the core, network pixels.
     core
         Its side.
-    how, area
-        How to separate; whose nuclei are wanted.
+    settings, region
+        Separation; nuclei outside the region are left out.
 
     Returns
     -------
-    A nucleus is the cell's own where the middle of its box (whole numbers, so all windows agree) lies in the cell.
-    Across a border the neighbour finds the same nucleus from the same maps; its copy is given too, marked as not
-    owned, for `merge` to make sure that exactly one of both is kept. Copies cut by the window's edge are left out.
+    A tile owns a nucleus where the middle of its box (whole numbers, so all windows agree) lies in the core. Across a
+    border the neighbour finds the same nucleus from the same maps; its copy is given too, marked as not owned, so that
+    `merge` can make sure that exactly one of both is kept. Copies cut by the window's edge are left out.
     """
     classes = len(neighbours[0, 0].types)
     if not neighbours[0, 0].foreground.any():
-        return FoundNuclei.none(classes)
+        return NucleiArrays.none(classes)
     maps = window(neighbours, core)
-    labels = separate_nuclei(maps.foreground, maps.hv, how.um_per_px, how.slopes)
+    labels = separate_nuclei(maps.foreground, maps.hv, settings.um_per_px, settings.gradients)
     table = nuclei_table(labels, maps.types)
     low, high = table.bbox[:, :2], table.bbox[:, 2:]
     middle = (low + high) // 2
@@ -75,9 +73,9 @@ def separate_cell(
     beside = ((high <= MARGIN) | (low >= MARGIN + core)).any(1)
     cut = (low == 0).any(1) | (high == core + 2 * MARGIN).any(1)
     origin = (corner[0] - MARGIN, corner[1] - MARGIN)
-    wanted = area.contains((table.centroid + np.float64(0.5) + origin) * how.ratio)
+    wanted = region.contains((table.centroid + np.float64(0.5) + origin) * settings.ratio)
     rows = np.flatnonzero((owned | ~(beside | cut)) & wanted)
-    return measured(labels, table, rows, origin, how, owned[rows], ~inner[rows])
+    return measured(labels, table, rows, origin, settings, owned[rows], ~inner[rows])
 
 
 def measured(
@@ -85,25 +83,25 @@ def measured(
     table: NucleiTable,
     rows: np.ndarray,
     origin: tuple[int, int],
-    how: Separation,
+    settings: SeparationSettings,
     owned: np.ndarray,
     crossing: np.ndarray,
-) -> FoundNuclei:
-    """Some rows of a table with their outlines, moved to the slide; `origin` (x, y) is the window's corner."""
+) -> NucleiArrays:
+    """Rows of a table with their outlines, moved to the slide; `origin` (x, y) is the window's corner."""
     bbox, area = table.bbox[rows], table.area[rows]
-    outlines = outline_polygons(labels, table.id[rows], bbox, area, how.simplify_px)
+    outlines = outline_polygons(labels, table.id[rows], bbox, area, settings.simplify_px)
     chosen, probability = _classes(table, rows)
-    return FoundNuclei(
+    return NucleiArrays(
         chosen,
         probability,
         table.class_probabilities[rows],
-        (table.centroid[rows].astype(np.float64) + 0.5 + origin) * how.ratio,
-        (area * how.um_per_px**2).astype(np.float32),
+        (table.centroid[rows].astype(np.float64) + 0.5 + origin) * settings.ratio,
+        (area * settings.um_per_px**2).astype(np.float32),
         bbox + np.array([*origin, *origin], np.int32),
         area,
         owned,
         crossing,
-        shapely.transform(outlines, lambda xy: (xy + origin) * how.ratio) if len(rows) else outlines,
+        shapely.transform(outlines, lambda xy: (xy + origin) * settings.ratio) if len(rows) else outlines,
     )
 
 

@@ -1,4 +1,4 @@
-"""Nuclei on their way from a window to the file: columns of arrays."""
+"""Nuclei as columns of arrays, between separation and the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import shapely
 
 
 @dataclass(frozen=True)
-class FoundNuclei:
+class NucleiArrays:
     """n nuclei.
 
     Parameters
@@ -19,7 +19,7 @@ class FoundNuclei:
     class_id
         (n,) int8, 1..C-1.
     class_probability
-        (n,) float32: share of the nucleus's pixels that have the class.
+        (n,) float32: fraction of the nucleus's pixels that have the class.
     probabilities
         (n, C) float32 mean over its pixels, background first.
     centroid
@@ -31,9 +31,9 @@ class FoundNuclei:
     area
         (n,) int32 network pixels.
     owned
-        (n,) bool: the middle of its box lies in the cell it was found from.
+        (n,) bool: the middle of its box lies in the core of the tile it was found from.
     crossing
-        (n,) bool: it lies on or near a border of that cell.
+        (n,) bool: it lies on or near a border of that core.
     geometry
         (n,) shapely polygons, he_px.
     """
@@ -52,19 +52,19 @@ class FoundNuclei:
     def __len__(self) -> int:
         return len(self.class_id)
 
-    def take(self, rows: np.ndarray) -> FoundNuclei:
-        """Those of some rows (indices or a mask)."""
-        return FoundNuclei(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def take(self, rows: np.ndarray) -> NucleiArrays:
+        """Select rows, by indices or a mask."""
+        return NucleiArrays(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @staticmethod
-    def concat(parts: Sequence[FoundNuclei]) -> FoundNuclei:
-        """All of several, in order; at least one part."""
-        return FoundNuclei(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(FoundNuclei)))
+    def concat(arrays: Sequence[NucleiArrays]) -> NucleiArrays:
+        """Join at least one, in order."""
+        return NucleiArrays(*(np.concatenate([getattr(a, f.name) for a in arrays]) for f in fields(NucleiArrays)))
 
     @staticmethod
-    def none(classes: int) -> FoundNuclei:
-        """No nuclei, of so many classes (background counted)."""
-        return FoundNuclei(
+    def none(classes: int) -> NucleiArrays:
+        """Empty arrays for so many classes, background counted."""
+        return NucleiArrays(
             np.zeros(0, np.int8),
             np.zeros(0, np.float32),
             np.zeros((0, classes), np.float32),
@@ -78,7 +78,7 @@ class FoundNuclei:
         )
 
     def to_arrow(self, classes: Sequence[str], image: str | None = None) -> pa.Table:
-        """Columns of nuclei.parquet (but the number) and, under names with a dot, what merging needs."""
+        """Columns of nuclei.parquet but `nucleus_id` and, under names with a dot, those that merging needs."""
         columns = {
             "class": pa.DictionaryArray.from_arrays(self.class_id.astype(np.int32), list(classes)).cast(pa.string()),
             "class_id": self.class_id,
@@ -100,8 +100,8 @@ class FoundNuclei:
         return pa.table(columns)
 
     @staticmethod
-    def from_arrow(table: pa.Table, classes: Sequence[str]) -> FoundNuclei:
-        """Back from what `to_arrow` gave."""
+    def from_arrow(table: pa.Table, classes: Sequence[str]) -> NucleiArrays:
+        """Read a table of `to_arrow`."""
 
         def column(name: str, dtype: type = np.float32) -> np.ndarray:
             return table[name].to_numpy().astype(dtype, copy=False)
@@ -109,7 +109,7 @@ class FoundNuclei:
         def stack(names: Sequence[str], dtype: type) -> np.ndarray:
             return np.stack([column(name, dtype) for name in names], axis=1)
 
-        return FoundNuclei(
+        return NucleiArrays(
             column("class_id", np.int8),
             column("class_probability"),
             stack([f"probability_{name}" for name in classes], np.float32),

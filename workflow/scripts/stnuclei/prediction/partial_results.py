@@ -1,39 +1,37 @@
-"""What a segmentation has finished, kept beside its output until that is whole: killed, it goes on where it was."""
+"""Partial results on disk, so that an interrupted segmentation resumes."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, disk_full
+from stnuclei.files import atomic_write
 
 
-def folder_of(out: Path) -> Path:
-    """Where what is finished of an output is kept."""
+def partial_folder(out: Path) -> Path:
+    """Folder of an output's partial results."""
     return out.with_name(f"{out.name}.partial")
 
 
-class Parts:
-    """A folder of finished pieces and of notes, valid for one input with one set of settings.
+class PartialResults:
+    """Folder of finished pieces and of notes, valid for one input with one set of settings.
 
     Parameters
     ----------
     out
         The output; the folder lies beside it.
     fingerprint
-        Plain values that say what is being made. What was kept of anything else is removed.
+        Plain values that identify the result. Partial results of any other are removed.
     """
 
     def __init__(self, out: Path, fingerprint: Mapping[str, Any]) -> None:
-        self.folder = folder_of(out)
+        self.folder = partial_folder(out)
         self.fingerprint = json.loads(json.dumps(fingerprint))
         if self.folder.exists() and self._read_state().get("fingerprint") != self.fingerprint:
             print(f"{self.folder}: kept from another slide, model or other settings; begun anew", flush=True)
@@ -49,8 +47,8 @@ class Parts:
             return {}
 
     def _save(self) -> None:
-        with atomic_write(self.folder / "state.json") as aside:
-            aside.write_text(json.dumps({"fingerprint": self.fingerprint, "notes": self.notes}))
+        with atomic_write(self.folder / "state.json") as temporary:
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "notes": self.notes}))
 
     def note(self, key: str, value: Any) -> None:
         """Keep a plain value."""
@@ -61,49 +59,29 @@ class Parts:
         return self.folder / f"part-{group:04d}-{number:06d}.parquet"
 
     def finished(self, group: int) -> int:
-        """How many parts of a group are there, counted from 0 without a gap."""
+        """Number of finished pieces of a group, counted from 0 without a gap."""
         number = 0
         while self._path(group, number).is_file():
             number += 1
         return number
 
     def write(self, group: int, number: int, table: pa.Table, info: Mapping[str, int]) -> None:
-        """Keep a part, with counts that go with it."""
+        """Keep a piece, with its counts."""
         table = table.replace_schema_metadata({"info": json.dumps(dict(info))})
-        with atomic_write(self._path(group, number)) as aside:
-            pq.write_table(table, aside, compression="zstd")
+        with atomic_write(self._path(group, number)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
 
     def read(self, group: int, number: int) -> tuple[pa.Table, dict[str, int]]:
-        """A part and its counts."""
+        """Piece and its counts."""
         table = pq.read_table(self._path(group, number))
         return table, json.loads(table.schema.metadata[b"info"])
 
     def all(self) -> Iterator[tuple[pa.Table, dict[str, int]]]:
-        """All parts, group after group, one in memory at a time."""
+        """All pieces, group after group, one in memory at a time."""
         for path in sorted(self.folder.glob("part-*.parquet")):
             _, group, number = path.stem.split("-")
             yield self.read(int(group), int(number))
 
     def remove(self) -> None:
-        """Remove the folder: the output is whole."""
+        """Remove the folder, once the output is whole."""
         shutil.rmtree(self.folder)
-
-
-@contextmanager
-def room_on_disk(out: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence.
-
-    Raises
-    ------
-    UserError
-        If the block failed for lack of space.
-    """
-    try:
-        yield
-    except OSError as error:
-        if not disk_full(error):
-            raise
-        raise UserError(
-            f"{out}: cannot be written, the disk is full or the quota used up; free space (1 kB a nucleus) and run "
-            "again: the rows of tiles finished so far are kept"
-        ) from error

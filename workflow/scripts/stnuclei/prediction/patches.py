@@ -1,4 +1,4 @@
-"""Prediction of a patch store: reading, network, separation and writing side by side, in order, with flat memory."""
+"""Prediction of a patch store: reading, network, separation and writing side by side, in order, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stnuclei.errors import UserError
 from stnuclei.files import sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
-from stnuclei.prediction.predictor import Maps, Predictor, cpu_threads, describe
+from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
 from stnuclei.progress import Progress
 
 Prediction = tuple[np.ndarray, NucleiTable]
@@ -30,10 +30,8 @@ def predict_patches(
     out: str | Path,
     *,
     batch_size: int = 64,
-    device: str = "auto",
-    precision: str = "auto",
     threads: int = 1,
-    compile: bool = False,
+    **network: Any,
 ) -> dict[str, Any]:
     """Predict the nuclei of every patch of a store and write them as ``predictions.zarr``.
 
@@ -44,14 +42,14 @@ def predict_patches(
     patches
         A patches.zarr.
     out
-        Where the predictions go; replaced where something stands.
+        Output store; an existing one is replaced.
     batch_size
         Patches the network sees at once.
-    device, precision, compile
-        See `Predictor`.
     threads
         For reading, for the arithmetic of a CPU, and for separating nuclei, which runs outside the interpreter lock.
         The result does not depend on it.
+    **network
+        ``device``, ``precision`` and ``compile`` of `Predictor`.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def predict_patches(
     """
     if batch_size < 1:
         raise UserError(f"prediction.batch_size must be at least 1, not {batch_size}")
-    store, predictor = PatchStore(patches), Predictor(checkpoint, device, precision, compile=compile)
+    store, predictor = PatchStore(patches), Predictor(checkpoint, **network)
     attrs = {
         "sample": store.sample,
         "um_per_px": store.um_per_px,
@@ -75,8 +73,8 @@ def predict_patches(
     started = time.monotonic()
     bar = Progress(len(store), f"prediction of {store.sample}", "patches")
     with cpu_threads(threads, predictor.device):
-        found = _counted(_predictions(store, predictor, batch_size, threads), bar)
-        counts = write_predictions(out, found, len(store), store.patch_px, attrs)
+        predictions = _counted(_predictions(store, predictor, batch_size, threads), bar)
+        counts = write_predictions(out, predictions, len(store), store.patch_px, attrs)
     bar.close()
     seconds = time.monotonic() - started
     return {**counts, "seconds": round(seconds, 2), "patches_per_second": round(len(store) / max(seconds, 1e-9), 1)}
@@ -113,24 +111,24 @@ def _images(store: PatchStore, batch_size: int) -> Iterator[np.ndarray]:
     """Batches of pictures (B, P, P, 3) uint8, read one ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="stnuclei-read") as reader:
         slices = [slice(begin, begin + batch_size) for begin in range(0, len(store), batch_size)]
-        coming = deque(reader.submit(store.image.__getitem__, one) for one in slices[:1])
-        for one in [*slices[1:], None]:
+        coming = deque(reader.submit(store.image.__getitem__, rows) for rows in slices[:1])
+        for rows in [*slices[1:], None]:
             images = coming.popleft().result() if coming else None
-            if one is not None:
-                coming.append(reader.submit(store.image.__getitem__, one))
+            if rows is not None:
+                coming.append(reader.submit(store.image.__getitem__, rows))
             if images is not None:
                 yield images
 
 
-def separate(maps: Maps, i: int, um_per_px: float) -> Prediction:
-    """Nuclei of one picture.
+def separate(maps: PredictedMaps, i: int, um_per_px: float) -> Prediction:
+    """Separate the nuclei of one patch.
 
     Parameters
     ----------
     maps
-        What the network saw.
+        The network's maps of a batch.
     i
-        Number of the picture in the batch.
+        Number of the patch in the batch.
     um_per_px
         Size of a pixel.
 

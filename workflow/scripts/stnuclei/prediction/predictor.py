@@ -1,8 +1,8 @@
-"""A trained model on its device: pictures in, maps out."""
+"""Trained model on its device: pictures in, maps out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,14 @@ import torch
 
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.errors import UserError
+from stnuclei.taxonomy import Taxonomy
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)
-class Maps:
-    """What the network sees in B pictures; numpy arrays on the CPU, contiguous.
+class PredictedMaps:
+    """PredictedMaps of B pictures; contiguous numpy arrays on the CPU.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class Predictor:
         return list(self.metadata["classes"])
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> Maps:
+    def __call__(self, images: np.ndarray) -> PredictedMaps:
         """Run the network.
 
         Parameters
@@ -103,11 +104,11 @@ class Predictor:
         """
         probability, hv, types = self.tensors(images)
         parts = (probability > 0.5, hv, types)
-        return Maps(*(part.contiguous().cpu().numpy() for part in parts))
+        return PredictedMaps(*(part.contiguous().cpu().numpy() for part in parts))
 
     @torch.inference_mode()
     def tensors(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Run the network and leave what it gives on its device.
+        """Run the network and leave its outputs on the device.
 
         Parameters
         ----------
@@ -182,9 +183,50 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """What a store of predictions keeps of the model: plain values."""
+    """Description of the model for a store of predictions, as plain values."""
     meta = predictor.metadata
     return {key: meta[key] for key in ("arch", "architecture", "epoch", "tissues", "provenance")} | {
         "precision": str(predictor.dtype).removeprefix("torch."),
         "device": predictor.device.type,
     }
+
+
+#: Colours of Okabe and Ito 2008, then Tol 2021, for classes without one.
+_COLOURS = (
+    "#D55E00",
+    "#009E73",
+    "#0072B2",
+    "#F2C500",
+    "#CC79A7",
+    "#56B4E9",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+)
+
+
+def model_taxonomy(metadata: Mapping[str, Any], classes: Sequence[str]) -> Taxonomy:
+    """Taxonomy of a checkpoint; official files carry names only.
+
+    Parameters
+    ----------
+    metadata
+        From `stnuclei.cellvit.load_checkpoint`.
+    classes
+        Names of the type channels, background first.
+
+    Returns
+    -------
+    The checkpoint's; else PanNuke's where the names are PanNuke's; else one made of the names, with colours.
+    """
+    if metadata.get("taxonomy"):
+        return Taxonomy.from_dict(metadata["taxonomy"])
+    pannuke = Taxonomy.load("pannuke")
+    if tuple(classes[1:]) == pannuke.names:
+        return pannuke
+    entries = [
+        {"id": k, "name": name, "color": _COLOURS[(k - 1) % len(_COLOURS)]} for k, name in enumerate(classes[1:], 1)
+    ]
+    unknown = {"name": "Unknown" if "Unknown" not in classes else "No class", "color": "#999999"}
+    return Taxonomy.from_dict({"name": "model", "classes": entries, "unknown": unknown})

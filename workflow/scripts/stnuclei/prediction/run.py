@@ -1,4 +1,4 @@
-"""The steps of a segmentation: tissue, slopes, sweep, assembly, and what is written down of them."""
+"""Steps of a segmentation: tissue, range of the HV gradients, sweep, assembly, metadata."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from stnuclei.cellvit.postprocess import GradientRange
 from stnuclei.files import atomic_write, remove
 from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
-from stnuclei.prediction.border_merge import assemble, join_rows
+from stnuclei.prediction.border_merge import assemble, merge_rows
 from stnuclei.prediction.calibrate import calibrate
 from stnuclei.prediction.inference import Inference, Network
-from stnuclei.prediction.instances import Separation
-from stnuclei.prediction.partial_results import Parts, folder_of
+from stnuclei.prediction.instances import SeparationSettings
+from stnuclei.prediction.partial_results import PartialResults, partial_folder
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
-from stnuclei.prediction.reading import TileReader
-from stnuclei.prediction.search_region import SearchArea
-from stnuclei.prediction.settings import SlideSettings
-from stnuclei.prediction.sweep import Job, readers, sweep
-from stnuclei.prediction.taxonomies import taxonomy_of
+from stnuclei.prediction.predictor import model_taxonomy
+from stnuclei.prediction.search_region import SearchRegion
+from stnuclei.prediction.settings import MERGING, NETWORK, READING, SEPARATION, SlideSettings
+from stnuclei.prediction.sweep import SweepJob, readers, sweep
+from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import TileGrid
-from stnuclei.prediction.timing import MERGING, NETWORK, READING, SEPARATION, Stages
-from stnuclei.progress import Progress
+from stnuclei.progress import Progress, StageTimer
 from stnuclei.quality import TissueMap, find_tissue
 from stnuclei.slides.regions import pixel_ratio
 from stnuclei.slides.wrappers import DamageTolerantSlide
 
-#: Raised where the same input and settings give other nuclei than before.
+#: To be raised with every change after which the same input and settings give other nuclei.
 ENGINE = 1
 
 
-class Run:
-    """One segmentation of a slide or of pictures: what identifies it, its stages, its metadata; a call does it."""
+class SegmentationRun:
+    """Segmentation of a slide or of pictures: its identity, its stages, its metadata; calling it runs it."""
 
     def __init__(
         self,
@@ -56,117 +55,129 @@ class Run:
         self.tissue = TissueMap.load(tissue) if isinstance(tissue, str | Path) and tissue != "whole" else tissue
         self.fingerprint = self._fingerprint()
         workers = {READING: readers(settings.threads), NETWORK: len(networks)}
-        self.stages = Stages({**workers, SEPARATION: settings.threads, MERGING: 1})
+        self.timer = StageTimer({**workers, SEPARATION: settings.threads, MERGING: 1})
         self.began = time.monotonic()
-        self.extra: dict[str, Any] = {"tissue_mm2": None, "width": None, "height": None, "slopes": None}
+        self.extra: dict[str, Any] = {"tissue_mm2": None, "width": None, "height": None, "gradients": None}
 
     def _fingerprint(self) -> dict[str, Any]:
-        how = "found" if self.tissue is None else self.tissue
-        if isinstance(how, TissueMap):
-            how = hashlib.sha256(how.classes.tobytes() + str(how.he_px_per_px).encode()).hexdigest()
+        tissue = "found" if self.tissue is None else self.tissue
+        if isinstance(tissue, TissueMap):
+            tissue = hashlib.sha256(tissue.classes.tobytes() + str(tissue.he_px_per_px).encode()).hexdigest()
         content = {
             "engine": ENGINE,
             "source": self.source.identity,
             "um_per_px": self.source.um_per_px,
             "model": {key: self.model[key] for key in ("sha256", "precision")},
             "settings": self.settings.to_dict(),
-            "tissue": how,
+            "tissue": tissue,
         }
         return json.loads(json.dumps(content))
 
     def finished(self) -> dict[str, Any] | None:
-        """Counts of what stands in the output already, where it is just what would be made."""
+        """Counts of an existing output of the same slide, model and settings."""
         path = self.out / "nuclei.parquet"
         if not path.is_file():
             return None
         metadata = NucleiFile(path).metadata
         if metadata.get("fingerprint") != self.fingerprint:
             return None
-        remove(folder_of(self.out))  # of a run that ended between its last two steps
+        remove(partial_folder(self.out))  # of a run that ended between its last two steps
         print(f"{path}: is there already, of the same slide, model and settings", flush=True)
         return {**metadata["counts"], "seconds": 0.0, "stages": {}, "binding": None}
 
     def __call__(self) -> dict[str, Any]:
-        parts = Parts(self.out, self.fingerprint)
+        partial = PartialResults(self.out, self.fingerprint)
         if self.source.slide is None:
-            self._pictures(parts)
+            self._pictures(partial)
         else:
-            self._slide(parts)
-        counts = self._assemble(parts)
+            self._slide(partial)
+        counts = self._assemble(partial)
         seconds = time.monotonic() - self.began
-        stages = {"stages": self.stages.report(counts["tiles"]), "binding": self.stages.binding()}
+        stages = {"stages": self.timer.report(counts["tiles"]), "binding": self.timer.binding()}
         return {**counts, "seconds": round(seconds, 2), **stages}
 
-    def _how(self, slopes: GradientRange | None) -> Separation:
+    def _separation(self, gradients: GradientRange | None) -> SeparationSettings:
         um = self.source.um_per_px * self.ratio
-        return Separation(um, self.ratio, self.settings.simplify_px, slopes)
+        return SeparationSettings(um, self.ratio, self.settings.simplify_px, gradients)
 
-    def _pictures(self, parts: Parts) -> None:
+    def _pictures(self, partial: PartialResults) -> None:
         settings, files = self.settings, self.source.pictures
         most_px = settings.tiles_at_once(self.device) * settings.tile**2
-        job = PictureJob(self.inference, self._how(None), most_px, settings.threads, settings.damaged, self.stages)
+        job = PictureJob(
+            self.inference, self._separation(None), most_px, settings.threads, settings.damaged, self.timer
+        )
         bar = Progress(len(files), f"segmenting {self.source.name}", "pictures")
-        segment_pictures(job, files, parts, bar)
+        segment_pictures(job, files, partial, bar)
         bar.close()
 
-    def _slide(self, parts: Parts) -> None:
+    def _slide(self, partial: PartialResults) -> None:
         settings, slide = self.settings, self.source.slide
         height, width = slide.shape[:2]
-        tissue = self._tissue(parts)
-        area = SearchArea.of(width, height, self.source.um_per_px, tissue, settings.region)
+        tissue = self._tissue(partial)
+        region = SearchRegion.of(width, height, self.source.um_per_px, tissue, settings.region)
         sides = (int(np.ceil(side / self.ratio - 1e-6)) for side in (width, height))
         grid = TileGrid(*sides, settings.tile, settings.overlap)
         reader = TileReader(in_memory(slide), self.ratio, grid, settings.damaged)
-        if "slopes" not in parts.notes:
+        if "gradients" not in partial.notes:
             um = self.source.um_per_px * self.ratio
-            parts.note("slopes", list(calibrate(reader, self.inference, area, um)))
-        how = self._how(GradientRange(*parts.notes["slopes"]))
-        self._sweep(reader, area.cells(grid, self.ratio), area, how, parts)
-        self.extra = {"tissue_mm2": area.mm2, "width": width, "height": height, "slopes": parts.notes["slopes"]}
+            partial.note("gradients", list(calibrate(reader, self.inference, region, um)))
+        separation = self._separation(GradientRange(*partial.notes["gradients"]))
+        self._sweep(reader, region, separation, partial)
+        self.extra = {
+            "tissue_mm2": region.mm2,
+            "width": width,
+            "height": height,
+            "gradients": partial.notes["gradients"],
+        }
 
-    def _tissue(self, parts: Parts) -> TissueMap | None:
-        """The map, found once and kept for a run that goes on."""
+    def _tissue(self, partial: PartialResults) -> TissueMap | None:
+        """Tissue map, computed once and kept for a resumed run."""
         if isinstance(self.tissue, str):
             return None
-        path = parts.folder / "tissue.tif"
+        path = partial.folder / "tissue.tif"
         if not path.is_file():
             slide = self.source.slide if self.settings.damaged == "stop" else DamageTolerantSlide(self.source.slide)
-            found = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
-            if found.overview is not None:
-                found.figure(parts.folder / "tissue.png")
-            found.save(path)
+            tissue = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
+            if tissue.overview is not None:
+                tissue.figure(partial.folder / "tissue.png")
+            tissue.save(path)
         return TissueMap.load(path)
 
-    def _sweep(self, reader: TileReader, cells: np.ndarray, area: SearchArea, how: Separation, parts: Parts) -> None:
+    def _sweep(
+        self, reader: TileReader, region: SearchRegion, separation: SeparationSettings, partial: PartialResults
+    ) -> None:
+        needed = region.needed_tiles(reader.grid, self.ratio)
         batch_size = self.settings.tiles_at_once(self.device)
         bar = Progress(0, f"segmenting {self.source.name}", "tiles")
-        job = Job(reader, self.inference, cells, area, how, batch_size, self.settings.threads, self.stages, bar)
-        left = [(strip, parts.finished(strip.number)) for strip in reader.grid.strips()]
-        left = [(strip, first) for strip, first in left if first < len(cells)]
+        threads = self.settings.threads
+        job = SweepJob(reader, self.inference, needed, region, separation, batch_size, threads, self.timer, bar)
+        left = [(strip, partial.finished(strip.number)) for strip in reader.grid.strips()]
+        left = [(strip, first) for strip, first in left if first < len(needed)]
         bar.total = sum(len(columns) for todo in left for _, columns in job.batches(*todo))
         nuclei = 0
         for strip, first in left:
-            for found in join_rows(sweep(job, strip, first), parts, reader.grid, strip, self.classes, self.stages):
-                nuclei += found
+            rows = sweep(job, strip, first)
+            for final in merge_rows(rows, partial, reader.grid, strip, self.classes, self.timer):
+                nuclei += final
                 bar.update(0, f"{nuclei:,} nuclei")
         bar.close()
 
-    def _assemble(self, parts: Parts) -> dict[str, Any]:
-        """Write the output, nuclei.parquet last: where it stands everything does."""
+    def _assemble(self, partial: PartialResults) -> dict[str, Any]:
+        """Write the output, nuclei.parquet last: where it exists the others do."""
         for name in ("tissue.tif", "tissue.png"):
-            if (parts.folder / name).is_file():
-                with atomic_write(self.out / name) as aside:
-                    shutil.copyfile(parts.folder / name, aside)
+            if (partial.folder / name).is_file():
+                with atomic_write(self.out / name) as temporary:
+                    shutil.copyfile(partial.folder / name, temporary)
         pictures = self.source.slide is None
-        with self.stages.of(MERGING), atomic_write(self.out / "nuclei.parquet") as aside:
-            writer = NucleiWriter(aside, self.classes, pictures)
+        with self.timer.of(MERGING), atomic_write(self.out / "nuclei.parquet") as temporary:
+            writer = NucleiWriter(temporary, self.classes, pictures)
             try:
-                counts = assemble(parts, writer, self.classes)
+                counts = assemble(partial, writer, self.classes)
                 writer.close(self._metadata(counts))
             except BaseException:
                 writer.close()
                 raise
-        parts.remove()
+        partial.remove()
         return counts
 
     def _metadata(self, counts: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +189,7 @@ class Run:
             "image": source.image,
             "slide_um_per_px": source.um_per_px,
             "network_um_per_px": source.um_per_px * self.ratio,
-            "taxonomy": taxonomy_of(self.inference.networks[0].metadata, self.classes).to_dict(),
+            "taxonomy": model_taxonomy(self.inference.networks[0].metadata, self.classes).to_dict(),
             "classes": self.classes,
             "model": self.model,
             "settings": self.settings.to_dict(),

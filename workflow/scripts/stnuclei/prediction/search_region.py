@@ -1,4 +1,4 @@
-"""Where on a slide nuclei are looked for."""
+"""Region of a slide that is searched for nuclei."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stnuclei.errors import UserError
 from stnuclei.prediction.tiles import MARGIN, TileGrid
 from stnuclei.quality.tissue_map import BLURRED, TISSUE, TissueMap
 
-#: Nuclei are kept this far outside what counts as tissue: the map's edge is no sharper.
+#: Nuclei are kept this far outside the tissue: the map's edge is no sharper.
 AROUND_UM = 16.0
 
 
 @dataclass(frozen=True)
-class SearchArea:
-    """Part of a slide whose nuclei are wanted; does not depend on tiles.
+class SearchRegion:
+    """Part of a slide that is searched; does not depend on tiles.
 
     Parameters
     ----------
     wanted
-        (H, W) bool map of places, None where all are wanted.
+        (H, W) bool map of the tissue and its surroundings, None where everything is searched.
     he_px_per_px
         he_px along a pixel of the map.
     box
@@ -40,7 +40,7 @@ class SearchArea:
     @classmethod
     def of(
         cls, width: int, height: int, um_per_px: float, tissue: TissueMap | None, region: Sequence[float] | None
-    ) -> SearchArea:
+    ) -> SearchRegion:
         """From the slide's size (he_px), its tissue map (None: everything) and a region x0, y0, x1, y1 (he_px).
 
         Raises
@@ -55,7 +55,7 @@ class SearchArea:
         scale = tissue.he_px_per_px
         inside = is_tissue[_slices(box, scale)]
         if not inside.any():
-            raise UserError("prediction: there is no tissue in what is to be segmented; give another region or slide")
+            raise UserError("prediction: the slide or region to segment holds no tissue; give another one")
         reach = int(np.ceil(AROUND_UM / tissue.um_per_px))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
         wanted = cv2.dilate(is_tissue.astype(np.uint8), disc).astype(bool)
@@ -72,8 +72,8 @@ class SearchArea:
             inside &= self.wanted[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
         return inside
 
-    def cells(self, grid: TileGrid, ratio: float) -> np.ndarray:
-        """Which cells of a grid are needed, (rows, columns) bool.
+    def needed_tiles(self, grid: TileGrid, ratio: float) -> np.ndarray:
+        """Tiles of a grid that are needed, (rows, columns) bool.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class SearchArea:
 
         Returns
         -------
-        Those within the margin of a wanted place: every wanted nucleus is then seen with its surroundings.
+        Those within the margin of the region: every nucleus in it is then seen with its surroundings.
         """
         out = np.zeros((grid.rows, grid.columns), bool)
         for row, column in np.ndindex(out.shape):
@@ -94,14 +94,14 @@ class SearchArea:
         return out
 
     def touches(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether any place of a box (he_px) is wanted."""
+        """Whether a box (he_px) holds any of the region."""
         box = (max(x0, self.box[0]), max(y0, self.box[1]), min(x1, self.box[2]), min(y1, self.box[3]))
         if box[0] >= box[2] or box[1] >= box[3]:
             return False
         return self.wanted is None or bool(self.wanted[_slices(box, self.he_px_per_px)].any())
 
-    def share(self, x0: float, y0: float, x1: float, y1: float) -> float:
-        """Wanted share of a box (he_px), to the map's pixel."""
+    def fraction(self, x0: float, y0: float, x1: float, y1: float) -> float:
+        """Fraction of a box (he_px) that is searched, to the map's pixel."""
         if not self.touches(x0, y0, x1, y1):
             return 0.0
         return 1.0 if self.wanted is None else float(self.wanted[_slices((x0, y0, x1, y1), self.he_px_per_px)].mean())

@@ -1,4 +1,4 @@
-"""How a slide is segmented."""
+"""Settings of a slide's segmentation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 
 from stnuclei.errors import UserError
 
-#: A slide coarser than the network's pixels by more than this would have its pixels invented.
+#: StageTimer of a segmentation, as they are timed.
+READING, NETWORK, SEPARATION, MERGING = "reading", "network", "post-processing", "merging"
+#: Slides coarser than the network's pixels by more than this factor are refused: interpolation shows no nuclei.
 _MOST_ENLARGED = 4.0
-#: What changes how fast nuclei are found, and not which.
+#: Settings that change the speed and not the nuclei.
 _SPEED = ("batch_size", "device", "threads", "compile")
 
 
@@ -23,11 +25,11 @@ class SlideSettings:
     Parameters
     ----------
     tile, overlap
-        Side of what the network sees, and how far it reaches over the part its maps are used of, network pixels.
+        Side of a tile and width of its halo on each side, network pixels; maps are used of the core alone.
     batch_size
         Tiles the network sees at once; None: 8 on a GPU, 1 on a CPU (where a CellViT-256 takes 2 GB a tile).
     augmentation
-        Average the maps over the eight turns and mirrorings of each tile: eight times the work of the network.
+        Test-time augmentation: average the maps over eight orientations of each tile, at eight times the work.
     device
         See `Predictor`; several names (or ``cuda:all``, every GPU visible) share the tiles.
     precision, compile
@@ -58,7 +60,7 @@ class SlideSettings:
     region: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the values.
 
         Raises
         ------
@@ -78,7 +80,7 @@ class SlideSettings:
             )
 
     def check_slide(self, name: str, um_per_px: float) -> None:
-        """Refuse a slide so coarse that its pixels would be invented."""
+        """Refuse a slide too coarse for the model."""
         if um_per_px / self.network_um_per_px > _MOST_ENLARGED:
             raise UserError(
                 f"{name}: has {um_per_px:g} um/px, the model sees {self.network_um_per_px:g}; its pixels would be "
@@ -97,6 +99,6 @@ class SlideSettings:
         return self.device.split(",") if isinstance(self.device, str) else list(self.device)
 
     def to_dict(self) -> dict[str, Any]:
-        """What the nuclei depend on, plain."""
+        """Settings that the nuclei depend on, as plain values."""
         content = {key: value for key, value in asdict(self).items() if key not in _SPEED}
         return content | {"region": None if self.region is None else [float(v) for v in self.region]}

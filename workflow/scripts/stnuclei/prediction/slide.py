@@ -1,4 +1,4 @@
-"""A slide and a checkpoint in, nuclei with classes out: memory flat, tile row after tile row, resumable.
+"""Segmentation of a slide: a checkpoint in, nuclei with classes out, in bounded memory and resumable.
 
 The key-value metadata ``stnuclei`` of nuclei.parquet is a JSON object::
 
@@ -6,7 +6,7 @@ The key-value metadata ``stnuclei`` of nuclei.parquet is a JSON object::
     slide_um_per_px, width, height (he_px; null for pictures), network_um_per_px, taxonomy (dict, see
     `Taxonomy.from_dict`), classes (names, background first), model (arch, architecture, epoch, tissues, provenance,
     precision, device, sha256), settings (dict), tissue_mm2 (tissue searched, blurred included; null for pictures),
-    slopes (the range nuclei were separated by), fingerprint,
+    gradients (range of the HV gradients by which nuclei were separated), fingerprint,
     counts ({"nuclei": n, "by_class": {name: n}, "tiles": n, "tiles_damaged": n, "images": n})
 """
 
@@ -17,14 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stnuclei.files import sha256
-from stnuclei.io.slide_input import open_slide_input
+from stnuclei.files import disk_full_explained, sha256
+from stnuclei.io.slide_input import SlideInput, open_slide_input
 from stnuclei.prediction.inference import Network
-from stnuclei.prediction.partial_results import room_on_disk
 from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
-from stnuclei.prediction.run import Run
+from stnuclei.prediction.run import SegmentationRun
 from stnuclei.prediction.settings import SlideSettings
 from stnuclei.quality import TissueMap
+
+#: Keywords of `segment_slide` that describe the slide; all others are settings.
+_OF_SLIDE = ("um_per_px", "override_um_per_px", "image", "name")
 
 
 def segment_slide(
@@ -32,10 +34,6 @@ def segment_slide(
     slide: str | Path,
     out: str | Path,
     *,
-    um_per_px: float | None = None,
-    override_um_per_px: bool = False,
-    image: str | None = None,
-    name: str | None = None,
     tissue: TissueMap | str | Path | None = None,
     predictor: Network | Sequence[Network] | None = None,
     **settings: Any,
@@ -46,35 +44,30 @@ def segment_slide(
     this module) and, where tissue was looked for, ``tissue.tif`` and ``tissue.png`` (`stnuclei.quality.TissueMap`).
 
     Stopped half-way, it goes on at the first row of tiles that is not finished, kept in ``<out>.partial``; the result
-    is the same. Where `out` already holds what would be made, nothing is done.
+    is the same. Where `out` already holds the same result, nothing is done.
 
     Parameters
     ----------
     checkpoint
-        File of ours or of the official code.
+        Checkpoint of stnuclei or of the official code.
     slide
         A slide tifffile or openslide opens; a sample.zarr; another SpatialData store; a folder of PNG or JPEG pictures.
     out
         Folder to write.
-    um_per_px
-        Size of a slide pixel, where the slide does not state it.
-    override_um_per_px
-        Believe `um_per_px` even where the slide states another.
-    image
-        Name of the image in a SpatialData store with several.
-    name
-        What pictures and messages call the slide; None: its file's name.
     tissue
-        The slide's tissue map or its file; ``"whole"``: everything is searched; None: tissue is found here.
+        The slide's tissue map or its file; ``"whole"``: everything is searched; None: tissue is detected here.
     predictor
-        Used instead of loading the checkpoint, one a device.
+        Used instead of loading the checkpoint, one for each device.
     **settings
-        See `SlideSettings`: tile, overlap, batch_size, augmentation, device, precision, compile, threads, damaged,
-        network_um_per_px, simplify_px, region.
+        Of the slide (`stnuclei.io.slide_input.open_slide_input`): ``um_per_px`` (size of a pixel where the slide does
+        not state it), ``override_um_per_px`` (use it even where the slide states another), ``image`` (its name in a
+        SpatialData store with several) and ``name`` (for pictures and messages; default: the file's). All others are
+        those of `SlideSettings`: tile, overlap, batch_size, augmentation, device, precision, compile, threads,
+        damaged, network_um_per_px, simplify_px, region.
 
     Returns
     -------
-    The counts of the metadata, ``seconds``, ``stages`` (see `Stages.report`) and ``binding``, the stage the others
+    The counts of the metadata, ``seconds``, ``stages`` (see `StageTimer.report`) and ``binding``, the stage the others
     wait for.
 
     Raises
@@ -83,16 +76,28 @@ def segment_slide(
         If slide, checkpoint and settings do not go together, the pixel size is not known or not sure, there is no
         tissue, a tile cannot be decoded, or the disk is full.
     """
+    of_slide = {key: settings.pop(key) for key in _OF_SLIDE if key in settings}
     chosen, out = SlideSettings(**settings), Path(out)
-    source = open_slide_input(slide, um_per_px, override_um_per_px, image)
-    source = replace(source, name=name or source.name)
+    source = _open(slide, **of_slide)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor)
-    run = Run(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
+    run = SegmentationRun(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
     if done := run.finished():
         return done
-    with room_on_disk(out), cpu_threads(chosen.threads, networks[0].device):
+    kept = "the finished rows of tiles are kept (1 kB a nucleus is needed)"
+    with disk_full_explained(out, kept), cpu_threads(chosen.threads, networks[0].device):
         return run()
+
+
+def _open(
+    slide: str | Path,
+    um_per_px: float | None = None,
+    override_um_per_px: bool = False,
+    image: str | None = None,
+    name: str | None = None,
+) -> SlideInput:
+    source = open_slide_input(slide, um_per_px, override_um_per_px, image)
+    return replace(source, name=name or source.name)
 
 
 def _networks(

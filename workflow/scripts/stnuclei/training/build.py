@@ -11,11 +11,11 @@ from torch import nn
 
 from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.cellvit import build_model, load_encoder, save_checkpoint
+from stnuclei.files import disk_full_explained
 from stnuclei.loading.collection import Collection
 from stnuclei.loading.sampler import Sampler
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
-from stnuclei.training.failures import disk_explained
 from stnuclei.training.schedule import precision_of
 from stnuclei.training.settings import TrainSettings
 
@@ -121,7 +121,7 @@ def write_checkpoint(
 ) -> None:
     """Write ``checkpoint.pt``, which prediction and everybody else reads."""
     path = folder / "checkpoint.pt"
-    with disk_explained(path, "last.pt holds the finished run"):
+    with disk_full_explained(path, "last.pt holds the finished run"):
         save_checkpoint(
             path,
             network,

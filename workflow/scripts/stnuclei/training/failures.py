@@ -6,13 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import torch
 
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full
 from stnuclei.training.settings import TrainSettings
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
@@ -95,34 +93,6 @@ def _memory_advice(settings: TrainSettings, processes: int) -> str:
         f"{said}: set training.accumulation to {settings.accumulation * held // smaller}, which holds {smaller} at a "
         "time and keeps the batch; the run continues from its last checkpoint"
     )
-
-
-@contextmanager
-def disk_explained(path: Path, kept: str) -> Iterator[None]:
-    """Say what is safe when the disk is full.
-
-    Parameters
-    ----------
-    path
-        What is being written.
-    kept
-        What of the run stands on disk, in words.
-
-    Raises
-    ------
-    UserError
-        In place of the operating system's or torch's error.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        # torch's zip writer turns a short write into a RuntimeError of its own, without a number.
-        torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
-        if not disk_full(error) and not torn:
-            raise
-        raise UserError(
-            f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
-        ) from error
 
 
 def not_finite(what: str, epoch: int, step: int, names: Sequence[str], rate: float) -> UserError:

@@ -8,8 +8,7 @@ from typing import Any
 import matplotlib
 import pandas as pd
 
-from stnuclei.files import atomic_write
-from stnuclei.training.failures import disk_explained
+from stnuclei.files import atomic_write, disk_full_explained
 
 Row = dict[str, float]
 
@@ -43,7 +42,7 @@ def write_csv(folder: Path, rows: list[Row]) -> None:
     """Write ``history.csv``, one row an epoch; columns are those of any row, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     path = folder / "history.csv"
-    with disk_explained(path, _KEPT), atomic_write(path) as aside:
+    with disk_full_explained(path, _KEPT), atomic_write(path) as aside:
         pd.DataFrame(rows, columns=columns).to_csv(aside, index=False, float_format="%.6g")
 
 
@@ -79,7 +78,7 @@ def draw(folder: Path, rows: list[Row], colors: dict[str, str], title: str) -> N
         axis.set_ylim(0, 1)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     path = folder / "curves.png"
-    with disk_explained(path, _KEPT), atomic_write(path) as aside:
+    with disk_full_explained(path, _KEPT), atomic_write(path) as aside:
         figure.savefig(aside, dpi=110)
     plt.close(figure)
 

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from stnuclei.errors import UserError
-from stnuclei.files import atomic_write
-from stnuclei.training.failures import disk_explained
+from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.training.settings import FREE, TrainSettings
 
 NAME = "last.pt"
@@ -75,7 +74,7 @@ def save(folder: Path, place: TrainingState, parts: dict[str, Any], same: dict[s
     content["parts"] = {name: part.state_dict() for name, part in parts.items()}
     before = (folder / NAME).exists()
     kept = f"the {NAME} saved before is whole and the run will continue from it" if before else "nothing was saved yet"
-    with disk_explained(folder / NAME, kept), atomic_write(folder / NAME) as aside:
+    with disk_full_explained(folder / NAME, kept), atomic_write(folder / NAME) as aside:
         torch.save(content, aside)
 
 

@@ -1,4 +1,4 @@
-"""Tiles read from a slide at the network's pixel size."""
+"""Reader of a slide's tiles at the network's pixel size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stnuclei.slides.slide import WHITE, SlideOrArray
 
 @dataclass(frozen=True)
 class TileReader:
-    """Reads tiles of a grid.
+    """Reader of the tiles of a grid.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class TileReader:
         Raises
         ------
         UserError
-            At the first tile that cannot be decoded, with its place, unless such tiles are skipped.
+            At the first tile that cannot be decoded, with its position, unless such tiles are skipped.
         """
         images = np.empty((len(columns), self.grid.tile, self.grid.tile, 3), np.uint8)
         bad: list[int] = []
@@ -51,7 +51,7 @@ class TileReader:
             try:
                 self._read_run(row, columns[first:last], images[first:last])
             except UserError:
-                bad += self._one_by_one(row, columns[first:last], images[first:last])
+                bad += self._read_singly(row, columns[first:last], images[first:last])
         return images, bad
 
     def at(self, x: int, y: int) -> np.ndarray | None:
@@ -65,17 +65,17 @@ class TileReader:
         try:
             return read_region(self.slide, x, y, self.grid.tile, self.grid.tile, self.ratio)
         except UserError as error:
-            self._judge(error)
+            self._skip_or_stop(error)
             return None
 
-    def _judge(self, error: UserError) -> None:
+    def _skip_or_stop(self, error: UserError) -> None:
         """Stop at a damaged tile, or say that it is left out."""
         if self.damaged == "stop":
             raise UserError(f"{error}, or leave such tiles out with damaged: skip") from error
         print(f"left out: {error}", flush=True)
 
     def _read_run(self, row: int, columns: list[int], images: np.ndarray) -> None:
-        """Neighbouring tiles in one go: what they share, and the slide's own tiles, are decoded once."""
+        """Read neighbouring tiles at once: their overlaps, and the file's tiles, are decoded once."""
         grid = self.grid
         x, y = grid.corner(row, columns[0])
         width = (len(columns) - 1) * grid.core + grid.tile
@@ -83,13 +83,13 @@ class TileReader:
         for k, image in enumerate(images):
             image[:] = block[:, k * grid.core : k * grid.core + grid.tile]
 
-    def _one_by_one(self, row: int, columns: list[int], images: np.ndarray) -> list[int]:
+    def _read_singly(self, row: int, columns: list[int], images: np.ndarray) -> list[int]:
         bad = []
         for k, column in enumerate(columns):
             try:
                 self._read_run(row, [column], images[k : k + 1])
             except UserError as error:
-                self._judge(error)
+                self._skip_or_stop(error)
                 images[k], bad = WHITE, [*bad, column]
         return bad
 
