@@ -161,7 +161,7 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
     from scipy import sparse
 
     from stnuclei.clustering.clustering import principal_components
-    from stnuclei.clustering.log_counts import log_normalised
+    from stnuclei.clustering.counts import log_normalised
     from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
     from stnuclei.clustering.ranking import rank_genes
 

@@ -9,8 +9,8 @@ from scipy.stats import mannwhitneyu
 
 from stnuclei.clustering import cluster_cells
 from stnuclei.clustering.clustering import principal_components
+from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.leiden import by_size, leiden, merge_small
-from stnuclei.clustering.log_counts import log_normalised
 from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.errors import UserError

@@ -8,7 +8,6 @@ import pytest
 
 from evaluation.stores import Store, grid
 from stnuclei.evaluation import (
-    annotation_table,
     footnotes,
     pannuke_table,
     pannuke_tissues,
@@ -27,6 +26,7 @@ from stnuclei.evaluation.breakdown_tables import (
     size_table,
 )
 from stnuclei.evaluation.published import published
+from stnuclei.io import annotation_table
 
 EMPTY = np.zeros((64, 64), np.uint16)
 NAMES = ("Neoplastic", "Inflammatory", "Connective", "Epithelial")

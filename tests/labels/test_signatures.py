@@ -28,7 +28,7 @@ def _table(counts):
 
 
 def test_sets_hold_what_everybody_knows(context):
-    sets = signatures.category_genes(context, GENES, min_share=0.5)
+    sets = signatures.category_genes(context, GENES, min_fraction=0.5)
     assert list(sets)[-1] == context.taxonomy.role("neoplastic")
     assert {"EPCAM", "KRT8"} <= set(sets["Epithelial"])
     assert {"CD3E", "CD3D"} <= set(sets["Inflammatory"])
@@ -59,7 +59,7 @@ def test_labels_from_scores_by_hand(context):
 @pytest.mark.parametrize("label", [topdown.label_topdown, ucell.label_ucell, aucell.label_aucell])
 def test_clear_cells_are_told_and_empty_ones_are_unknown(context, label):
     table = _table([[9, 8, 0, 0, 0, 0, 0, 0, 0], [0, 0, 9, 8, 0, 0, 0, 0, 0], [0, 0, 0, 0, 8, 9, 2, 0, 0], [0] * 9])
-    found = label(table, context, min_share=0.5)
+    found = label(table, context, min_fraction=0.5)
     assert list(found.cells["label"])[1:] == ["Inflammatory", "Connective", "Unknown"]
     assert found.cells["label"][0] in ("Epithelial", "Neoplastic", "Unknown")  # both sets hold both genes: a tie
     assert list(found.cells["cell_id"]) == ["c0", "c1", "c2", "c3"]

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.evaluation import annotation_table
 from stnuclei.files import atomic_write
-from stnuclei.io import open_sample, read_annotation
+from stnuclei.io import annotation_table, open_sample, read_annotation
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -16,5 +15,5 @@ with job(snakemake.log[0], f"annotation of {row['sample']}"):
     cells = open_sample(snakemake.input.store).table.obs["cell_id"]
     table = annotation_table(annotation, cells, taxonomy)
     print(f"{(table['confidence'] > 0).sum():,} of {len(table):,} cells are annotated")
-    with atomic_write(snakemake.output[0]) as aside:
-        table.to_parquet(aside, index=False)
+    with atomic_write(snakemake.output[0]) as temporary:
+        table.to_parquet(temporary, index=False)

@@ -1,4 +1,4 @@
-"""Clusters of a sample's cells by expression, and what each expresses."""
+"""Clusters of a sample's cells by expression, and the ranked genes of each cluster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from stnuclei.clustering.counts import cell_ids, check_counts, totals
+from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, totals
 from stnuclei.clustering.leiden import leiden, merge_small
-from stnuclei.clustering.log_counts import log_normalised
 from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.files import atomic_write
@@ -90,20 +89,20 @@ def cluster_cells(
     clusters = np.full(adata.n_obs, -1, np.int32)
     with clock("normalise"):
         expression = log_normalised(adata)
-    part = expression if filled.all() else expression[filled]
+    kept = expression if filled.all() else expression[filled]
     with clock("components"):
-        points = principal_components(part, n_pcs, seed)
+        points = principal_components(kept, n_pcs, seed)
     with clock("neighbours"):
         near = nearest_neighbours(points, n_neighbors, seed=seed, threads=threads)
     with clock("graph"):
         graph = connectivities(near)
     with clock("leiden"):
-        found = leiden(graph, resolution, n_iterations=n_iterations, seed=seed)
-        found, merged, aside = merge_small(found, graph, min(min_cluster_cells, len(found)))
-    clusters[filled] = found
+        partition = leiden(graph, resolution, n_iterations=n_iterations, seed=seed)
+        partition, merged, dropped = merge_small(partition, graph, min(min_cluster_cells, len(partition)))
+    clusters[filled] = partition
     with clock("ranking"):
         ranked = rank_genes(expression, adata.var_names.to_numpy(), clusters, n_ranked=n_ranked, threads=threads)
-    info = _summary(clusters, near, merged, aside, int((~filled).sum()))
+    info = _summary(clusters, near, merged, dropped, int((~filled).sum()))
     info |= {"seconds": clock.seconds, "resolution": resolution, "n_pcs": points.shape[1], "seed": seed}
     return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
 
@@ -123,13 +122,13 @@ def principal_components(expression: sparse.csr_matrix, n_pcs: int = 50, seed: i
     return np.ascontiguousarray(scores, dtype=np.float32)
 
 
-def _summary(clusters: np.ndarray, near: Neighbours, merged: int, aside: int, empty: int) -> dict[str, Any]:
+def _summary(clusters: np.ndarray, near: Neighbours, merged: int, dropped: int, empty: int) -> dict[str, Any]:
     return {
         "n_cells": len(clusters),
         "n_clusters": int(clusters.max(initial=-1)) + 1,
         "cells_without_counts": empty,
         "small_clusters_merged": merged,
-        "cells_set_aside": aside,
+        "cells_set_aside": dropped,
         "neighbours": near.method,
         "neighbours_recall": near.recall,
     }

@@ -1,4 +1,4 @@
-"""Leiden clusters of a neighbourhood graph, without specks."""
+"""Leiden clusters of a neighbourhood graph; small clusters merged."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def leiden(graph: sparse.csr_matrix, resolution: float = 4.0, *, n_iterations: i
     upper = sparse.triu(graph, k=1, format="coo")
     network = igraph.Graph(n=graph.shape[0], edges=np.column_stack([upper.row, upper.col]), directed=False)
     igraph.set_random_number_generator(random.Random(seed))
-    found = network.community_leiden(
+    partition = network.community_leiden(
         objective_function="modularity",
         weights=upper.data.astype(np.float64),
         resolution=resolution,
         n_iterations=n_iterations,
     )
-    return by_size(np.asarray(found.membership, dtype=np.int32))
+    return by_size(np.asarray(partition.membership, dtype=np.int32))
 
 
 def by_size(clusters: np.ndarray) -> np.ndarray:
@@ -51,10 +51,10 @@ def by_size(clusters: np.ndarray) -> np.ndarray:
 
 
 def merge_small(clusters: np.ndarray, graph: sparse.csr_matrix, min_cells: int) -> tuple[np.ndarray, int, int]:
-    """Give clusters of fewer than `min_cells` cells to the cluster their cells are tied to most.
+    """Merge clusters of fewer than `min_cells` cells into the cluster their cells have the strongest edges to.
 
-    A rank test of a cluster of one cell says nothing (and scanpy refuses it). Small clusters go smallest first, so
-    that two specks that belong together may grow up together; one without a tie to another cluster is set aside.
+    A rank test of a cluster of one cell says nothing (and scanpy refuses it). The smallest cluster is merged first, so
+    that two small clusters may join into one large enough; a cluster without an edge to another is set aside.
 
     Returns
     -------

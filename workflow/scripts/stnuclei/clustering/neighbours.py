@@ -29,7 +29,7 @@ class Neighbours:
     distances
         (n, k) float32, Euclidean, ascending; 0 to itself.
     recall
-        Share of true neighbours found: 1 where the search was exact, else measured on a sample of cells.
+        Fraction of the true neighbours that were found: 1 for the exact search, else measured on a sample of cells.
     method
         ``exact`` or ``lists``.
     """
@@ -79,10 +79,10 @@ def nearest_neighbours(
     few = np.flatnonzero((indices < 0).any(axis=1))  # points whose lists hold fewer than k
     if len(few):
         squared[few], indices[few] = faiss.knn(points[few], points, k)
-    found = _tidy(squared, indices, 0.0, "lists")
+    near = _tidy(squared, indices, 0.0, "lists")
     sample, truth = _sample(points, k, random)
-    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found.indices[sample], truth, strict=True))
-    return Neighbours(found.indices, found.distances, hits / truth.size, "lists")
+    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(near.indices[sample], truth, strict=True))
+    return Neighbours(near.indices, near.distances, hits / truth.size, "lists")
 
 
 def _lists(points: np.ndarray, seed: int) -> Any:
@@ -98,7 +98,7 @@ def _lists(points: np.ndarray, seed: int) -> Any:
 
 
 def _search(index: Any, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances and indices (n, k), asked for list by list: who follows finds the same lists in the cache."""
+    """Squared distances and indices (n, k), queries grouped by inverted list so that lists stay in cache."""
     order = np.argsort(index.quantizer.search(points, 1)[1].ravel(), kind="stable")
     squared, indices = np.empty((len(points), k), np.float32), np.empty((len(points), k), np.int64)
     squared[order], indices[order] = index.search(points[order], k)
@@ -118,20 +118,20 @@ def _choose_probes(index: Any, points: np.ndarray, k: int, random: np.random.Gen
     rows, truth = _sample(points, k, random)
     index.nprobe = 1
     while index.nprobe < index.nlist:
-        found = index.search(points[rows], k)[1]
-        if sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)) >= TARGET_RECALL * truth.size:
+        reached = index.search(points[rows], k)[1]
+        if sum(len(np.intersect1d(a, b)) for a, b in zip(reached, truth, strict=True)) >= TARGET_RECALL * truth.size:
             return
         index.nprobe = min(max(index.nprobe + 1, int(index.nprobe * 1.1)), index.nlist)
 
 
 def _tidy(squared: np.ndarray, indices: np.ndarray, recall: float, method: str) -> Neighbours:
     """Put each point first in its own row with distance 0; the products behind faiss leave it slightly above."""
-    own = np.arange(len(indices))
-    place = np.where(indices == own[:, None], 0, 1)
-    missing = place.min(axis=1) == 1
-    # Where many points coincide the point itself can be crowded out: it takes the last place's seat.
-    indices[missing, -1], place[missing, -1] = own[missing], 0
-    order = np.argsort(place, axis=1, kind="stable")
+    rows = np.arange(len(indices))
+    is_other = indices != rows[:, None]
+    missing = is_other.all(axis=1)
+    # Where many points coincide the point itself can be crowded out: it replaces the last neighbour.
+    indices[missing, -1], is_other[missing, -1] = rows[missing], False
+    order = np.argsort(is_other, axis=1, kind="stable")
     indices = np.take_along_axis(indices, order, axis=1)
     distances = np.sqrt(np.maximum(np.take_along_axis(squared, order, axis=1), 0))
     distances[:, 0] = 0
@@ -140,6 +140,9 @@ def _tidy(squared: np.ndarray, indices: np.ndarray, recall: float, method: str) 
 
 def connectivities(neighbours: Neighbours) -> sparse.csr_matrix:
     """Fuzzy neighbourhood graph of UMAP (McInnes, Healy and Melville 2018, sections 3.1 and 4.1).
+
+    `umap.umap_.fuzzy_simplicial_set` gives the same graph but for differences of 2e-7 in the weights; this is kept so
+    that clusters of earlier versions can be repeated exactly.
 
     Each cell i has rho_i, the distance to its nearest other, and sigma_i such that the sum over its neighbours of
     exp(-(d_ij - rho_i) / sigma_i) is log2(k); the two directions are joined by a + b - a b.

@@ -20,4 +20,3 @@ from .readscores import footnotes as footnotes, read_scores as read_scores
 from .scoretables import table2 as table2, table3 as table3
 from .segmentation import dice as dice, jaccard as jaccard, panoptic_quality as panoptic_quality
 from .tables import describe_store as describe_store, readable as readable, table1 as table1, write_table as write_table
-from .truth import annotation_table as annotation_table

@@ -1,4 +1,4 @@
-from .annotation import read_annotation as read_annotation
+from .annotation import annotation_table as annotation_table, read_annotation as read_annotation
 from .download import download_hest as download_hest
 from .hest_table import select_hest as select_hest
 from .nuclei_file import NucleiFile as NucleiFile, NucleiWriter as NucleiWriter

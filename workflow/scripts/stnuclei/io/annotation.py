@@ -1,9 +1,11 @@
-"""A manual annotation of a sample's cells, read in the classes of a taxonomy."""
+"""Manual annotation of a sample's cells: read in the classes of a taxonomy, or as a label table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stnuclei.errors import UserError
@@ -21,7 +23,7 @@ def read_annotation(
     *,
     sample: str = "",
 ) -> pd.DataFrame:
-    """Read who is what by hand.
+    """Read the annotated class of each cell.
 
     Parameters
     ----------
@@ -62,6 +64,37 @@ def read_annotation(
             f"add it to the mapping file (column annotation_map); {taxonomy.unknown.name} leaves it out of the scores"
         )
     return pd.DataFrame({"cell_id": cells["cell_id"], "label": cells["name"].map(classes)}).reset_index(drop=True)
+
+
+def annotation_table(
+    annotation: pd.DataFrame, cells: Sequence[str], taxonomy: str | Taxonomy = "pannuke"
+) -> pd.DataFrame:
+    """Label table of a sample from its annotation: one row a cell, in the sample's order.
+
+    Parameters
+    ----------
+    annotation
+        ``cell_id`` and ``label`` (see `read_annotation`), in any order.
+    cells
+        Ids of the sample's cells.
+
+    Returns
+    -------
+    cell_id, label (Unknown where the annotation says nothing), confidence (float32: 1, or 0 where it says nothing),
+    cluster (int32, -1).
+    """
+    unknown = Taxonomy.load(taxonomy).unknown.name
+    known = annotation.set_index("cell_id")["label"]
+    ids = pd.Index([str(cell) for cell in cells])
+    label = known.reindex(ids)
+    return pd.DataFrame(
+        {
+            "cell_id": ids.to_numpy(),
+            "label": label.fillna(unknown).to_numpy(),
+            "confidence": label.notna().to_numpy().astype(np.float32),
+            "cluster": np.full(len(ids), -1, np.int32),
+        }
+    )
 
 
 def _read_table(path: str, where: str) -> pd.DataFrame:

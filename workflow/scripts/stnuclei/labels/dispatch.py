@@ -1,4 +1,4 @@
-"""One door to every labelling method."""
+"""Entry point of every labelling method: `label_cells`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from stnuclei.clustering.clustering import cluster_cells
 from stnuclei.clustering.counts import cell_ids, check_counts, totals
 from stnuclei.errors import UserError
-from stnuclei.labels.registry import LabelContext, check_settings, find_method
+from stnuclei.labels.registry import LabelContext, configure
 from stnuclei.labels.result import Labels
 from stnuclei.markers.markers import Markers, load_markers
 from stnuclei.taxonomy import Taxonomy
@@ -47,10 +47,10 @@ def label_cells(
     tissue, markers
         A name or alias of the tissue map; marker tables, a folder of them, or None for the shipped ones.
     clusters, ranked_genes
-        Both tables of `cluster_cells`, or neither: then they are made.
+        Both tables of `cluster_cells`, or neither: the cells are clustered then.
     taxonomy, disease
-        Classes of nuclei (a name, a file, or the object); what is known of the slide (``normal``: no tumour, for
-        methods that heed it).
+        Classes of nuclei (a name, a file, or the object); disease of the slide (``normal``, ``cancer``, ...), used by
+        methods that call malignant cells.
     seed, threads, **settings
         Seed of everything random; threads a method may use; the method's own settings.
 
@@ -63,16 +63,16 @@ def label_cells(
     UserError
         If method, tissue, taxonomy or a setting is unknown, or counts or clusters cannot be used.
     """
-    function = find_method(method)
-    check_settings(method, function, settings)
+    labelled_by = configure(method, settings)
     check_counts(adata)
     if not isinstance(markers, Markers):
         markers = load_markers(markers, taxonomy)
-    place = markers.tissue(tissue)  # before the clusters, which take their time
+    organ = markers.tissue(tissue)  # before the clusters: an unknown tissue is reported at once
     clusters, ranked_genes = _clusters(adata, clusters, ranked_genes, seed, threads)
-    known = (place, markers, markers.taxonomy, clusters, ranked_genes)
-    context = LabelContext(*known, disease=disease or None, seed=seed, threads=threads)
-    labels = function(adata, context, **settings)
+    context = LabelContext(
+        organ, markers, markers.taxonomy, clusters, ranked_genes, disease=disease or None, seed=seed, threads=threads
+    )
+    labels = labelled_by(adata, context)
     for warning in labels.info.get("warnings", ()):
         log.warning("%s: %s", method, warning)
     return _without_empty(_with_genes(labels, ranked_genes), totals(adata) == 0, context.taxonomy.unknown.name, method)
@@ -85,8 +85,8 @@ def _clusters(
     if (clusters is None) != (ranked_genes is None):
         raise UserError("clusters and ranked_genes belong together: give both or neither")
     if clusters is None or ranked_genes is None:
-        found = cluster_cells(adata, seed=seed, threads=threads)
-        return found.cells, found.ranked_genes
+        clustering = cluster_cells(adata, seed=seed, threads=threads)
+        return clustering.cells, clustering.ranked_genes
     return _in_order(clusters, cell_ids(adata)), ranked_genes
 
 
@@ -95,11 +95,11 @@ def _in_order(clusters: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
     given = clusters["cell_id"].astype(str)
     if len(given) == len(ids) and np.array_equal(given.to_numpy(), ids):
         return clusters.reset_index(drop=True)
-    found = clusters.set_index(given)["cluster"].reindex(ids)
-    if found.isna().any():
-        missing = found.index[found.isna()][0]
+    ordered = clusters.set_index(given)["cluster"].reindex(ids)
+    if ordered.isna().any():
+        missing = ordered.index[ordered.isna()][0]
         raise UserError(f"clusters: cell {missing!r} of the table is not among them; they are of another sample")
-    return pd.DataFrame({"cell_id": ids, "cluster": found.to_numpy(np.int32)})
+    return pd.DataFrame({"cell_id": ids, "cluster": ordered.to_numpy(np.int32)})
 
 
 def _with_genes(labels: Labels, ranked_genes: pd.DataFrame) -> Labels:
@@ -114,6 +114,7 @@ def _with_genes(labels: Labels, ranked_genes: pd.DataFrame) -> Labels:
 
 
 def _without_empty(labels: Labels, empty: np.ndarray, unknown: str, name: str) -> Labels:
+    """Set cells without counts to Unknown: a method cannot know anything of them."""
     if len(labels.cells) != len(empty):
         raise ValueError(f"method {name} labelled {len(labels.cells)} of {len(empty)} cells")
     cells = labels.cells

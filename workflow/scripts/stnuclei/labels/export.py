@@ -23,9 +23,9 @@ def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
     path
         The csv.
     """
-    with atomic_write(path) as aside:
+    with atomic_write(path) as temporary:
         groups = cells[["cell_id", "label"]].rename(columns={"label": "group"})
-        groups.to_csv(aside, index=False, lineterminator="\n")
+        groups.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def publish_labels(
@@ -48,32 +48,33 @@ def publish_labels(
     labels
         Method -> cells (`Labels.cells`).
     out
-        The copy; what stands there is replaced.
+        The copy; an existing one is replaced.
     taxonomy
         Order and colours.
 
     Raises
     ------
     UserError
-        If the store is none, or a label set lacks cells of the table.
+        If there is no such store, or a label set lacks cells of the table.
     """
     import spatialdata
 
     taxonomy = Taxonomy.load(taxonomy)
     if not Path(store).is_dir():
         raise UserError(f"{store}: no such SpatialData store")
-    with atomic_write(out) as aside:
-        shutil.copytree(store, aside)
-        data = spatialdata.read_zarr(aside)
+    with atomic_write(out) as copy:
+        shutil.copytree(store, copy)
+        data = spatialdata.read_zarr(copy)
         table = data.tables["table"]
         ids = (table.obs["cell_id"] if "cell_id" in table.obs else table.obs_names.to_series()).astype(str)
         for method, cells in labels.items():
-            found = cells.set_index(cells["cell_id"].astype(str)).reindex(ids.to_numpy())
-            if found["label"].isna().any():
-                raise UserError(f"labels of {method} lack {int(found['label'].isna().sum()):,} cells of {store}")
-            names = [name for name in taxonomy.labels if name in set(found["label"])]
-            table.obs[f"label_{method}"] = pd.Categorical(found["label"].to_numpy(), categories=names)
-            table.obs[f"confidence_{method}"] = found["confidence"].to_numpy()
+            ordered = cells.set_index(cells["cell_id"].astype(str)).reindex(ids.to_numpy())
+            missing = int(ordered["label"].isna().sum())
+            if missing:
+                raise UserError(f"labels of {method} lack {missing:,} cells of {store}")
+            names = [name for name in taxonomy.labels if name in set(ordered["label"])]
+            table.obs[f"label_{method}"] = pd.Categorical(ordered["label"].to_numpy(), categories=names)
+            table.obs[f"confidence_{method}"] = ordered["confidence"].to_numpy()
             table.uns[f"label_{method}_colors"] = [taxonomy.color_of(name) for name in names]
         data.delete_element_from_disk("table")
         data.write_element("table")

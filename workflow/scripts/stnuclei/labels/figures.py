@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from scipy import sparse
 
 from stnuclei.clustering.clustering import principal_components
-from stnuclei.clustering.log_counts import log_normalised
+from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.labels.canvas import DPI, QUIET, bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
 from stnuclei.labels.maps import map_labels, positions

@@ -1,12 +1,13 @@
-"""The labelling methods by name: how a method's module makes itself known."""
+"""Registry of the labelling methods: name -> function, and the settings each accepts."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelContext:
-    """What a method may look at besides the counts.
+    """Information about a sample that methods use besides the counts.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class LabelContext:
     ranked_genes
         cluster, rank (1..), gene, score, pvalue, logfoldchange.
     disease
-        What the samples table says of the slide (``normal``, ``tumor``, ...), None where it says nothing.
+        Disease of the slide from the samples table (``normal``, ``cancer``, ...), None where not given.
     seed
         Seed of everything random.
     threads
@@ -54,7 +55,8 @@ class LabelContext:
 
 Method = Callable[..., "Labels"]
 _METHODS: dict[str, Method] = {}
-# Where each shipped method lives: imported when asked for, since some bring heavy libraries.
+_SETTINGS: dict[str, type] = {}
+# Module of each shipped method, imported on first use: some import heavy libraries (scvi, decoupler).
 _SHIPPED = {
     "stnuclei": "stnuclei.labels.evidence.model",
     "paper": "stnuclei.labels.paper.method",
@@ -66,14 +68,26 @@ _SHIPPED = {
 }
 
 
-def register(name: str, function: Method) -> Method:
-    """Make a method known under `name`; its signature is ``(adata, context, **settings) -> Labels``."""
+def register(name: str, function: Method, settings: type | None = None) -> Method:
+    """Add a method.
+
+    Parameters
+    ----------
+    name
+        Name in the configuration and in file names.
+    function
+        ``(adata, context, **settings) -> Labels``, or ``(adata, context, settings) -> Labels`` with a settings class.
+    settings
+        Dataclass of the method's settings.
+    """
     _METHODS[name] = function
+    if settings is not None:
+        _SETTINGS[name] = settings
     return function
 
 
 def find_method(name: str) -> Method:
-    """Give the method of a name.
+    """Method registered under a name.
 
     Raises
     ------
@@ -88,22 +102,25 @@ def find_method(name: str) -> Method:
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the shipped methods, then those registered besides."""
+    """Names of the shipped methods, then of those registered by the user."""
     return (*_SHIPPED, *sorted(set(_METHODS) - set(_SHIPPED)))
 
 
-def check_settings(name: str, function: Method, settings: Iterable[str]) -> None:
-    """Refuse settings the method does not have.
+def configure(name: str, settings: Mapping[str, Any]) -> Method:
+    """Method with its settings bound: a function of ``(adata, context)``.
 
     Raises
     ------
     UserError
-        Naming the setting and those that exist.
+        If the method or one of its settings is not known; the message names those that exist.
     """
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = list(parameters)[2:]
+    function = find_method(name)
+    parameters = inspect.signature(_SETTINGS.get(name, function)).parameters
+    known = list(parameters) if name in _SETTINGS else list(parameters)[2:]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in settings:
-        if key not in known:
+        if key not in known and not open_ended:
             raise UserError(f"label method {name!r} has no setting {key!r}; it has: {', '.join(known) or 'none'}")
+    if name in _SETTINGS:
+        return functools.partial(function, settings=_SETTINGS[name](**settings))
+    return functools.partial(function, **settings)

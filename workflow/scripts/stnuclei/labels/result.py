@@ -1,4 +1,4 @@
-"""What a labelling method gives back: a label a cell, the evidence a cluster, and how to keep both."""
+"""`Labels`, the result of a labelling method: a label per cell and the evidence per cluster; reading and writing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Labels:
 def cell_table(
     cell_ids: np.ndarray | pd.Index, labels: np.ndarray, confidence: np.ndarray, clusters: np.ndarray
 ) -> pd.DataFrame:
-    """Put the cells' columns together with the contract's types; arrays of shape (n_cells,)."""
+    """Table of the cells with the contract's column types; arrays of shape (n_cells,)."""
     return pd.DataFrame(
         {
             "cell_id": np.asarray(cell_ids).astype(str),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from stnuclei.clustering.log_counts import detected_genes
+from stnuclei.clustering.counts import detected_genes
 from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
@@ -18,14 +18,14 @@ from stnuclei.labels.result import Labels
 _CELLS_AT_ONCE = 20_000
 
 
-def panel_top_genes(adata: anndata.AnnData, share: float = 0.05) -> int:
+def panel_top_genes(adata: anndata.AnnData, fraction: float = 0.05) -> int:
     """Length of the top of the ranking that counts.
 
     AUCell takes 5 % of the genes and asks that cells express that many. 5 % of a small panel is a handful, fewer than
     cells express: the number that 95 % of the cells reach is taken where it is larger.
     """
     reached = int(np.quantile(detected_genes(adata), 0.05)) if adata.n_obs else 0
-    return int(min(adata.n_vars, max(2, np.ceil(share * adata.n_vars), reached)))
+    return int(min(adata.n_vars, max(2, np.ceil(fraction * adata.n_vars), reached)))
 
 
 def aucell_scores(
@@ -81,27 +81,14 @@ def label_aucell(
     context: LabelContext,
     *,
     cancer_set: str = "REC2",
-    min_share: float = 0.0,
+    min_fraction: float = 0.0,
     n_top: int | None = None,
 ) -> Labels:
-    """Method `aucell`: the category with the highest `aucell_scores`.
+    """Method `aucell`: the category with the highest `aucell_scores`; cells without a count are Unknown, as are ties.
 
-    Parameters
-    ----------
-    adata
-        Cells x genes, raw counts.
-    context
-        Tissue, markers, taxonomy, seed.
-    cancer_set, min_share
-        See `category_genes`.
-    n_top
-        See `aucell_scores`.
-
-    Returns
-    -------
-    Labels; cells without a count are Unknown, as are ties.
+    Settings: `category_genes` and `aucell_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_share=min_share)
+    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
     n_top = n_top or panel_top_genes(adata)
     scores = aucell_scores(adata, sets, n_top=n_top, seed=context.seed)
     scores[detected_genes(adata) == 0] = 0.0  # their ranking is nothing but broken ties

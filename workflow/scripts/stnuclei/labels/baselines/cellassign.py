@@ -1,4 +1,4 @@
-"""CellAssign: a negative binomial mixture in which a category's genes are expressed more (Zhang et al. 2019)."""
+"""CellAssign: negative binomial mixture in which each category expresses its genes more (Zhang et al. 2019)."""
 
 from __future__ import annotations
 
@@ -146,28 +146,17 @@ def label_cellassign(
     context: LabelContext,
     *,
     cancer_set: str = "REC2",
-    min_share: float = 0.0,
+    min_fraction: float = 0.0,
     n_fit: int = 10_000,
     max_epochs: int = 60,
 ) -> Labels:
-    """Method `cellassign`: the category with the highest posterior of `cellassign_probabilities`.
+    """Method `cellassign`: the category with the highest `cellassign_probabilities`.
 
-    Parameters
-    ----------
-    adata
-        Cells x genes, raw counts.
-    context
-        Tissue, markers, taxonomy, seed.
-    cancer_set, min_share
-        See `category_genes`.
-    n_fit, max_epochs
-        See `cellassign_probabilities`.
+    Cells without a count on marker genes are Unknown.
 
-    Returns
-    -------
-    Labels; cells without a count on marker genes are Unknown.
+    Settings: `category_genes` and `cellassign_probabilities`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_share=min_share)
+    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
     scores = cellassign_probabilities(adata, sets, n_fit=n_fit, max_epochs=max_epochs, seed=context.seed)
     info = {"cancer_set": cancer_set, "genes": {name: len(genes) for name, genes in sets.items()}}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info, probabilities=True)

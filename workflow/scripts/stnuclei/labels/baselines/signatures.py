@@ -1,4 +1,4 @@
-"""The rivals' common ground: a gene set a category from the marker tables, and scores turned into labels."""
+"""Shared by the gene-set baselines: one gene set per category from the marker tables, and labels from scores."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import anndata
 import numpy as np
 import pandas as pd
 
+from stnuclei.clustering.counts import cell_ids
 from stnuclei.errors import UserError
 from stnuclei.labels.registry import LabelContext
 from stnuclei.labels.result import Labels, cell_table
 
-LONGEST_LIST = 100  # genes; lists of single papers beyond it are screens, not markers (LABELLING.md)
+# Genes. Longer lists of a single paper are results of a screen (differential expression), not curated markers.
+LONGEST_LIST = 100
 
 
 def category_genes(
-    context: LabelContext, panel: Sequence[str], *, cancer_set: str = "REC2", min_share: float = 0.0
+    context: LabelContext, panel: Sequence[str], *, cancer_set: str = "REC2", min_fraction: float = 0.0
 ) -> dict[str, list[str]]:
     """Panel genes that mark each category in the context's tissue.
 
@@ -29,9 +31,9 @@ def category_genes(
         Gene names of the table, in its order.
     cancer_set
         Set that stands for the neoplastic class. The literal ``A3`` covers most of a panel, which ruins every method
-        that scores cells by it; the cleaned ``REC2`` is the fair choice.
-    min_share
-        Least share of a gene's votes that must go to the category; 0 takes every gene listed for it.
+        that scores cells by it; ``REC2`` is the cleaned one.
+    min_fraction
+        Smallest fraction of a gene's votes that must go to the category; 0 takes every gene listed for it.
 
     Returns
     -------
@@ -46,11 +48,11 @@ def category_genes(
         known = ", ".join(sorted(context.markers.cancer_sets))
         raise UserError(f"cancer set {cancer_set!r} is not known; choose one of {known}")
     votes = category_votes(context, panel)
-    share = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
+    fraction = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
     neoplastic = context.taxonomy.role("neoplastic")
     names = [name for name in context.markers.categories if name != neoplastic]
     panel = np.asarray(panel, dtype=object)
-    sets = {name: list(panel[((votes[name] > 0) & (share[name] >= min_share)).to_numpy()]) for name in names}
+    sets = {name: list(panel[((votes[name] > 0) & (fraction[name] >= min_fraction)).to_numpy()]) for name in names}
     if neoplastic is not None:
         symbols = context.markers.translate(panel)
         sets[neoplastic] = list(panel[np.isin(symbols, list(context.markers.cancer_sets[cancer_set]))])
@@ -76,16 +78,18 @@ def labels_from_scores(
     info: Mapping[str, Any],
     probabilities: bool = False,
 ) -> Labels:
-    """Each cell's best category, Unknown where none beats `floor` or the best is shared.
+    """Label each cell with its best category; Unknown where none exceeds `floor` or two are equally good.
 
     Parameters
     ----------
+    adata, context
+        Table and what is known of the sample.
     scores
         Cells x categories.
     floor
         Score a label must exceed.
     info
-        What the method wants to say of its run.
+        Settings and counts of the run, for the log.
     probabilities
         Whether scores are probabilities, which are then the confidence; otherwise the confidence is the softmax of the
         scores scaled by their spread over cells: an order, not a calibrated probability.
@@ -100,8 +104,9 @@ def labels_from_scores(
     names = np.asarray(scores.columns, dtype=object)
     label = np.where(clear, names[values.argmax(axis=1)], context.taxonomy.unknown.name)
     confidence = np.where(clear, (values if probabilities else _softmax(values)).max(axis=1), 0.0)
-    clusters = _clusters(adata, context)
-    cells = cell_table(_cell_ids(adata), label, confidence, clusters)
+    ids = cell_ids(adata)
+    clusters = _clusters(ids, context)
+    cells = cell_table(ids, label, confidence, clusters)
     return Labels(cells, _evidence(scores, label, clusters), dict(info))
 
 
@@ -112,14 +117,10 @@ def _softmax(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(shifted) / np.maximum(np.nan_to_num(shifted).sum(axis=1, keepdims=True), 1e-300)
 
 
-def _cell_ids(adata: anndata.AnnData) -> np.ndarray:
-    return (adata.obs["cell_id"] if "cell_id" in adata.obs else adata.obs_names).to_numpy().astype(str)
-
-
-def _clusters(adata: anndata.AnnData, context: LabelContext) -> np.ndarray:
+def _clusters(ids: np.ndarray, context: LabelContext) -> np.ndarray:
     """Cluster of every cell, int32, -1 where the clusters do not hold it."""
     of_cell = context.clusters.set_index("cell_id")["cluster"] if len(context.clusters) else pd.Series(dtype=np.int32)
-    return of_cell.reindex(_cell_ids(adata)).fillna(-1).to_numpy(np.int32)
+    return of_cell.reindex(ids).fillna(-1).to_numpy(np.int32)
 
 
 def _evidence(scores: pd.DataFrame, label: np.ndarray, clusters: np.ndarray) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""TopDown: the mean expression of a category's genes less that of control genes (Tirosh et al. 2016)."""
+"""TopDown: mean expression of a category's genes minus that of control genes (Tirosh et al. 2016)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from stnuclei.clustering.log_counts import log_normalised
+from stnuclei.clustering.counts import log_normalised
 from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
@@ -87,28 +87,17 @@ def label_topdown(
     context: LabelContext,
     *,
     cancer_set: str = "REC2",
-    min_share: float = 0.0,
+    min_fraction: float = 0.0,
     n_controls: int = 100,
     n_bins: int = 25,
 ) -> Labels:
     """Method `topdown`: the category with the highest `topdown_scores`.
 
-    Parameters
-    ----------
-    adata
-        Cells x genes, raw counts.
-    context
-        Tissue, markers, taxonomy, seed.
-    cancer_set, min_share
-        See `category_genes`.
-    n_controls, n_bins
-        See `topdown_scores`.
+    Cells that express no set more than its controls are Unknown.
 
-    Returns
-    -------
-    Labels; cells that express no set more than its controls are Unknown.
+    Settings: `category_genes` and `topdown_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_share=min_share)
+    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
     scores = topdown_scores(adata, sets, n_controls=n_controls, n_bins=n_bins, seed=context.seed)
     info = {"cancer_set": cancer_set, "genes": {name: len(genes) for name, genes in sets.items()}}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info)

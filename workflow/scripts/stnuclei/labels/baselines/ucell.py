@@ -1,4 +1,4 @@
-"""UCell: how early a category's genes come in each cell's own ranking (Andreatta and Carmona 2021)."""
+"""UCell: ranks of a category's genes within each cell (Andreatta and Carmona 2021)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from pyucell.scoring import compute_ucell_scores
 from scipy import sparse
 
-from stnuclei.clustering.log_counts import detected_genes
+from stnuclei.clustering.counts import detected_genes
 from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
@@ -74,27 +74,14 @@ def label_ucell(
     context: LabelContext,
     *,
     cancer_set: str = "REC2",
-    min_share: float = 0.0,
+    min_fraction: float = 0.0,
     max_rank: int | None = None,
 ) -> Labels:
-    """Method `ucell`: the category with the highest `ucell_scores`.
+    """Method `ucell`: the category with the highest `ucell_scores`; cells that express no marker are Unknown.
 
-    Parameters
-    ----------
-    adata
-        Cells x genes, raw counts.
-    context
-        Tissue, markers, taxonomy, seed.
-    cancer_set, min_share
-        See `category_genes`.
-    max_rank
-        See `ucell_scores`.
-
-    Returns
-    -------
-    Labels; cells that express no marker are Unknown.
+    Settings: `category_genes` and `ucell_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_share=min_share)
+    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
     max_rank = max_rank or panel_max_rank(adata, max(map(len, sets.values()), default=0))
     scores = ucell_scores(adata, sets, max_rank=max_rank, threads=context.threads)
     genes = {name: len(members) for name, members in sets.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from stnuclei.clustering.clustering import principal_components
-from stnuclei.clustering.log_counts import log_normalised
+from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.neighbours import nearest_neighbours
 
 _GENES_AT_ONCE = 64

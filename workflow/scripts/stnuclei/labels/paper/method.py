@@ -12,8 +12,15 @@ import pandas as pd
 
 from stnuclei.clustering.counts import cell_ids
 from stnuclei.labels.paper.neoplastic import CancerRule
-from stnuclei.labels.paper.vote_background import VoteBackground, random_votes
-from stnuclei.labels.paper.voting import DATABASES, VoteTable, decide, vote, vote_table
+from stnuclei.labels.paper.voting import (
+    DATABASES,
+    VoteBackground,
+    VoteTable,
+    decide,
+    random_votes,
+    vote,
+    vote_table,
+)
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
 
@@ -22,8 +29,42 @@ RANDOM_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
+class PaperSettings:
+    """Settings of methods `paper` and `paper_no_refinement`, with the paper's values.
+
+    Parameters
+    ----------
+    n_genes
+        N = 10: ranked genes that vote, gene l with weight N - l.
+    min_votes
+        tau_vote = 5: below this sum over categories all organs are asked instead; below it again: Unknown.
+    n_cancer_genes
+        M = 20: ranked genes compared with the cancer set.
+    cancer_ratio
+        tau_cancer = 0.25: a larger fraction makes an epithelial cluster neoplastic.
+    cancer_set
+        ``A3``: CellMarker's ``Cancer cell`` rows and CancerSEA, as the paper names them.
+    count
+        A vote is a database row (as "vote vector retrieved from the databases") or a distinct cell type.
+    max_list_size
+        Leave out facts that only longer single-paper lists give; None, as published: none left out.
+    refine
+        False: the paper's ablation without the neoplastic step (w/o Hier).
+    """
+
+    n_genes: int = 10
+    min_votes: float = 5
+    n_cancer_genes: int = 20
+    cancer_ratio: float = 0.25
+    cancer_set: str = "A3"
+    count: Literal["rows", "cell_types"] = "rows"
+    max_list_size: int | None = None
+    refine: bool = True
+
+
+@dataclass(frozen=True)
 class PaperRule:
-    """The rule of one sample: both marker tables, the thresholds, and what chance gives on its panel."""
+    """Rule for one sample: both marker tables, the thresholds, and how often chance passes them on its panel."""
 
     organ: VoteTable
     everywhere: VoteTable
@@ -37,87 +78,54 @@ class PaperRule:
     neoplastic: str | None
 
 
-def label_by_paper(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    *,
-    n_genes: int = 10,
-    min_votes: float = 5,
-    n_cancer_genes: int = 20,
-    cancer_ratio: float = 0.25,
-    cancer_set: str = "A3",
-    count: Literal["rows", "cell_types"] = "rows",
-    max_list_size: int | None = None,
-    refine: bool = True,
-) -> Labels:
+def label_by_paper(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> Labels:
     """Label clusters by the votes of their top genes, then epithelial clusters by their cancer genes.
 
     Parameters
     ----------
     adata
-        Cells x genes; only the names are read, the expression speaks through the context's ranked genes.
+        Cells x genes; only the names are read, the expression enters through the context's ranked genes.
     context
         Clusters, ranked genes, markers, taxonomy.
-    n_genes
-        N = 10: ranked genes that vote, the l-th with weight N - l.
-    min_votes
-        tau_vote = 5: below this sum over categories all organs are asked instead; below it again: Unknown.
-    n_cancer_genes
-        M = 20: ranked genes held against the cancer set.
-    cancer_ratio
-        tau_cancer = 0.25: a larger share makes an epithelial cluster neoplastic.
-    cancer_set
-        ``A3``: CellMarker's ``Cancer cell`` rows and CancerSEA, as the paper names them.
-    count
-        What a vote is: a database row (as "vote vector retrieved from the databases") or a distinct cell type.
-    max_list_size
-        Leave out facts that only longer single-paper lists give; None, as published: none left out.
-    refine
-        False: the paper's ablation without the neoplastic step (w/o Hier).
+    settings
+        Constants of the method.
 
     Returns
     -------
-    Labels. Confidence is the winner's share of the votes, 0 for Unknown.
+    Labels. Confidence is the winner's fraction of the votes, 0 for Unknown.
     """
-    rule = _rule(adata, context, n_genes, min_votes, count, max_list_size)
-    if refine and context.taxonomy.role("neoplastic"):
-        cancer = CancerRule.of(context.markers, cancer_set, n_cancer_genes, cancer_ratio)
-        background = cancer.background(context.markers.translate(adata.var_names))
-        rule = replace(rule, cancer=cancer, cancer_background=background)
+    rule = _rule(adata, context, settings)
     sizes = context.clusters.loc[context.clusters["cluster"] >= 0, "cluster"].value_counts().sort_index()
-    ranked = {name: part["gene"].tolist() for name, part in context.ranked_genes.groupby("cluster", sort=True)}
+    ranked = {name: rows["gene"].tolist() for name, rows in context.ranked_genes.groupby("cluster", sort=True)}
     rows = [_judge(rule, int(name), int(size), ranked.get(name, []), context) for name, size in sizes.items()]
-    chance = random_votes(rule.organ, rule.everywhere, n_genes, min_votes, rule.unknown, seed=context.seed)
+    chance = random_votes(rule.organ, rule.everywhere, rule.n_genes, rule.min_votes, rule.unknown, seed=context.seed)
     evidence = pd.DataFrame(rows).assign(random_decided=chance.decided)
     return Labels(_cells(adata, context, evidence, rule.unknown), evidence, _info(rule, chance))
 
 
-def _rule(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    n_genes: int,
-    min_votes: float,
-    count: Literal["rows", "cell_types"],
-    max_list_size: int | None,
-) -> PaperRule:
+def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> PaperRule:
     markers, taxonomy = context.markers, context.taxonomy
     categories = (*markers.categories, taxonomy.unknown.name)
     genes, symbols = list(adata.var_names), markers.translate(adata.var_names)
     organ, everywhere = (
-        vote_table(rows, genes, symbols, categories, count=count, max_list_size=max_list_size)
+        vote_table(rows, genes, symbols, categories, count=settings.count, max_list_size=settings.max_list_size)
         for rows in (markers.for_tissue(context.tissue), markers.rows)
     )
+    cancer, background = None, (0.0, 0.0)
+    if settings.refine and taxonomy.role("neoplastic"):
+        cancer = CancerRule.of(markers, settings.cancer_set, settings.n_cancer_genes, settings.cancer_ratio)
+        background = cancer.background(symbols)
     return PaperRule(
-        organ,
-        everywhere,
-        None,
-        (0.0, 0.0),
-        n_genes,
-        min_votes,
-        context.tissue,
-        taxonomy.unknown.name,
-        taxonomy.role("epithelial"),
-        taxonomy.role("neoplastic"),
+        organ=organ,
+        everywhere=everywhere,
+        cancer=cancer,
+        cancer_background=background,
+        n_genes=settings.n_genes,
+        min_votes=settings.min_votes,
+        tissue=context.tissue,
+        unknown=taxonomy.unknown.name,
+        epithelial=taxonomy.role("epithelial"),
+        neoplastic=taxonomy.role("neoplastic"),
     )
 
 
@@ -130,38 +138,38 @@ def _judge(rule: PaperRule, name: int, size: int, ranked: Sequence[str], context
     categories = rule.organ.categories
     enough = scores.sum() >= rule.min_votes
     category = decide(scores, categories, rule.unknown) if enough else rule.unknown
-    genes, share = [], float("nan")
+    genes, fraction = [], float("nan")
     if rule.cancer is not None:
-        genes, share = rule.cancer.overlap(context.markers.translate(ranked))
-    refined = category == rule.epithelial and rule.cancer is not None and rule.cancer.passes(share)
+        genes, fraction = rule.cancer.overlap(context.markers.translate(ranked))
+    refined = category == rule.epithelial and rule.cancer is not None and rule.cancer.passes(fraction)
     decision = rule.neoplastic if refined else category
     row: dict[str, Any] = {"cluster": name, "n_cells": size, "top_genes": ",".join(ranked[: rule.n_genes])}
     row |= {f"score_{c}": s for c, s in zip(categories, scores, strict=True)}
     row |= {
         f"{database}_{c}": by_database[d, k] for d, database in enumerate(DATABASES) for k, c in enumerate(categories)
     }
-    row |= {"marker_set": used, "cancer_ratio": share, "cancer_genes": ",".join(genes)}
+    row |= {"marker_set": used, "cancer_ratio": fraction, "cancer_genes": ",".join(genes)}
     row |= {"cancer_background": rule.cancer_background[0], "cancer_random_pass": rule.cancer_background[1]}
     confidence = float(scores.max() / scores.sum()) if decision != rule.unknown else 0.0
-    why = _why(rule, category, scores, used, share)
+    why = _why(rule, category, scores, used, fraction)
     return row | {"confidence": confidence, "decision": decision, "why": why}
 
 
-def _why(rule: PaperRule, category: str, scores: np.ndarray, used: str, share: float) -> str:
+def _why(rule: PaperRule, category: str, scores: np.ndarray, used: str, fraction: float) -> str:
     """The decision in words."""
-    place = f"markers of {rule.tissue}" if used == "organ" else "markers of all organs"
+    source = f"markers of {rule.tissue}" if used == "organ" else "markers of all organs"
     total = scores.sum()
     if total < rule.min_votes:
-        return f"{total:.0f} votes by {place}, fewer than {rule.min_votes:g}: too little evidence"
+        return f"{total:.0f} votes by {source}, fewer than {rule.min_votes:g}: too little evidence"
     tally = ", ".join(f"{c} {s:.0f}" for c, s in zip(rule.organ.categories, scores, strict=True) if s)
-    text = f"{category} by {place} ({tally})"
+    text = f"{category} by {source} ({tally})"
     if category == rule.unknown and (scores == scores.max()).sum() > 1:
-        text = f"tie by {place} ({tally})"
+        text = f"tie by {source} ({tally})"
     if category != rule.epithelial or rule.cancer is None:
         return text
-    sign, end = (">", rule.neoplastic) if rule.cancer.passes(share) else ("not >", f"stays {category}")
+    sign, end = (">", rule.neoplastic) if rule.cancer.passes(fraction) else ("not >", f"stays {category}")
     return (
-        f"{text}; share of cancer genes {share:.2f} {sign} {rule.cancer.threshold:g}: {end} (the panel's share is "
+        f"{text}; fraction of cancer genes {fraction:.2f} {sign} {rule.cancer.threshold:g}: {end} (the panel's is "
         f"{rule.cancer_background[0]:.2f}; random genes pass {rule.cancer_background[1]:.0%} of the time)"
     )
 
@@ -183,25 +191,25 @@ def _info(rule: PaperRule, chance: VoteBackground) -> dict[str, Any]:
             f"random lists of {rule.n_genes} panel genes get a category {chance.decided:.0%} of the time "
             f"(more than 1 in 20): min_votes {rule.min_votes:g} does not tell evidence from chance here"
         )
-    share, passing = rule.cancer_background
+    fraction, passing = rule.cancer_background
     if rule.cancer is not None and passing > RANDOM_LIMIT:
         warnings.append(
             f"random lists of {rule.cancer.n_genes} panel genes pass the neoplastic threshold {passing:.0%} of the "
-            f"time (more than 1 in 20): {share:.0%} of the panel is in set {rule.cancer.set_name}"
+            f"time (more than 1 in 20): {fraction:.0%} of the panel is in set {rule.cancer.set_name}"
         )
     return {
         "random_decided": chance.decided,
         "random_categories": dict(chance.categories),
-        "cancer_background": share,
+        "cancer_background": fraction,
         "cancer_random_pass": passing,
         "warnings": warnings,
     }
 
 
-def label_without_refinement(adata: anndata.AnnData, context: LabelContext, **settings: Any) -> Labels:
+def label_without_refinement(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> Labels:
     """`label_by_paper` without the neoplastic step, the paper's ablation w/o Hier."""
-    return label_by_paper(adata, context, **(settings | {"refine": False}))
+    return label_by_paper(adata, context, replace(settings, refine=False))
 
 
-register("paper", label_by_paper)
-register("paper_no_refinement", label_without_refinement)
+register("paper", label_by_paper, PaperSettings)
+register("paper_no_refinement", label_without_refinement, PaperSettings)

@@ -1,4 +1,4 @@
-"""The neoplastic rule: ranked genes held against a cancer gene set, and what the panel alone would give."""
+"""Neoplastic rule: fraction of the ranked genes in a cancer gene set, and that expected by chance on the panel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stnuclei.markers.markers import Markers
 
 @dataclass(frozen=True)
 class CancerRule:
-    """Share of the top M genes in a cancer set, against a threshold.
+    """Fraction of the top M genes in a cancer set, compared with a threshold.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class CancerRule:
     members
         Approved symbols of the set.
     n_genes
-        M, genes looked at.
+        M, ranked genes compared.
     threshold
-        tau_cancer: a larger share makes an epithelial cluster neoplastic.
+        tau_cancer: a larger fraction makes an epithelial cluster neoplastic.
     """
 
     set_name: str
@@ -47,21 +47,21 @@ class CancerRule:
         return cls(set_name, markers.cancer_sets[set_name], n_genes, threshold)
 
     def overlap(self, symbols: Sequence[str]) -> tuple[list[str], float]:
-        """Which of the top M symbols are in the set, and their share of those looked at (0 of an empty list)."""
+        """Members of the set among the top M symbols, and their fraction of these (0 for an empty list)."""
         top = list(symbols)[: self.n_genes]
-        found = [symbol for symbol in top if symbol in self.members]
-        return found, len(found) / len(top) if top else 0.0
+        members = [symbol for symbol in top if symbol in self.members]
+        return members, len(members) / len(top) if top else 0.0
 
-    def passes(self, share: float) -> bool:
-        """Whether a share makes a cluster neoplastic: strictly larger than tau_cancer."""
-        return share > self.threshold
+    def passes(self, fraction: float) -> bool:
+        """True where a fraction makes a cluster neoplastic: strictly larger than tau_cancer."""
+        return fraction > self.threshold
 
     def background(self, panel: Iterable[str]) -> tuple[float, float]:
-        """What chance gives on a panel.
+        """Fraction and passing probability that chance gives on a panel.
 
         Returns
         -------
-        The panel's share in the set; the probability that M genes drawn at random from the panel pass (hypergeometric).
+        Fraction of the panel in the set; probability that M genes drawn at random from the panel pass (hypergeometric).
         """
         panel = list(panel)
         inside = sum(symbol in self.members for symbol in panel)

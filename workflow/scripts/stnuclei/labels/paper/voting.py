@@ -1,8 +1,8 @@
-"""Votes of ranked marker genes for categories, as arXiv 2604.23481 (section 4.1) counts them."""
+"""Votes of ranked marker genes for categories (arXiv 2604.23481, section 4.1), and the votes random genes get."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,10 +34,10 @@ class VoteTable:
 
     def of(self, genes: Sequence[str]) -> np.ndarray:
         """v of a list of genes, (len, databases, categories); a gene off the panel has no votes."""
-        place = {gene: index for index, gene in enumerate(self.genes)}
+        row = {gene: index for index, gene in enumerate(self.genes)}
         empty = np.zeros((1, *self.votes.shape[1:]))
         padded = np.concatenate([self.votes, empty])
-        return padded[[place.get(gene, len(self.genes)) for gene in genes]]
+        return padded[[row.get(gene, len(self.genes)) for gene in genes]]
 
 
 def vote_table(
@@ -78,12 +78,12 @@ def vote_table(
         rows = rows.drop_duplicates(["symbol", "database", "cell_type"]).assign(n_rows=1)
     order = {symbol: index for index, symbol in enumerate(dict.fromkeys(symbols))}
     by_symbol = np.zeros((len(order), len(DATABASES), len(categories)))
-    place = (
+    indices = (
         rows["symbol"].map(order).to_numpy(int),
         rows["database"].map(DATABASES.index).to_numpy(int),
         rows["category"].map(list(categories).index).to_numpy(int),
     )
-    np.add.at(by_symbol, place, rows["n_rows"].to_numpy(float))
+    np.add.at(by_symbol, indices, rows["n_rows"].to_numpy(float))
     return VoteTable(tuple(genes), tuple(categories), by_symbol[[order[symbol] for symbol in symbols]])
 
 
@@ -106,3 +106,65 @@ def decide(scores: np.ndarray, categories: Sequence[str], unknown: str) -> str:
     best = scores.max(initial=0.0)
     winners = np.flatnonzero(scores == best)
     return categories[winners[0]] if best > 0 and len(winners) == 1 else unknown
+
+
+@dataclass(frozen=True)
+class VoteBackground:
+    """Decisions that random gene lists get.
+
+    Parameters
+    ----------
+    decided
+        Fraction of lists that get a category at all (not Unknown).
+    categories
+        Fraction of lists by category, Unknown included.
+    """
+
+    decided: float
+    categories: Mapping[str, float]
+
+
+def random_votes(
+    organ: VoteTable,
+    everywhere: VoteTable,
+    n_genes: int,
+    min_votes: float,
+    unknown: str,
+    *,
+    n_lists: int = 1000,
+    seed: int = 0,
+) -> VoteBackground:
+    """Vote with random lists of panel genes, the fallback to all organs and ties as in the rule itself.
+
+    Parameters
+    ----------
+    organ, everywhere
+        v(g) of the tissue and of all organs, the same genes and categories.
+    n_genes
+        N.
+    min_votes
+        tau_vote.
+    unknown
+        Name of the undecided label.
+    n_lists
+        Lists drawn.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    VoteBackground
+    """
+    random = np.random.default_rng(seed)
+    size = min(n_genes, len(organ.genes))
+    lists = np.argsort(random.random((n_lists, len(organ.genes))), axis=1)[:, :size]
+    weights = rank_weights(n_genes)[:size]
+    first, second = (np.einsum("l,nlc->nc", weights, t.votes.sum(axis=1)[lists]) for t in (organ, everywhere))
+    scores = np.where(first.sum(axis=1, keepdims=True) < min_votes, second, first)
+    best = scores.max(axis=1)
+    unique = (scores == best[:, None]).sum(axis=1) == 1
+    decided = (scores.sum(axis=1) >= min_votes) & (best > 0) & unique
+    winner = np.where(decided, scores.argmax(axis=1), organ.categories.index(unknown))
+    fractions = np.bincount(winner, minlength=len(organ.categories)) / n_lists
+    categories = dict(zip(organ.categories, fractions.tolist(), strict=True))
+    return VoteBackground(1.0 - categories[unknown], categories)
