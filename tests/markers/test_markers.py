@@ -185,7 +185,7 @@ def test_a_users_own_taxonomy(tmp_path):
 
 
 def test_a_missing_table_says_how_to_make_it(tmp_path):
-    with pytest.raises(UserError, match="build_markers"):
+    with pytest.raises(UserError, match="python -m stnuclei.markers.build"):
         load_markers(tmp_path)
 
 
