@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from stnuclei.io.polygons import build_polygons, mend
+from stnuclei.io.polygons import build_polygons, repair
 
 
 def square(x, y, side=2.0, closed=True):
@@ -40,7 +40,7 @@ def test_mending_keeps_good_ones_and_splits_what_falls_apart():
     spiked = shapely.Polygon([(0, 0), (4, 0), (4, 4), (9, 4), (4, 4), (0, 4)])
     several = shapely.MultiPolygon([shapely.box(0, 0, 2, 2), shapely.box(5, 5, 7, 7), shapely.box(9, 9, 9.1, 9.1)])
     good = shapely.box(0, 0, 1, 1)
-    parts, source = mend(
+    parts, source = repair(
         np.array([good, bow, None, spiked, several, shapely.LineString([(0, 0), (1, 1)])], dtype=object)
     )
     assert source.tolist() == [0, 1, 1, 3, 4, 4]

@@ -223,15 +223,29 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize("what", ["nothing", "another store", "no table", "no shapes"])
-def test_a_store_that_is_none_is_told(store, tmp_path, what):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("nothing", "is no store of a sample .*; write it with the rule read_sample$"),
+        ("another store", "is a zarr store but not one of a sample; write it with the rule read_sample$"),
+        ("no table", "is damaged .*; delete it and run read_sample again$"),
+        ("no shapes", "is damaged .*; delete it and run read_sample again$"),
+        ("newer", "has version 99, this program reads up to 1; update it$"),
+    ],
+)
+def test_a_store_that_is_none_is_told(store, tmp_path, content, says):
     import shutil
 
     path = tmp_path / "s.zarr"
-    if what == "another store":
+    if content == "another store":
         zarr.create_group(path)
-    elif what != "nothing":
+    elif content != "nothing":
         shutil.copytree(store, path)
-        shutil.rmtree(path / ("tables" if what == "no table" else "shapes"))
-    with pytest.raises(UserError, match=r"s.zarr: (is|is a|is no)"):
+        if content == "newer":
+            text = (path / "zarr.json").read_text()
+            assert '"version": 1' in text
+            (path / "zarr.json").write_text(text.replace('"version": 1', '"version": 99'))
+        else:
+            shutil.rmtree(path / ("tables" if content == "no table" else "shapes"))
+    with pytest.raises(UserError, match=rf"s\.zarr: {says}"):
         open_sample(path)

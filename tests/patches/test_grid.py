@@ -1,4 +1,4 @@
-"""Grid and tissue shares."""
+"""Grid and tissue fractions."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stnuclei.errors import UserError
-from stnuclei.patches.grid import Grid, TissueShares
+from stnuclei.patches.grid import Grid, TissueFractions
 
 
 @pytest.mark.parametrize("length", [10, 255, 256, 257, 1000, 5000])
@@ -37,8 +37,8 @@ def test_shares_are_exact_to_fractions_of_a_map_pixel():
     tissue_map = SimpleNamespace(classes=classes, he_px_per_px=32.0)
     fine = classes.repeat(32, 0).repeat(32, 1)
     corners = np.array([(0, 0), (37, 101), (500, 300), (900, 600)])
-    shares = TissueShares(tissue_map).of(corners, 100, 1.0)
-    for (x, y), own in zip(corners, shares, strict=True):
+    fractions = TissueFractions(tissue_map).of(corners, 100, 1.0)
+    for (x, y), own in zip(corners, fractions, strict=True):
         piece = fine[y : y + 100, x : x + 100]
         assert own == pytest.approx([(piece == k).sum() / 100**2 for k in (1, 2, 3)])
 

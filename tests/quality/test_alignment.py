@@ -15,7 +15,7 @@ from stnuclei.quality.shift import Correlator
 def test_good_samples_pass(hest, hest_tissue, breast, breast_tissue):
     for sample, tissue in ((hest, hest_tissue), (breast, breast_tissue)):
         report = check_alignment(sample, tissue)
-        assert report.passed and np.hypot(*report.shift_px) < 0.3 and report.darker_share > 0.97
+        assert report.passed and np.hypot(*report.shift_px) < 0.3 and report.darker_fraction > 0.97
         assert report.contrast > 0.05 and np.array_equal(report.correction, np.eye(3))
         assert "nuclei lie on nuclei" in report.message
 
@@ -84,7 +84,7 @@ def test_shuffled_nuclei_fail(hest, hest_tissue):
     jumps = rng.uniform((0, 0), (3300, 2240), centre.shape) - centre
     thrown = np.array([shapely.transform(one, lambda xy, d=d: xy + d) for one, d in zip(geometry, jumps, strict=True)])
     report = check_alignment(dataclasses.replace(hest, nuclei=hest.nuclei.set_geometry(thrown)), hest_tissue)
-    assert not report.passed and abs(report.darker_share - 0.5) < 0.1
+    assert not report.passed and abs(report.darker_fraction - 0.5) < 0.1
 
 
 def test_too_few_nuclei_are_not_judged(hest, hest_tissue):
@@ -107,7 +107,7 @@ def test_refinement_writes_the_correction(breast, breast_tissue, tools, tmp_path
     back = displaced @ correction[:2, :2].T + correction[:2, 2]
     assert np.abs(back - corners).max() < (1.0 if linear == 0 else 4.0)
     content = json.loads((tmp_path / "a.json").read_text())
-    assert content["details"]["after_correction"]["darker_share"] > 0.95
+    assert content["details"]["after_correction"]["darker_fraction"] > 0.95
     if linear == 0:
         assert np.abs(np.array(content["shift_px"]) + shift).max() < 0.5
 

@@ -43,7 +43,7 @@ def test_ink_of_the_real_slides_is_found(breast_tissue, hest_tissue):
     """CoNSeP has a blue tattoo in tile 12 and black dye in tile 2."""
     assert share(breast_tissue, PEN, 2300, 1180, 2600, 1400) > 0.8
     assert share(hest_tissue, PEN, 500, 110, 700, 450) > 0.8
-    assert breast_tissue.share(PEN) < 0.03 and hest_tissue.share(PEN) < 0.07
+    assert breast_tissue.fraction(PEN) < 0.03 and hest_tissue.fraction(PEN) < 0.07
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_pen_strokes_are_excluded(breast, breast_tissue, tools, colour):
     assert share(tissue, PEN, 1150, 500, 1750, 2900) > 0.9
     outside = tissue.classes.copy()
     outside[cells(tissue, 1150, 500, 1750, 2900, rim=-4)] = 0
-    assert (outside == PEN).mean() <= breast_tissue.share(PEN) + 0.003
+    assert (outside == PEN).mean() <= breast_tissue.fraction(PEN) + 0.003
 
 
 @pytest.mark.parametrize("sigma_um", [0.75, 1.0, 2.0])
@@ -74,7 +74,7 @@ def test_a_blurred_region_is_excluded_and_no_other(breast, tools, sigma_um):
 
 
 def test_sharp_slides_have_no_blur(breast_tissue, hest_tissue):
-    assert breast_tissue.share(BLURRED) < 0.01 and hest_tissue.share(BLURRED) < 0.01
+    assert breast_tissue.fraction(BLURRED) < 0.01 and hest_tissue.fraction(BLURRED) < 0.01
 
 
 def test_black_that_the_scanner_did_not_see_is_background(breast, tools):
@@ -91,7 +91,7 @@ def test_pale_tissue_and_grey_glass(breast, breast_tissue, tools):
     for changed in (pale, grey):
         tissue = tools.tissue_of(tools.with_pixels(breast, changed))
         both = ((tissue.classes > 0) & (breast_tissue.classes > 0)).sum() / (breast_tissue.classes > 0).sum()
-        assert both > 0.85 and abs(tissue.share(BACKGROUND) - breast_tissue.share(BACKGROUND)) < 0.12
+        assert both > 0.85 and abs(tissue.fraction(BACKGROUND) - breast_tissue.fraction(BACKGROUND)) < 0.12
 
 
 @pytest.mark.parametrize("um_per_px", [4.0, 6.5, 16.0])
@@ -99,7 +99,7 @@ def test_other_map_sizes(hest, hest_tissue, um_per_px, tools):
     tissue = tools.tissue_of(hest, um_per_px)
     assert tissue.he_px_per_px == pytest.approx(um_per_px / 0.25)
     assert tissue.classes.shape == tuple(int(np.ceil(side * 0.25 / um_per_px)) for side in hest.he.shape[:2])
-    assert abs(tissue.share(TISSUE) - hest_tissue.share(TISSUE)) < 0.08
+    assert abs(tissue.fraction(TISSUE) - hest_tissue.fraction(TISSUE)) < 0.08
 
 
 def test_saving_and_loading(hest_tissue, tmp_path):

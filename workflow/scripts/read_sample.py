@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.io import read_sample, write_sample
+from stnuclei.io.read import platform_options
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 row, settings = snakemake.params.sample, snakemake.params.settings
 with job(snakemake.log[0], f"sample {row['sample']}"):
+    # A cell that is filled is passed whatever the platform, so that one that does not apply is refused, not ignored.
+    options = {option: row[column] for option, column in {"id": "hest_id"}.items() if row[column]}
+    options |= {option: settings[option] for option in ("min_qv",) if option in platform_options(row["platform"])}
     sample = read_sample(
         row["platform"],
         row["path"],
@@ -17,9 +21,8 @@ with job(snakemake.log[0], f"sample {row['sample']}"):
         he_alignment=row["he_alignment"] or None,
         sample=row["sample"],
         tissue=row["tissue"],
-        id=row["hest_id"] or None,
         he_um_per_px=float(row["he_um_per_px"]) if row["he_um_per_px"] else None,
         pixel_size_tolerance=settings["pixel_size_tolerance"],
-        min_qv=settings["min_qv"],
+        **options,
     )
     write_sample(sample, snakemake.output.store, copy_image=settings["copy_image"], threads=snakemake.threads)

@@ -1,4 +1,4 @@
-"""Where the H&E slide lies on the Xenium morphology image: a 3x3 matrix, keypoints, Explorer's zip, or identity."""
+"""Alignment of the H&E slide to the morphology image: a 3x3 matrix, keypoints, Explorer's zip, or identity."""
 
 from __future__ import annotations
 

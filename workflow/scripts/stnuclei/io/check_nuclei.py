@@ -1,4 +1,4 @@
-"""Whether nuclei can be nuclei of this slide, before any pixel is looked at."""
+"""Plausibility of nuclei on a slide, checked before any pixel is read."""
 
 from __future__ import annotations
 

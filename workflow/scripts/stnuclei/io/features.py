@@ -1,4 +1,4 @@
-"""Which rows of a feature matrix are genes, which proteins, and which are there to measure noise."""
+"""Kinds of features: genes, proteins, and controls that measure noise."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ from anndata import AnnData
 from stnuclei.errors import UserError
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.hest_counts import Counted, count_transcripts
+from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.pixel_size import settle
-from stnuclei.io.polygons import mend
+from stnuclei.io.polygons import repair
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
 from stnuclei.io.tables import texts
@@ -27,51 +28,39 @@ from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
 
 
-def read_hest(
-    folder: Path,
-    he_image: str | Path | None = None,
-    he_alignment: str | Path | None = None,
-    *,
-    name: str,
-    id: str | None = None,  # noqa: A002 the dataset's word for it
-    tissue: str = "",
-    he_um_per_px: float | None = None,
-    pixel_size_tolerance: float = 0.02,
-    checksums: bool = True,
-    min_qv: float = 20.0,
-) -> Sample:
+def read_hest(given: SampleInputs, *, id: str | None = None, min_qv: float = 20.0) -> Sample:  # noqa: A002 HEST's word
     """Read one Xenium sample of a HEST-1k folder; see `stnuclei.io.read_sample`."""
-    if he_alignment:
-        raise UserError(f"{folder}: HEST-1k nuclei are in H&E pixels already; leave he_alignment empty")
-    key = choose_id(folder, id, name)
-    files = _files(folder, key, he_image)
+    if given.he_alignment:
+        raise UserError(f"{given.path}: HEST-1k nuclei are in H&E pixels already; leave he_alignment empty")
+    key = choose_id(given.path, id, given.name)
+    files = _files(given.path, key, given.he_image)
     metadata = read_metadata(files["metadata"])
     slide = open_slide(files["slide"])
     _check_size(files["slide"], slide, metadata)
     nuclei = read_nuclei(files["nuclei"])
     counted = count_transcripts(files["transcripts"], min_qv)
-    size, record = _pixel_size(metadata, counted, slide, files, he_um_per_px, pixel_size_tolerance)
-    check_nuclei(files["nuclei"], slide, nuclei, size, "they must be H&E pixels of this slide")
-    where = pd.DataFrame(counted.centres, columns=["x", "y"], index=counted.cells)
-    check_centres(files["nuclei"], files["transcripts"].name, nuclei, where, size)
+    um_per_px, record = _pixel_size(metadata, counted, slide, files, given)
+    check_nuclei(files["nuclei"], slide, nuclei, um_per_px, "they must be H&E pixels of this slide")
+    centres = pd.DataFrame(counted.centres, columns=["x", "y"], index=counted.cells)
+    check_centres(files["nuclei"], files["transcripts"].name, nuclei, centres, um_per_px)
     warnings: list[str] = []
     table = join(counted, nuclei, files, warnings)
+    tissue = given.tissue or str(metadata.get("organ") or "")
     provenance = describe(
-        name=name,
+        name=given.name,
         platform="hest",
         id=key,
-        tissue=tissue or str(metadata.get("organ") or ""),
+        tissue=tissue,
         software=str(metadata.get("analysis_sw_version", "not said")),
         pixel_size=record,
         alignment={"kind": "hest", "affine_residual_um": counted.residual_um},
         transcripts={"min_qv": min_qv, **counted.info},
         files=list(files.values()),
-        checksums=checksums,
+        checksums=given.checksums,
         slide=slide.info,
         warnings=warnings,
     )
-    morphology = _he_to_morphology(metadata, counted)
-    return Sample(name, table, nuclei, slide, size, provenance["tissue"], morphology, provenance)
+    return Sample(given.name, table, nuclei, slide, um_per_px, tissue, _he_to_morphology(metadata, counted), provenance)
 
 
 def choose_id(folder: Path, wanted: str | None, name: str) -> str:
@@ -158,7 +147,7 @@ def read_nuclei(path: Path) -> gpd.GeoDataFrame:
         raise UserError(f"{path}, column geometry: is no WKB ({str(error)[:80]}); download it again") from error
     if not np.isfinite(shapely.bounds(outlines[~shapely.is_missing(outlines)])).all():
         raise UserError(f"{path}, column geometry: an outline has a coordinate that is no number; download it again")
-    polygons, source = mend(outlines)
+    polygons, source = repair(outlines)
     if not len(polygons):
         raise UserError(f"{path}: no nucleus outline encloses anything; download it again")
     return gpd.GeoDataFrame({"cell_id": ids[source]}, geometry=polygons)
@@ -213,20 +202,16 @@ def _check_size(path: Path, slide: Slide, metadata: dict[str, Any]) -> None:
 
 
 def _pixel_size(
-    metadata: dict[str, Any],
-    counted: Counted,
-    slide: Slide,
-    files: dict[str, Path],
-    chosen: float | None,
-    tolerance: float,
+    metadata: dict[str, Any], counted: Counted, slide: Slide, files: dict[str, Path], given: SampleInputs
 ) -> tuple[float, dict[str, object]]:
+    chosen = (given.he_um_per_px, given.pixel_size_tolerance)
     estimated = metadata.get("pixel_size_um_estimated")
     by_transcripts = f"{files['transcripts'].name} (he_x, he_y against x_location, y_location)"
     stated = {f"{slide.path.name} {where}": um for where, um in slide.stated_um.items()}
     if not isinstance(estimated, (int, float)) or not estimated > 0:
-        return settle(counted.um_per_px, by_transcripts, stated, chosen, tolerance)
+        return settle(counted.um_per_px, by_transcripts, stated, *chosen)
     where = f"{files['metadata'].name} pixel_size_um_estimated"
-    return settle(float(estimated), where, {by_transcripts: counted.um_per_px, **stated}, chosen, tolerance)
+    return settle(float(estimated), where, {by_transcripts: counted.um_per_px, **stated}, *chosen)
 
 
 def _he_to_morphology(metadata: dict[str, Any], counted: Counted) -> np.ndarray | None:

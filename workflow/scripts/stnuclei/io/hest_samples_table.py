@@ -16,7 +16,7 @@ import pandas as pd
 
 from stnuclei.config.samples import COLUMNS
 from stnuclei.errors import UserError
-from stnuclei.io.hest_table import select_hest
+from stnuclei.io.hest_metadata import select_hest
 
 #: HEST-1k's organ -> tissue of the marker tables, for the organs the paper trains on.
 TRAINED = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import zarr
 from anndata.io import read_zarr
 
 from stnuclei.errors import UserError
+from stnuclei.io.attributes import read_attributes
 from stnuclei.io.sample import Sample
 from stnuclei.io.store import FORMAT, REGION
 from stnuclei.slides.ome_zarr import StoreSlide
@@ -29,7 +29,7 @@ def open_sample(path: str | Path) -> Sample:
         If it is no such store, is damaged, or its slide (where it only refers to one) is gone or another.
     """
     path = Path(path)
-    attributes = _attributes(path)
+    attributes = read_attributes(path, FORMAT)
     try:
         table = read_zarr(path / "tables" / "table")
         nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")
@@ -60,20 +60,8 @@ def open_image(path: str | Path) -> tuple[Slide, dict[str, Any]]:
     UserError
         As `open_sample`.
     """
-    attributes = _attributes(Path(path))
+    attributes = read_attributes(Path(path), FORMAT)
     return _slide(Path(path), attributes["image"]), attributes
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    if not (path / "zarr.json").is_file():
-        raise UserError(f"{path}: is no sample store; write it with the rule read_sample")
-    try:
-        attributes = dict(zarr.open_group(path, mode="r").attrs).get("stnuclei", {})
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: is damaged ({str(error)[:120]}); delete it and run read_sample again") from error
-    if attributes.get("format") != FORMAT:
-        raise UserError(f"{path}: is a zarr store but not a sample of stnuclei; write it with the rule read_sample")
-    return attributes
 
 
 def _slide(path: Path, image: dict[str, Any]) -> Slide:

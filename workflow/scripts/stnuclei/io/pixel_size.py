@@ -1,4 +1,4 @@
-"""The size of an H&E pixel: one number, and how it was found."""
+"""Size of an H&E pixel: one number, and its sources."""
 
 from __future__ import annotations
 

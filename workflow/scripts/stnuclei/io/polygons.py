@@ -51,15 +51,15 @@ def _contiguous(group: np.ndarray) -> np.ndarray:
     return np.argsort(rank[code], kind="stable")
 
 
-def mend(polygons: np.ndarray, min_share: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+def repair(polygons: np.ndarray, min_fraction: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """Make polygons valid and single; what falls apart becomes several.
 
     Parameters
     ----------
     polygons
         (n,) Polygon, MultiPolygon or None.
-    min_share
-        Pieces smaller than this share of their polygon are dropped: crossings leave slivers.
+    min_fraction
+        Pieces smaller than this fraction of their polygon are dropped: crossings leave slivers.
 
     Returns
     -------
@@ -76,5 +76,5 @@ def mend(polygons: np.ndarray, min_share: float = 0.1) -> tuple[np.ndarray, np.n
     keep = (shapely.get_type_id(parts) == 3) & (area > 0)
     largest = np.zeros(len(polygons))
     np.maximum.at(largest, owner[keep], area[keep])
-    keep &= area >= min_share * largest[owner]
+    keep &= area >= min_fraction * largest[owner]
     return parts[keep], source[owner[keep]]

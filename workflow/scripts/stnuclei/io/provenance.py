@@ -1,4 +1,4 @@
-"""What a sample says of where it came from."""
+"""Provenance of a sample: sources, checksums, versions."""
 
 from __future__ import annotations
 

@@ -1,17 +1,25 @@
-"""The one door: a Xenium run or a HEST-1k sample in, a `Sample` out."""
+"""Entry point: read a run of any platform into a `Sample`."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from stnuclei.errors import UserError
-from stnuclei.io.hest import read_hest
+from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.sample import Sample
-from stnuclei.io.xenium import read_xenium
 
-_READERS: dict[str, Callable[..., Sample]] = {"xenium": read_xenium, "hest": read_hest}
+#: Platform -> its reader, ``module:function``: takes `SampleInputs` and the platform's own options, returns a `Sample`.
+#: Named by text so that a run of one platform does not import the libraries of the others.
+READERS = {
+    "xenium": "stnuclei.io.xenium:read_xenium",
+    "hest": "stnuclei.io.hest:read_hest",
+}
+_COMMON = tuple(field.name for field in fields(SampleInputs) if field.name not in ("path", "name"))
 
 
 def read_sample(
@@ -23,7 +31,7 @@ def read_sample(
     sample: str | None = None,
     **options: Any,
 ) -> Sample:
-    """Read one Xenium run or HEST-1k sample; the slide stays on disk until pixels are asked for.
+    """Read one run; the slide stays on disk until pixels are asked for.
 
     Parameters
     ----------
@@ -40,7 +48,7 @@ def read_sample(
         Name for messages and provenance; the bundle's folder, or the HEST id, when not given.
     **options
         ``tissue`` (str); ``he_um_per_px`` (float: the H&E pixel size that holds where alignment and metadata
-        disagree); ``pixel_size_tolerance`` (share, 0.02); ``checksums`` (bool, SHA-256 of the sources into the
+        disagree); ``pixel_size_tolerance`` (fraction, 0.02); ``checksums`` (bool, SHA-256 of the sources into the
         provenance, True); ``id`` (HEST: which sample of the dataset); ``min_qv`` (HEST: transcripts below are not
         counted, 20).
 
@@ -54,13 +62,35 @@ def read_sample(
         In one sentence that names the sample and the file, for whatever cannot be read, does not fit together or
         would have to be guessed.
     """
-    if platform not in _READERS:
-        raise UserError(f"sample {sample or path}: platform {platform!r} is none of {', '.join(_READERS)}")
     path = Path(path)
     name = sample or str(options.get("id") or path.resolve().name)
+    if platform not in READERS:
+        raise UserError(f"sample {name}: platform {platform!r} is none of {', '.join(READERS)}")
+    _check_options(name, platform, options)
+    common = {key: options.pop(key) for key in _COMMON if key in options}
+    given = SampleInputs(path, name, he_image, he_alignment, **common)
     try:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; give the {platform} output folder")
-        return _READERS[platform](path, he_image, he_alignment, name=name, **options)
+        return _reader(platform)(given, **options)
     except UserError as error:
         raise UserError(f"sample {name}: {error}") from error.__cause__
+
+
+def platform_options(platform: str) -> tuple[str, ...]:
+    """Names of the options that only this platform's reader takes."""
+    return tuple(inspect.signature(_reader(platform)).parameters)[1:]
+
+
+def _reader(platform: str) -> Callable[..., Sample]:
+    module, function = READERS[platform].split(":")
+    return getattr(import_module(module), function)
+
+
+def _check_options(name: str, platform: str, options: dict[str, Any]) -> None:
+    known = (*_COMMON, *platform_options(platform))
+    for option in options:
+        if option not in known:
+            others = [other for other in READERS if option in platform_options(other)]
+            belongs = f"belongs to platform {', '.join(others)}" if others else "is not known"
+            raise UserError(f"sample {name}: option {option} {belongs}; {platform} takes {', '.join(known)}")

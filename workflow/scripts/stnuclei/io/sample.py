@@ -1,4 +1,4 @@
-"""The one form every reader ends in."""
+"""`Sample`: the in-memory form that all readers return."""
 
 from __future__ import annotations
 

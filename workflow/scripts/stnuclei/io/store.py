@@ -1,4 +1,4 @@
-"""sample.zarr: written once, whole."""
+"""Writing of sample.zarr, once and whole."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.io.attributes import StoreFormat
 from stnuclei.io.image_element import write_image
 from stnuclei.io.sample import Sample
 from stnuclei.joblog import quiet
 from stnuclei.slides.slide import Slide
 from stnuclei.slides.wrappers import ReducedSlide
 
-FORMAT = "stnuclei-sample"
-VERSION = 1
+#: The attributes stand under a key of their own: spatialdata writes its version beside them.
+FORMAT = StoreFormat("stnuclei-sample", 1, "a sample", "read_sample", key="stnuclei")
 REGION = "nucleus_boundaries"
 #: Column of the table that names each cell's (largest) nucleus, the row it annotates.
 INSTANCE = "nucleus_id"
@@ -30,7 +31,7 @@ _OVERVIEW_PX = 4096
 def write_sample(
     sample: Sample, path: str | Path, *, copy_image: bool = True, chunk: int = 512, threads: int = 1
 ) -> None:
-    """Write a sample as one SpatialData store (zarr v3), aside and then renamed.
+    """Write a sample as one SpatialData store (zarr v3), atomically.
 
     ``images/he_image`` (c, y, x) uint8 multiscale; ``shapes/nucleus_boundaries``; ``tables/table``, which annotates
     the nuclei through ``nucleus_id``. Coordinate system ``global`` is he_px (Identity everywhere); ``morphology_px``
@@ -74,8 +75,8 @@ def _attributes(sample: Sample, copied: bool) -> dict[str, Any]:
         image |= {"path": str(path), "bytes": path.stat().st_size}
     matrix = None if sample.he_to_morphology is None else np.asarray(sample.he_to_morphology).tolist()
     return {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": FORMAT.name,
+        "version": FORMAT.version,
         "sample": sample.name,
         "tissue": sample.tissue,
         "um_per_px": sample.um_per_px,

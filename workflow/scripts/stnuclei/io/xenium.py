@@ -14,11 +14,11 @@ from stnuclei.io.alignment import Alignment, apply, read_alignment
 from stnuclei.io.cells import Cells, join, read_cells
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.experiment import Experiment, read_experiment
-from stnuclei.io.find_inputs import find_alignment, find_he
+from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.matrix import read_matrix
 from stnuclei.io.morphology import find_morphology
 from stnuclei.io.pixel_size import settle
-from stnuclei.io.polygons import build_polygons, mend
+from stnuclei.io.polygons import build_polygons, repair
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
 from stnuclei.io.tables import coded_texts, find_table, numbers, read_columns
@@ -28,52 +28,39 @@ from stnuclei.slides.slide import Slide
 _NO_CELL = ("-1", "UNASSIGNED", "")
 
 
-def read_xenium(
-    folder: Path,
-    he_image: str | Path | None = None,
-    he_alignment: str | Path | None = None,
-    *,
-    name: str,
-    tissue: str = "",
-    he_um_per_px: float | None = None,
-    pixel_size_tolerance: float = 0.02,
-    checksums: bool = True,
-    id: str | None = None,  # noqa: A002 the other reader's option, refused here
-    min_qv: float = 20.0,  # noqa: ARG001 the matrix is counted by the instrument's software at 20
-) -> Sample:
+def read_xenium(given: SampleInputs) -> Sample:
     """Read a Xenium output folder; see `stnuclei.io.read_sample`."""
-    if id:
-        raise UserError(f"{folder}: option id belongs to platform hest; a Xenium folder holds one sample")
+    folder = given.path
     experiment = read_experiment(folder)
-    alignment_path = find_alignment(folder, he_alignment)
+    alignment_path = find_alignment(folder, given.he_alignment)
     alignment = read_alignment(alignment_path, experiment.pixel_size)
-    slide = open_slide(find_he(folder, he_image))
-    size, size_record = settle(
+    slide = open_slide(find_he(folder, given.he_image))
+    um_per_px, size_record = settle(
         alignment.um_per_px(experiment.pixel_size),
         f"alignment {Path(alignment_path).name}",
         {f"{slide.path.name} {where}": um for where, um in slide.stated_um.items()},
-        he_um_per_px,
-        pixel_size_tolerance,
+        given.he_um_per_px,
+        given.pixel_size_tolerance,
     )
     warnings: list[str] = []
-    table, nuclei = _cells_and_nuclei(folder, um_to_he(alignment, experiment), size, warnings)
-    check_nuclei(alignment_path, slide, nuclei, size, "it must take H&E px of this slide to morphology px")
+    table, nuclei = _cells_and_nuclei(folder, um_to_he(alignment, experiment), um_per_px, warnings)
+    check_nuclei(alignment_path, slide, nuclei, um_per_px, "it must take H&E px of this slide to morphology px")
     morphology = find_morphology(folder, experiment)
     provenance = describe(
-        name=name,
+        name=given.name,
         platform="xenium",
-        tissue=tissue,
+        tissue=given.tissue,
         software=experiment.software,
         pixel_size=size_record,
         morphology_um_per_px=experiment.pixel_size,
         morphology=morphology and {"channels": morphology.channels, "shape": morphology.shape},
         alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
         files=_files(folder, slide, alignment_path),
-        checksums=checksums,
+        checksums=given.checksums,
         slide=slide.info,
         warnings=warnings,
     )
-    return Sample(name, table, nuclei, slide, size, tissue, alignment.matrix, provenance)
+    return Sample(given.name, table, nuclei, slide, um_per_px, given.tissue, alignment.matrix, provenance)
 
 
 def read_cell_table(folder: str | Path) -> AnnData:
@@ -149,14 +136,14 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
         )
     group = code if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
     first, polygons = build_polygons(group, apply(to_he, vertices))
-    mended, source = mend(polygons)
+    repaired, source = repair(polygons)
     lost = len(polygons) - len(set(source))
     if lost:
         warnings.append(f"{lost:,} of {len(polygons):,} nucleus outlines enclose nothing and were dropped")
-    if not len(mended):
+    if not len(repaired):
         raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
     ids = np.where(free, None, names)[code[first[source]]]
-    return gpd.GeoDataFrame({"cell_id": ids}, geometry=mended)
+    return gpd.GeoDataFrame({"cell_id": ids}, geometry=repaired)
 
 
 def _files(folder: Path, slide: Slide, alignment_path: str | Path) -> list[Path]:

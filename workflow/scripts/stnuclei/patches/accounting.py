@@ -1,4 +1,4 @@
-"""What became of every patch of the grid and of every nucleus, and why."""
+"""Accounting of every patch of the grid and every nucleus: kept, or dropped and why."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REASONS = {
 }
 
 
-class Tally:
+class Accounting:
     """Counts patches and nuclei by fate.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Arrays of a zarr v3 store through tensorstore: made, opened, and their errors told in one sentence."""
+"""Arrays of a zarr v3 store through tensorstore: created, opened, their errors turned into one sentence."""
 
 from __future__ import annotations
 
@@ -65,34 +65,6 @@ def write_group(path: Path, attributes: dict[str, Any]) -> None:
     (path / "zarr.json").write_text(json.dumps(content, indent=1))
 
 
-def read_attributes(path: Path, form: str, version: int, noun: str, maker: str) -> dict[str, Any]:
-    """Read the attributes of a store of ours, or say what else it is.
-
-    Parameters
-    ----------
-    path
-        The store's folder.
-    form, version
-        What `format` must say, and the newest version this program reads.
-    noun, maker
-        For the error: what the store should hold, and the rule that writes it.
-
-    Raises
-    ------
-    UserError
-        If there is no such store, it is of another format, or of a newer version.
-    """
-    try:
-        attributes = dict(json.loads((path / "zarr.json").read_text())["attributes"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: is no store of {noun} ({error}); write it with the rule {maker}") from None
-    if attributes.get("format") != form:
-        raise UserError(f"{path}: is a zarr store but not one of {noun}; give a {noun}.zarr")
-    if attributes.get("version", 0) > version:
-        raise UserError(f"{path}: has version {attributes['version']}, this program reads up to {version}; update it")
-    return attributes
-
-
 def _create(path: Path, shape: tuple[int, ...], dtype: str, chunk: list[int], codecs: list[dict]) -> ts.TensorStore:
     spec = {
         "driver": "zarr3",
@@ -125,7 +97,7 @@ def open_array(path: Path, context: ts.Context | None = None) -> ts.TensorStore:
         # The shard's index may be kept: a finished store never changes.
         "recheck_cached_data": "open",
     }
-    with told(path):
+    with store_errors(path):
         return ts.open(spec, read=True, context=context or ts.Context()).result()
 
 
@@ -134,12 +106,12 @@ def read_table(path: Path) -> np.ndarray:
     array = open_array(path)
     if 0 in array.shape:
         return np.zeros(array.shape, array.dtype.numpy_dtype)
-    with told(path):
+    with store_errors(path):
         return np.asarray(array.read().result())
 
 
 @contextmanager
-def told(path: Path, where: str = "") -> Iterator[None]:
+def store_errors(path: Path, where: str = "") -> Iterator[None]:
     """Turn tensorstore's errors into one sentence that names the store, and the patch where it is known."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""A slide cut into patches, block by block: nuclei painted, pixels read once, what is dropped counted and why."""
+"""Cutting of a slide into patches, block by block: nuclei painted, pixels read once, every loss counted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.patches.accounting import Fate, Tally
-from stnuclei.patches.grid import Grid, TissueShares
+from stnuclei.patches.accounting import Accounting, Fate
+from stnuclei.patches.grid import Grid, TissueClasses, TissueFractions
 from stnuclei.patches.instance_map import number_patch
-from stnuclei.patches.prefetch import ahead
+from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.patches.raster import Outlines
 from stnuclei.patches.settings import CutSettings
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
 from stnuclei.slides.regions import pixel_ratio, read_region
+from stnuclei.slides.slide import SlideOrArray
+
+if TYPE_CHECKING:
+    from stnuclei.io.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,14 @@ class Cutting:
     ratio
         he_px a patch_px is wide.
     verdict
-        Tells what the tissue map says of patches: (n, 2) corners -> (n,) `Fate` codes, 0 kept.
+        Judges patches by the tissue map: (n, 2) corners -> (n,) `Fate` codes, 0 kept.
     min_nuclei
         A patch of fewer is dropped.
     drop_cut
         Leave nuclei cut by a patch's edge out.
     """
 
-    slide: Any
+    slide: SlideOrArray
     outlines: Outlines
     cell_of: np.ndarray
     grid: Grid
@@ -58,7 +62,7 @@ class Cutting:
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a block: its patches (None where all were dropped), the fates of patches and nuclei."""
+    """Result of cutting a block: its patches (None where all were dropped), the fates of patches and nuclei."""
 
     block: PatchBlock | None
     patches: np.ndarray
@@ -67,10 +71,10 @@ class Cut:
 
 
 def cut_patches(
-    sample: Any,
+    sample: Sample,
     out: str | Path,
     *,
-    tissue_map: Any = None,
+    tissue_map: TissueClasses | None = None,
     correction: np.ndarray | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -81,7 +85,7 @@ def cut_patches(
     Parameters
     ----------
     sample
-        From `stnuclei.io.open_sample`: ``name``, ``he``, ``um_per_px``, ``nuclei`` (he_px), ``table``, ``tissue``.
+        From `stnuclei.io.open_sample`.
     out
         The store's folder.
     tissue_map
@@ -108,22 +112,27 @@ def cut_patches(
     chosen = CutSettings(**settings)
     chosen.check_slide(sample.name, float(sample.um_per_px))
     cutting = _prepare(sample, tissue_map, correction, chosen)
-    tally = Tally(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
-    how = {"tissue_map": tissue_map is not None, "seed": seed}
-    how["correction"] = None if correction is None else np.asarray(correction, float).tolist()
+    accounting = Accounting(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
+    inputs = {
+        "tissue_map": tissue_map is not None,
+        "seed": seed,
+        "correction": None if correction is None else np.asarray(correction, float).tolist(),
+    }
     written = write_patches(
         out,
-        _blocks(cutting, tally, f"cutting {sample.name}", threads),
-        _attributes(sample, cutting, {**chosen.to_dict(), **how}),
+        _blocks(cutting, accounting, f"cutting {sample.name}", threads),
+        _attributes(sample, cutting, {**chosen.to_dict(), **inputs}),
         size=chosen.size,
         compress_image=chosen.compress_image,
-        extra=lambda: {"counts": tally.finished(sample.name)},
+        extra=lambda: {"counts": accounting.finished(sample.name)},
     )
-    print(tally.sentence(sample.name, written["counts"]), flush=True)
+    print(accounting.sentence(sample.name, written["counts"]), flush=True)
     return written["counts"]
 
 
-def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settings: CutSettings) -> Cutting:
+def _prepare(
+    sample: Sample, tissue_map: TissueClasses | None, correction: np.ndarray | None, settings: CutSettings
+) -> Cutting:
     """Outlines in the patches' frame, the grid, and the judge of tissue."""
     ratio = pixel_ratio(float(sample.um_per_px), settings.um_per_px)
     matrix = np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
@@ -141,7 +150,7 @@ def _prepare(sample: Any, tissue_map: Any, correction: np.ndarray | None, settin
     )
 
 
-def _cells(sample: Any) -> np.ndarray:
+def _cells(sample: Sample) -> np.ndarray:
     """Row of the table for each nucleus, int32; -1 where it has no cell."""
     names = sample.table.obs_names
     if not names.is_unique:
@@ -149,14 +158,16 @@ def _cells(sample: Any) -> np.ndarray:
     return names.get_indexer(sample.nuclei["cell_id"]).astype(np.int32)
 
 
-def _judge(tissue_map: Any, size: int, ratio: float, settings: CutSettings) -> Callable[[np.ndarray], np.ndarray]:
+def _judge(
+    tissue_map: TissueClasses | None, size: int, ratio: float, settings: CutSettings
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function from corners (n, 2) to `Fate` codes by tissue."""
     if tissue_map is None:
         return lambda corners: np.zeros(len(corners), np.uint8)
-    shares = TissueShares(tissue_map)
+    fractions = TissueFractions(tissue_map)
 
     def verdict(corners: np.ndarray) -> np.ndarray:
-        sharp, blurred, pen = shares.of(corners, size, ratio).T
+        sharp, blurred, pen = fractions.of(corners, size, ratio).T
         tissue = sharp + blurred + pen
         usable = sharp + (0 if settings.exclude_blurred else blurred) + (0 if settings.exclude_pen else pen)
         codes = np.zeros(len(corners), np.uint8)
@@ -172,7 +183,7 @@ def _judge(tissue_map: Any, size: int, ratio: float, settings: CutSettings) -> C
     return verdict
 
 
-def _attributes(sample: Any, cutting: Cutting, settings: dict[str, Any]) -> dict[str, Any]:
+def _attributes(sample: Sample, cutting: Cutting, settings: dict[str, Any]) -> dict[str, Any]:
     um = float(sample.um_per_px)
     return {
         "sample": sample.name,
@@ -185,12 +196,12 @@ def _attributes(sample: Any, cutting: Cutting, settings: dict[str, Any]) -> dict
     }
 
 
-def _blocks(cutting: Cutting, tally: Tally, label: str, threads: int) -> Iterator[PatchBlock]:
+def _blocks(cutting: Cutting, accounting: Accounting, label: str, threads: int) -> Iterator[PatchBlock]:
     """Patches of all blocks in order; the next blocks are worked on while these are written."""
     bar = Progress(len(cutting.grid), label, "patches")
     jobs: Iterable[np.ndarray] = cutting.grid.blocks()
-    for cut in ahead(lambda corners: cut_block(cutting, corners), jobs, threads):
-        tally.add(cut.patches, cut.nuclei, cut.nuclei_fate)
+    for cut in prefetch_map(lambda corners: cut_block(cutting, corners), jobs, threads):
+        accounting.add(cut.patches, cut.nuclei, cut.nuclei_fate)
         bar.update(len(cut.patches))
         if cut.block is not None:
             yield cut.block
@@ -218,14 +229,14 @@ def cut_block(cutting: Cutting, corners: np.ndarray) -> Cut:
     for i, (x, y) in enumerate(corners.tolist()):
         ids = np.empty((size, size), np.uint16)
         view = labels[y - y0 : y - y0 + size, x - x0 : x - x0 + size]
-        places, centroids, lost = number_patch(view, bounds, x, y, cutting.drop_cut, slot, ids)
-        _check_ids(len(places), size)
-        if fates[i] == Fate.KEPT and len(places) < cutting.min_nuclei:
+        shown, centroids, cut_off = number_patch(view, bounds, x, y, cutting.drop_cut, slot, ids)
+        _check_ids(len(shown), size)
+        if fates[i] == Fate.KEPT and len(shown) < cutting.min_nuclei:
             fates[i] = Fate.FEW_NUCLEI
-        fate_of[places] = np.minimum(fate_of[places], fates[i])
-        fate_of[lost] = np.minimum(fate_of[lost], fates[i] or Fate.CUT)
+        fate_of[shown] = np.minimum(fate_of[shown], fates[i])
+        fate_of[cut_off] = np.minimum(fate_of[cut_off], fates[i] or Fate.CUT)
         if fates[i] == Fate.KEPT:
-            kept.append((i, ids, rows[places], centroids))
+            kept.append((i, ids, rows[shown], centroids))
     block = _with_pixels(cutting, corners, kept) if kept else None
     return Cut(block, fates, rows, fate_of)
 
@@ -244,8 +255,8 @@ def _with_pixels(
     (x0, y0), (x1, y1) = origin.min(0).tolist(), (origin.max(0) + size).tolist()
     pixels = read_region(cutting.slide, x0, y0, x1 - x0, y1 - y0, cutting.ratio)
     images = np.empty((len(kept), size, size, 3), np.uint8)
-    for place, (x, y) in enumerate((origin - (x0, y0)).tolist()):
-        images[place] = pixels[y : y + size, x : x + size]
+    for i, (x, y) in enumerate((origin - (x0, y0)).tolist()):
+        images[i] = pixels[y : y + size, x : x + size]
     nuclei = np.concatenate([rows for _, _, rows, _ in kept])
     return PatchBlock(
         image=images,

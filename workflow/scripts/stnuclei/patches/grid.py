@@ -1,9 +1,9 @@
-"""Where patches lie on a slide, in which blocks they are cut, and how much tissue each shows."""
+"""Grid of patches on a slide, the blocks they are cut in, and the tissue each shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -66,8 +66,15 @@ class Grid:
         ]
 
 
-class TissueShares:
-    """Share of any rectangle that is of each class of a tissue map, exact to fractions of the map's pixels.
+class TissueClasses(Protocol):
+    """A tissue map as this package sees it; `stnuclei.quality.TissueMap`, which lies above it, is one."""
+
+    classes: np.ndarray
+    he_px_per_px: float
+
+
+class TissueFractions:
+    """Fraction of any rectangle that is of each class of a tissue map, exact to fractions of the map's pixels.
 
     Parameters
     ----------
@@ -75,7 +82,7 @@ class TissueShares:
         ``.classes`` (H, W) uint8 (1 tissue, 2 blurred, 3 pen) and ``.he_px_per_px``.
     """
 
-    def __init__(self, tissue_map: Any) -> None:
+    def __init__(self, tissue_map: TissueClasses) -> None:
         self.he_px_per_px = float(tissue_map.he_px_per_px)
         classes = np.asarray(tissue_map.classes)
         self.sums = np.zeros((3, classes.shape[0] + 1, classes.shape[1] + 1))
@@ -83,7 +90,7 @@ class TissueShares:
             self.sums[k, 1:, 1:] = (classes == k + 1).cumsum(0, dtype=np.float64).cumsum(1)
 
     def of(self, corners: np.ndarray, size: int, he_px: float) -> np.ndarray:
-        """Shares of squares.
+        """Fractions of squares.
 
         Parameters
         ----------

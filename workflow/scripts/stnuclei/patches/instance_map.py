@@ -1,4 +1,4 @@
-"""The ids of one patch: nuclei numbered 1..k in the order of their rows, with centroids."""
+"""Instance map of one patch: nuclei numbered 1..k in the order of their rows, with centroids."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def number_patch(
     slot: np.ndarray,
     out: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number what a patch shows.
+    """Number the nuclei that a patch shows.
 
     Parameters
     ----------
     labels
-        int32 (P, P): 1 + place of a nucleus in its block, 0 background.
+        int32 (P, P): 1 + index of a nucleus in its block, 0 background.
     bounds
         float64 (n, 4): boxes of the block's nuclei, patch_px of the slide.
     x0, y0
@@ -35,45 +35,45 @@ def number_patch(
 
     Returns
     -------
-    places : int64 (k,)
-        The patch's nuclei, ascending places in the block.
+    kept : int64 (k,)
+        The patch's nuclei, ascending indices in the block.
     centroids : float32 (k, 2)
         Mean (x, y) of their pixels; pixel 0 has its centre at 0.
     cut : int64 (l,)
-        Places of those left out.
+        Indices of those left out.
     """
-    found = _places(labels, slot)
-    is_cut = np.zeros(len(found), np.bool_)
+    shown = _shown_nuclei(labels, slot)
+    is_cut = np.zeros(len(shown), np.bool_)
     if drop_cut:
         size = labels.shape[0]
-        for i in range(len(found)):
-            b = bounds[found[i]]
+        for i in range(len(shown)):
+            b = bounds[shown[i]]
             is_cut[i] = b[0] < x0 or b[1] < y0 or b[2] > x0 + size or b[3] > y0 + size
-    places, cut = found[~is_cut], found[is_cut]
+    kept, cut = shown[~is_cut], shown[is_cut]
     for i in range(len(cut)):
         slot[cut[i] + 1] = -1
-    for i in range(len(places)):
-        slot[places[i] + 1] = i + 1
-    centroids = _renumber(labels, slot, len(places), out)
-    for i in range(len(found)):
-        slot[found[i] + 1] = 0
-    return places, centroids, cut
+    for i in range(len(kept)):
+        slot[kept[i] + 1] = i + 1
+    centroids = _renumber(labels, slot, len(kept), out)
+    for i in range(len(shown)):
+        slot[shown[i] + 1] = 0
+    return kept, centroids, cut
 
 
 @numba.njit(nogil=True, cache=True)
-def _places(labels: np.ndarray, slot: np.ndarray) -> np.ndarray:
-    """Places of the nuclei a patch shows, ascending; their slots are left at 1."""
-    found, n = np.empty(256, np.int64), 0
+def _shown_nuclei(labels: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """Indices of the nuclei a patch shows, ascending; their slots are left at 1."""
+    shown, n = np.empty(256, np.int64), 0
     for r in range(labels.shape[0]):
         for c in range(labels.shape[1]):
             value = labels[r, c]
             if value > 0 and slot[value] == 0:
                 slot[value] = 1
-                if n == len(found):
-                    found = np.concatenate((found, np.empty(n, np.int64)))
-                found[n] = value - 1
+                if n == len(shown):
+                    shown = np.concatenate((shown, np.empty(n, np.int64)))
+                shown[n] = value - 1
                 n += 1
-    return np.sort(found[:n])
+    return np.sort(shown[:n])
 
 
 @numba.njit(nogil=True, cache=True)

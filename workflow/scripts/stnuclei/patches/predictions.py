@@ -11,10 +11,11 @@ import numpy as np
 
 from stnuclei.cellvit.nuclei import NucleiTable
 from stnuclei.files import atomic_write, disk_full_explained
-from stnuclei.patches.arrays import SHARD, create_pixels, read_attributes, read_table, write_group, write_table
+from stnuclei.io.attributes import StoreFormat, read_attributes
+from stnuclei.patches.arrays import SHARD, create_pixels, read_table, write_group, write_table
 from stnuclei.patches.store import Items
 
-FORMAT, VERSION = "stnuclei-predictions", 1
+FORMAT = StoreFormat("stnuclei-predictions", 1, "predictions", "predict_patches")
 COLUMNS = ("class", "class_probability", "class_probabilities", "centroid")
 
 
@@ -25,7 +26,7 @@ def write_predictions(
     size: int,
     attrs: Mapping[str, Any],
 ) -> dict[str, int]:
-    """Write a store from a stream of patches, aside and then renamed.
+    """Write a store from a stream of patches, atomically.
 
     Pixels go to disk shard by shard; the nuclei's columns (about 50 bytes a nucleus) are kept until the end.
 
@@ -66,7 +67,8 @@ def write_predictions(
         if done != count:
             raise RuntimeError(f"{count} patches announced, {done} came")
         counts = {"patches": count, "nuclei": columns.write(aside)}
-        content = {"format": FORMAT, "version": VERSION, **attrs, "patch_px": size, "counts": counts}
+        identity = {"format": FORMAT.name, "version": FORMAT.version}
+        content = {**identity, **attrs, "patch_px": size, "counts": counts}
         write_group(aside, content)
         return counts
 
@@ -122,7 +124,7 @@ class PredictionStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.attrs = read_attributes(self.path, FORMAT, VERSION, "predictions", "predict_patches")
+        self.attrs = read_attributes(self.path, FORMAT)
         self.instances = Items(self.path / "instances")
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Work done ahead of the one who wants it, in threads, in order, never far ahead."""
+"""Ordered prefetching in threads, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(function: Callable[[S], T], items: Iterable[S], threads: int, waiting: int = 1) -> Iterator[T]:
+def prefetch_map(function: Callable[[S], T], items: Iterable[S], threads: int, waiting: int = 1) -> Iterator[T]:
     """``map(function, items)`` on threads.
 
     Parameters
@@ -21,7 +21,7 @@ def ahead(function: Callable[[S], T], items: Iterable[S], threads: int, waiting:
     items
         Taken one by one.
     threads
-        How many at once; at 1 there is still one thread working ahead.
+        How many at once; at 1 there is still one thread that prefetches.
     waiting
         Finished results that may wait beside those being worked on: bounds the memory.
 

@@ -30,7 +30,7 @@ class Outlines:
     bounds
         float64 (K, 4): x0, y0, x1, y1; NaN without outline.
     rank
-        int64 (K,): place in the order of painting, large nuclei first.
+        int64 (K,): position in the order of painting, large nuclei first.
     """
 
     xy: np.ndarray
@@ -85,7 +85,7 @@ class Outlines:
 
         Returns
         -------
-        int32 (height, width): 1 + the nucleus' place in `rows`, 0 background.
+        int32 (height, width): 1 + the nucleus' index in `rows`, 0 background.
         """
         labels = np.zeros((height, width), np.int32)
         order = np.argsort(self.rank[rows], kind="stable")
@@ -166,8 +166,8 @@ def _paint(
     for k in rows:
         most = max(most, ring_first[nucleus_first[k + 1]] - ring_first[nucleus_first[k]])
     crossings = np.empty(most + 1, np.float64)
-    for place in order:
-        k = rows[place]
+    for item in order:
+        k = rows[item]
         top = max(int(np.ceil(bounds[k, 1] - y0 - 0.5)), 0)
         bottom = min(int(np.ceil(bounds[k, 3] - y0 - 0.5)), height)
         for r in range(top, bottom):
@@ -176,7 +176,7 @@ def _paint(
                 begin = max(int(np.ceil(crossings[i] - x0 - 0.5)), 0)
                 end = min(int(np.ceil(crossings[i + 1] - x0 - 0.5)), width)
                 for c in range(begin, end):
-                    labels[r, c] = place + 1
+                    labels[r, c] = item + 1
 
 
 @numba.njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""How a slide is cut."""
+"""Settings of cutting."""
 
 from __future__ import annotations
 

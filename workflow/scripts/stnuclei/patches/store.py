@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from stnuclei.patches.arrays import open_array, read_attributes, read_table, told
+from stnuclei.io.attributes import StoreFormat, read_attributes
+from stnuclei.patches.arrays import open_array, read_table, store_errors
 
-FORMAT, VERSION = "stnuclei-patches", 1
+FORMAT = StoreFormat("stnuclei-patches", 1, "patches", "cut_patches")
 NUCLEUS = np.dtype([("cell_index", np.int32), ("nucleus_index", np.int32), ("centroid", np.float32, (2,))])
 
 
@@ -52,19 +53,19 @@ class Items:
         array = self.array
         if isinstance(key, int | np.integer):
             i = range(len(self))[int(key)]
-            with told(self.path, f"[{i}]"):
+            with store_errors(self.path, f"[{i}]"):
                 return np.asarray(array[i].read().result())
         wanted = list(range(len(self))[key]) if isinstance(key, slice) else np.asarray(key, np.int64).ravel().tolist()
         wanted = [range(len(self))[i] for i in wanted]
         out = np.empty((len(wanted), *self.shape[1:]), self.dtype)
         # One future a patch: tensorstore reads them side by side.
         futures = [array[i].read() for i in wanted]
-        for place, (i, future) in enumerate(zip(wanted, futures, strict=True)):
-            with told(self.path, f"[{i}]"):
-                out[place] = future.result()
+        for row, (i, future) in enumerate(zip(wanted, futures, strict=True)):
+            with store_errors(self.path, f"[{i}]"):
+                out[row] = future.result()
         return out
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class PatchStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.attrs = read_attributes(self.path, FORMAT, VERSION, "patches", "cut_patches")
+        self.attrs = read_attributes(self.path, FORMAT)
         self.image = Items(self.path / "image")
         self.instances = Items(self.path / "instances")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import tensorstore as ts
 
 from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.patches.arrays import SHARD, create_pixels, write_group, write_table
-from stnuclei.patches.store import FORMAT, VERSION
+from stnuclei.patches.store import FORMAT
 
 _MOST = 1 << 26  # patches an array is declared for before their number is known
 
@@ -101,9 +101,9 @@ def write_patches(
     *,
     size: int = 256,
     compress_image: bool = False,
-    extra: Any = None,
+    extra: Callable[[], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Write a patch store from a stream of blocks, aside and then renamed.
+    """Write a patch store from a stream of blocks, atomically.
 
     Memory is that of two shards, however many patches come.
 
@@ -144,7 +144,8 @@ def write_patches(
         }
         late = dict(extra()) if extra else {}
         counts = {**counts, **late.pop("counts", {})}
-        content = {"format": FORMAT, "version": VERSION, **attrs, **late, "patch_px": size, "counts": counts}
+        identity = {"format": FORMAT.name, "version": FORMAT.version}
+        content = {**identity, **attrs, **late, "patch_px": size, "counts": counts}
         write_group(aside, content)
     return content
 

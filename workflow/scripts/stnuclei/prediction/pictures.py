@@ -17,7 +17,7 @@ from stnuclei.cellvit.nuclei import nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
 from stnuclei.io.slide_input import read_picture
-from stnuclei.patches.prefetch import ahead
+from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, measured
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
@@ -78,8 +78,8 @@ def segment_pictures(job: PictureJob, files: list[Path], partial: PartialResults
 
 def _nuclei(job: PictureJob, files: list[Path]) -> Iterator[tuple[Path, NucleiArrays | None]]:
     """Nuclei of each file in order, None for a file that could not be read and is skipped."""
-    pictures = ahead(lambda path: _picture(job, path), files, max(1, job.threads // 2), 2)
-    maps = ahead(lambda batch: _maps(job, batch), _batches(pictures, job.most_px), len(job.inference.networks))
+    pictures = prefetch_map(lambda path: _picture(job, path), files, max(1, job.threads // 2), 2)
+    maps = prefetch_map(lambda batch: _maps(job, batch), _batches(pictures, job.most_px), len(job.inference.networks))
     with (
         ThreadPoolExecutor(job.threads, thread_name_prefix="stnuclei-separate") as pool,
         closing(pictures),

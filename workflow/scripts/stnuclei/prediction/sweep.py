@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stnuclei.patches.prefetch import ahead
+from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, separate_tile
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
@@ -76,8 +76,8 @@ class Row:
 def sweep(job: SweepJob, strip: Strip, first: int) -> Iterator[Row]:
     """Rows of a strip from `first` on, in order."""
     pool = ThreadPoolExecutor(job.threads, thread_name_prefix="stnuclei-separate")
-    batches = ahead(lambda batch: _read(job, *batch), job.batches(strip, first), readers(job.threads))
-    maps = ahead(lambda tiles: _infer(job, *tiles), batches, len(job.inference.networks))
+    batches = prefetch_map(lambda batch: _read(job, *batch), job.batches(strip, first), readers(job.threads))
+    maps = prefetch_map(lambda tiles: _infer(job, *tiles), batches, len(job.inference.networks))
     try:
         with closing(batches), closing(maps):
             yield from _MapBuffer(job, strip, first, pool).rows(maps)

@@ -1,4 +1,4 @@
-"""Do nuclei lie on nuclei: haematoxylin inside them against around them, and the shift that would be best."""
+"""Check of the registration of nuclei: haematoxylin inside them against around them, and the best shift."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_alignment(
     max_shift_um
         The check fails above it, over the slide or for most tiles.
     refine
-        ``none``; ``translation`` or ``affine``: write the one found as the correction, and judge what it leaves.
+        ``none``; ``translation`` or ``affine``: write the one measured as the correction, and judge what it leaves.
     max_tiles
         How many tiles are looked at.
     seed
@@ -59,70 +59,70 @@ def check_alignment(
     """
     if refine not in REFINEMENTS:
         raise UserError(f"alignment.refine: {refine!r} is none of {', '.join(REFINEMENTS)}")
-    found = (looker := ShiftScorer(sample, tissue_map, max_tiles, seed)).measure(sample.nuclei)
-    best = looker.best(found)
-    correction, kept = np.eye(3), found
-    if refine != "none" and believable(found, best):
-        correction = correction_of(refine, found)
-        kept = looker.moved(correction)
-    passed, message = judge(sample.name, kept, best if kept is found else kept, max_shift_um)
-    details = {"max_shift_um": max_shift_um, "refine": refine, **_details(found, best)}
+    measured = (scorer := ShiftScorer(sample, tissue_map, max_tiles, seed)).measure(sample.nuclei)
+    best = scorer.best(measured)
+    correction, kept = np.eye(3), measured
+    if refine != "none" and believable(measured, best):
+        correction = correction_of(refine, measured)
+        kept = scorer.moved(correction)
+    passed, message = judge(sample.name, kept, best if kept is measured else kept, max_shift_um)
+    details = {"max_shift_um": max_shift_um, "refine": refine, **_details(measured, best)}
     details["nuclei_on_tissue"] = _on_tissue(sample, tissue_map)
-    if kept is not found:
-        names = ("shift_um", "shift_px", "darker_share", "contrast")
+    if kept is not measured:
+        names = ("shift_um", "shift_px", "darker_fraction", "contrast")
         details["after_correction"] = {name: getattr(kept, name) for name in names}
-        message += f" (after correction by {refine}; it was {np.hypot(*found.shift_um):.2f} um)"
-    if not passed and not believable(found, best) and found.n_nuclei >= _FEWEST_NUCLEI:
-        details["orientation"], hint = _orientation(looker)
+        message += f" (after correction by {refine}; it was {np.hypot(*measured.shift_um):.2f} um)"
+    if not passed and not believable(measured, best) and measured.n_nuclei >= _FEWEST_NUCLEI:
+        details["orientation"], hint = _orientation(scorer)
         message += hint
     picture = {"sample": sample, "tissue": tissue_map, "correction": correction}
-    measured = (found.shift_um, found.shift_px, found.contrast, found.darker_share)
-    return AlignmentReport(sample.name, passed, message, *measured, details, correction, kept.tiles, picture)
+    numbers = (measured.shift_um, measured.shift_px, measured.contrast, measured.darker_fraction)
+    return AlignmentReport(sample.name, passed, message, *numbers, details, correction, kept.tiles, picture)
 
 
-def _details(found: Measured, best: Measured) -> dict[str, Any]:
+def _details(measured: Measured, best: Measured) -> dict[str, Any]:
     return {
-        "certainty": found.shared.certainty,
-        "n_tiles": len(found.tiles),
-        "n_nuclei": found.n_nuclei,
-        "affine": found.affine,
-        "darker_share_at_best_shift": best.darker_share,
+        "certainty": measured.shared.certainty,
+        "n_tiles": len(measured.tiles),
+        "n_nuclei": measured.n_nuclei,
+        "affine": measured.affine,
+        "darker_fraction_at_best_shift": best.darker_fraction,
     }
 
 
-def judge(name: str, found: Measured, best: Measured, max_shift_um: float) -> tuple[bool, str]:
+def judge(name: str, measured: Measured, best: Measured, max_shift_um: float) -> tuple[bool, str]:
     """Whether nuclei lie on nuclei, and the sentence that says so; `best` is where they would fit best."""
-    if found.n_nuclei < _FEWEST_NUCLEI:
+    if measured.n_nuclei < _FEWEST_NUCLEI:
         return False, (
-            f"sample {name}: only {found.n_nuclei} nuclei lie on clean tissue, too few to check the alignment"
+            f"sample {name}: only {measured.n_nuclei} nuclei lie on clean tissue, too few to check the alignment"
         )
-    if not believable(found, best):
+    if not believable(measured, best):
         return False, (
             f"sample {name}: nuclei do not lie on the slide's nuclei, and no shift within {REACH_UM:.0f} um "
-            f"makes them ({100 * found.darker_share:.0f} % are darker than their surroundings; chance is 50 %)"
+            f"makes them ({100 * measured.darker_fraction:.0f} % are darker than their surroundings; chance is 50 %)"
         )
-    um = float(np.hypot(*found.shift_um))
-    told = f"{um:.2f} um over {len(found.tiles)} tiles, {100 * found.darker_share:.0f} % darker than their surroundings"
-    bent = _bent(found.affine)
+    um = float(np.hypot(*measured.shift_um))
+    darker = f"{100 * measured.darker_fraction:.0f} % darker than their surroundings"
+    bent = _bent(measured.affine)
     if um > max_shift_um:
         return (
             False,
             f"sample {name}: nuclei lie {um:.2f} um beside the slide's nuclei{bent} (limit {max_shift_um:g} um)",
         )
-    affine = found.affine
+    affine = measured.affine
     if affine and affine["largest_um"] > max_shift_um:
         return False, (
             f"sample {name}: nuclei lie up to {affine['largest_um']:.2f} um beside the slide's nuclei{bent} "
             f"(limit {max_shift_um:g} um)"
         )
-    sure = found.tiles[found.tiles["sure"]]
+    sure = measured.tiles[measured.tiles["sure"]]
     off = float((np.hypot(sure["shift_x_um"], sure["shift_y_um"]) > max_shift_um).mean()) if len(sure) else 0.0
     if off > 0.5:
         return False, (
             f"sample {name}: nuclei lie beside the slide's nuclei in {100 * off:.0f} % of the tiles, each its own way "
             f"(limit {max_shift_um:g} um): warped?"
         )
-    return True, f"sample {name}: nuclei lie on nuclei ({told})"
+    return True, f"sample {name}: nuclei lie on nuclei ({um:.2f} um over {len(measured.tiles)} tiles, {darker})"
 
 
 def _bent(affine: dict[str, Any] | None) -> str:
@@ -142,15 +142,15 @@ def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
     return float(np.mean(tissue.at(centre) == TISSUE))
 
 
-def _orientation(looker: ShiftScorer) -> tuple[dict[str, Any], str]:
+def _orientation(scorer: ShiftScorer) -> tuple[dict[str, Any], str]:
     """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
     none = "; no turn or mirror of the slide fits either: is it the H&E of this run?"
-    proposal = search_orientation(looker.sample, looker.white)
+    proposal = search_orientation(scorer.sample, scorer.white)
     matrix = np.array(proposal["matrix"])
-    turned = looker.moved(matrix)
+    turned = scorer.moved(matrix)
     matrix = correction_of("affine", turned) @ matrix
-    fitted = looker.moved(matrix)
+    fitted = scorer.moved(matrix)
     fits = believable(turned, fitted)
     proposal |= {"matrix": matrix.tolist(), "certainty": turned.shared.certainty, "fits": fits}
-    proposal["darker_share"] = fitted.darker_share
+    proposal["darker_fraction"] = fitted.darker_fraction
     return proposal, f"; they would fit {proposal['name']}: correct the alignment file" if fits else none

@@ -45,10 +45,10 @@ def _wrapped(text: str, width: int = 120) -> str:
 
 
 def _three(report: AlignmentReport) -> list[tuple[str, int]]:
-    """Best, median and worst tile by the share of nuclei darker than their ring."""
+    """Best, median and worst tile by the fraction of nuclei darker than their ring."""
     if report.tiles.empty:
         return []
-    order = np.argsort(-report.tiles["darker_share"].to_numpy(), kind="stable")
+    order = np.argsort(-report.tiles["darker_fraction"].to_numpy(), kind="stable")
     return [("best", int(order[0])), ("median", int(order[len(order) // 2])), ("worst", int(order[-1]))]
 
 
@@ -124,4 +124,4 @@ def _draw_zoom(axes: Axes, name: str, report: AlignmentReport, picture: dict[str
         [x0 + 0.05 * size, x0 + 0.05 * size + 20 / sample.um_per_px], [y0 + 0.95 * size] * 2, color="black", linewidth=3
     )
     shift = f"shift ({tile['shift_x_um']:.1f}, {tile['shift_y_um']:.1f}) um" if tile["sure"] else "shift not sure"
-    axes.set_title(f"{name}: {100 * tile['darker_share']:.0f} % darker, {shift}; bar 20 um", fontsize=10)
+    axes.set_title(f"{name}: {100 * tile['darker_fraction']:.0f} % darker, {shift}; bar 20 um", fontsize=10)

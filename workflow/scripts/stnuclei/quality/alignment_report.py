@@ -1,4 +1,4 @@
-"""What the alignment check found, as numbers that later rules and people read."""
+"""Result of the alignment check, as numbers that later rules and people read."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ class AlignmentReport:
         (x, y) by which the nuclei would have to move, um and he_px.
     contrast
         Mean haematoxylin density inside nuclei minus in a 2-um ring around them, where they lie now.
-    darker_share
-        Share of nuclei that are darker than their ring; about a half where nuclei lie anywhere.
+    darker_fraction
+        Fraction of nuclei that are darker than their ring; about a half where nuclei lie anywhere.
     details
         Peak of the correlation, rotation and scale, orientation search, settings.
     correction
         (3, 3) float64 he_px -> he_px that moves the nuclei; identity unless refinement was asked for.
     tiles
-        One row a tile: x, y (centre, he_px), n_nuclei, contrast, darker_share, shift_x_um, shift_y_um, certainty, sure.
+        One row a tile: x, y (centre, he_px), n_nuclei, contrast, darker_fraction, shift_x_um, shift_y_um,
+        certainty, sure.
     """
 
     sample: str
@@ -46,7 +47,7 @@ class AlignmentReport:
     shift_um: tuple[float, float]
     shift_px: tuple[float, float]
     contrast: float
-    darker_share: float
+    darker_fraction: float
     details: dict[str, Any]
     correction: np.ndarray
     tiles: pd.DataFrame

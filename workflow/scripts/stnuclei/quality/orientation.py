@@ -1,4 +1,4 @@
-"""Would the nuclei fit if the slide were turned or mirrored: densities of the whole slide compared."""
+"""Search for a turn or mirror that would make the nuclei fit, on densities of the whole slide."""
 
 from __future__ import annotations
 

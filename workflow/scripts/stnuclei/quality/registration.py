@@ -1,4 +1,4 @@
-"""Nuclei against haematoxylin, tile by tile: how they lie, and how they would lie best."""
+"""Per-tile registration of nuclei to the haematoxylin channel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stnuclei.quality.tissue_map import TissueMap
 
 #: A peak lower than this many standard deviations of the rest is chance.
 _SURE, _SURE_TILE = 8.0, 6.5
-#: Fewer nuclei than this share darker than their ring cannot be nuclei on nuclei; chance is a half.
+#: Fewer nuclei than this fraction darker than their ring cannot be nuclei on nuclei; chance is a half.
 _DARKER, _CLEARLY_DARKER = 0.6, 0.85
 _COARSE_UM = 6.0
 #: Largest shift that is looked for, um.
@@ -32,7 +32,7 @@ class Measured:
     tiles: pd.DataFrame
     shared: Shift
     contrast: float
-    darker_share: float
+    darker_fraction: float
     scale: float  # he_px along a working pixel
     um_per_px: float  # of the slide
 
@@ -58,7 +58,7 @@ class Measured:
 
 
 class ShiftScorer:
-    """Looks at nuclei on one slide, wherever they are moved to; the slide's tiles are decoded once.
+    """Scores nuclei on one slide, wherever they are moved to; the slide's tiles are decoded once.
 
     Parameters
     ----------
@@ -103,39 +103,39 @@ class ShiftScorer:
         """Measure the sample's nuclei moved by an affine (3, 3), he_px -> he_px."""
         return self.measure(transform(self.sample.nuclei, matrix))
 
-    def best(self, found: Measured) -> Measured:
+    def best(self, measured: Measured) -> Measured:
         """The nuclei where they would fit best: as they lie, shifted, or moved by the affine their tiles agree on.
 
         Edges of tissue make peaks too; only where nuclei become darker than their surroundings is a shift one of
         nuclei.
         """
-        if found.darker_share >= _CLEARLY_DARKER or not len(found.tiles):
-            return found
-        tried = [self.moved(correction_of(kind, found)) for kind in ("translation", "affine")]
-        return max([found, *tried], key=lambda one: one.darker_share)
+        if measured.darker_fraction >= _CLEARLY_DARKER or not len(measured.tiles):
+            return measured
+        tried = [self.moved(correction_of(kind, measured)) for kind in ("translation", "affine")]
+        return max([measured, *tried], key=lambda candidate: candidate.darker_fraction)
 
 
 def _summed(rows: list[tuple[float, ...]], shared: Shift, scale: float, um_per_px: float) -> Measured:
-    names = ["x", "y", "n_nuclei", "contrast", "darker_share", "shift_x_um", "shift_y_um", "certainty"]
+    names = ["x", "y", "n_nuclei", "contrast", "darker_fraction", "shift_x_um", "shift_y_um", "certainty"]
     tiles = pd.DataFrame(rows, columns=names).astype({"n_nuclei": int})
     tiles["sure"] = tiles["certainty"] >= _SURE_TILE
     weight = tiles["n_nuclei"].to_numpy()
     if not weight.sum():
         return Measured(tiles, shared, 0.0, 0.5, scale, um_per_px)
-    mean = [float(np.average(tiles[name], weights=weight)) for name in ("contrast", "darker_share")]
+    mean = [float(np.average(tiles[name], weights=weight)) for name in ("contrast", "darker_fraction")]
     return Measured(tiles, shared, *mean, scale, um_per_px)
 
 
-def believable(found: Measured, best: Measured) -> bool:
-    """Whether the shift that was found is one of nuclei."""
-    return found.shared.certainty >= _SURE and best.darker_share >= _DARKER
+def believable(measured: Measured, best: Measured) -> bool:
+    """Whether the shift that was measured is one of nuclei."""
+    return measured.shared.certainty >= _SURE and best.darker_fraction >= _DARKER
 
 
-def correction_of(refine: str, found: Measured) -> np.ndarray:
+def correction_of(refine: str, measured: Measured) -> np.ndarray:
     """The correction asked for; a translation where the tiles do not carry an affine."""
-    affine = found.affine
+    affine = measured.affine
     if refine == "affine" and affine is not None:
         return np.array(affine["matrix"])
     correction = np.eye(3)
-    correction[:2, 2] = found.shift_px
+    correction[:2, 2] = measured.shift_px
     return correction

@@ -103,7 +103,7 @@ def contrast(labels: np.ndarray, density: np.ndarray) -> tuple[float, float, int
 
     Returns
     -------
-    Mean inside minus mean in a ring of 2 um (other nuclei left out); share of nuclei darker than their ring; how
+    Mean inside minus mean in a ring of 2 um (other nuclei left out); fraction of nuclei darker than their ring; how
     many nuclei were compared.
     """
     # The largest number within reach; which of two near nuclei gets a ring pixel does not matter.

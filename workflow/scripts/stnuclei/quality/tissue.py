@@ -1,4 +1,4 @@
-"""Where there is tissue, where it is out of focus, and where somebody drew on the glass."""
+"""Map of a slide: background, tissue, blurred tissue, pen marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small picture of a slide that says where patches may come from."""
+"""`TissueMap`: a small class map of a slide that says where patches may come from."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class TissueMap:
     info: dict[str, Any] = field(default_factory=dict)
     overview: np.ndarray | None = None
 
-    def share(self, what: int) -> float:
-        """Share of the slide's area that is of a class."""
-        return float(np.mean(self.classes == what))
+    def fraction(self, tissue_class: int) -> float:
+        """Fraction of the slide's area that is of a class."""
+        return float(np.mean(self.classes == tissue_class))
 
     def at(self, xy: np.ndarray) -> np.ndarray:
         """Class at points (n, 2) he_px, (n,) uint8; background outside the slide."""

@@ -1,4 +1,4 @@
-"""Where tissue, glands, tumour nests, vessels, fat and muscle lie, as signed distance maps."""
+"""Layout of tissue, glands, tumour nests, vessels, fat and muscle, as signed distance maps."""
 
 from __future__ import annotations
 

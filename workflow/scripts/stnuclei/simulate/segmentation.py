@@ -1,4 +1,4 @@
-"""What the instrument segments: nucleus and cell polygons on its pixel grid, and label masks."""
+"""Segmentation as the instrument gives it: nucleus and cell polygons on its pixel grid, and label masks."""
 
 from __future__ import annotations
 
