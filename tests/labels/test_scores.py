@@ -10,6 +10,7 @@ from stnuclei.io import read_annotation
 from stnuclei.labels import (
     draw_comparison,
     draw_labels,
+    draw_scores,
     label_agreement,
     label_cells,
     publish_labels,
@@ -151,7 +152,7 @@ def test_pictures_are_written_within_their_size(table, clustering, tmp_path):
     draw_comparison(table, sets, tmp_path / "five.png")
     truth = pd.DataFrame({"cell_id": table.obs_names, "label": table.obs["truth"].to_numpy()})
     scores = score_labels(sets, truth)
-    scores.figure(tmp_path / "scores.png")
+    draw_scores(scores, tmp_path / "scores.png")
     scores.save(tmp_path / "scores.tsv")
     for name in ("labels", "five", "scores"):
         pixels = matplotlib.image.imread(tmp_path / f"{name}.png")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from stnuclei.io import read_annotation
 from stnuclei.joblog import job
-from stnuclei.labels import score_labels
+from stnuclei.labels import draw_scores, score_labels
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,4 +21,4 @@ with job(snakemake.log[0], f"label scores of {row['sample']}"):
     }
     scores = score_labels(sets, annotation, taxonomy)
     scores.save(snakemake.output.table)
-    scores.figure(snakemake.output.figure)
+    draw_scores(scores, snakemake.output.figure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from stnuclei.labels.canvas import QUIET, picture
-
-if TYPE_CHECKING:
-    from stnuclei.labels.scores import LabelScores
+from stnuclei.labels.scores import LabelScores
 
 PER_ROW = 4
 

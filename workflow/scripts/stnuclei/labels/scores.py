@@ -24,7 +24,7 @@ class LabelScores:
     ----------
     table
         One row a method: n_annotated (cells with a class in the annotation), n_scored (those that the sample has),
-        accuracy, macro_f1, unknown (share), calibration_error, then precision, recall, F1 of each class as
+        accuracy, macro_f1, unknown (fraction), calibration_error, then precision, recall, F1 of each class as
         ``f1_<Class>`` and so on.
     confusion
         Method -> counts, rows annotation, columns labels (Unknown last).
@@ -41,20 +41,14 @@ class LabelScores:
 
     def save(self, path: str | Path) -> None:
         """Write the table as tsv."""
-        with atomic_write(path) as aside:
-            self.table.to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
-
-    def figure(self, path: str | Path) -> None:
-        """Draw confusion matrices, F1 by class and calibration."""
-        from stnuclei.labels.score_figure import draw_scores
-
-        draw_scores(self, path)
+        with atomic_write(path) as temporary:
+            self.table.to_csv(temporary, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
 
 
 def score_labels(
     labels: Mapping[str, pd.DataFrame], annotation: pd.DataFrame, taxonomy: str | Path | Taxonomy = "pannuke"
 ) -> LabelScores:
-    """Score each method's labels on the cells a person has labelled.
+    """Score each method's labels on the annotated cells.
 
     Cells whose annotation is Unknown (hybrids, unlabelled) are left out; a label Unknown counts as wrong. The macro F1
     is the mean over the classes the annotation has.
@@ -109,7 +103,7 @@ def confusion_matrix(actual: np.ndarray, given: np.ndarray, taxonomy: Taxonomy) 
 
 
 def _summary(confusion: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, float]:
-    """Accuracy, macro F1, share Unknown, and per class precision = tp / labelled, recall = tp / annotated, F1."""
+    """Accuracy, macro F1, fraction Unknown, and per class precision = tp / labelled, recall = tp / annotated, F1."""
     total = confusion.to_numpy().sum()
     hits = {name: float(confusion.loc[name].get(name, 0)) for name in confusion.index}
     result = {"accuracy": sum(hits.values()) / total, "unknown": confusion[taxonomy.unknown.name].sum() / total}
@@ -124,7 +118,7 @@ def _summary(confusion: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, float]:
 
 
 def calibration_curve(right: np.ndarray, confidence: np.ndarray, decided: np.ndarray) -> pd.DataFrame:
-    """Mean confidence against share right in ten bins of equal width, over decided cells; empty bins left out."""
+    """Mean confidence against accuracy in ten bins of equal width, over decided cells; empty bins left out."""
     right, confidence = right[decided], confidence[decided]
     bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     rows = [(confidence[bins == b].mean(), right[bins == b].mean(), int((bins == b).sum())) for b in np.unique(bins)]
@@ -139,7 +133,7 @@ def calibration_error(curve: pd.DataFrame) -> float:
 
 
 def label_agreement(labels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Share of cells on which two methods agree, methods x methods, float64, 1 on the diagonal.
+    """Fraction of cells on which two methods agree, methods x methods, float64, 1 on the diagonal.
 
     Raises
     ------

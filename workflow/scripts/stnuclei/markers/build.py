@@ -128,19 +128,19 @@ def cancer_sets(rows: pd.DataFrame, cancersea: pd.DataFrame, names: pd.DataFrame
     malignant = rows[rows["rule"] == "malignant"]
     text = (malignant["cell_name"] + " " + malignant["cancer_type"]).str.lower()
     carcinoma = malignant[text.str.contains(_CARCINOMA) & ~text.str.contains(_NOT_CARCINOMA)]
-    owned = _owned_elsewhere(rows)
+    other_lineage = _other_lineage(rows)
     literal = set(rows.loc[rows["cell_type"] == "Cancer cell", "symbol"]) | set(cancersea["symbol"])
     sets = {
         "A3": literal,
         "CANCERSEA": set(cancersea["symbol"]),
-        "REC": set(carcinoma["symbol"]) - owned,
-        "REC2": set(malignant["symbol"]) - owned,
+        "REC": set(carcinoma["symbol"]) - other_lineage,
+        "REC2": set(malignant["symbol"]) - other_lineage,
     }
     genes = sorted(set().union(*sets.values()))
     return pd.DataFrame({"symbol": genes} | {n: [int(g in members) for g in genes] for n, members in sets.items()})
 
 
-def _owned_elsewhere(rows: pd.DataFrame) -> set[str]:
+def _other_lineage(rows: pd.DataFrame) -> set[str]:
     """Genes with at least `LINEAGE_RATIO` times as many immune and connective papers as (normal) epithelial ones."""
     papers = rows[rows["PMID"] != ""]
 

@@ -22,7 +22,7 @@ PANGLAODB, CELLMARKER = "PanglaoDB", "CellMarker"
 
 @dataclass(frozen=True)
 class Markers:
-    """Which gene marks which cell type, where, and how often that is said.
+    """Marker facts: gene, cell type, organ, and how often a database lists them.
 
     Parameters
     ----------
@@ -90,16 +90,16 @@ class Markers:
         UserError
             If the tissue is not in the tissue map.
         """
-        own, common, patterns = self.tissues[self.tissue(tissue)]
-        panglao = (self.rows["database"] == PANGLAODB) & self.rows["organ"].isin([*own, *(common if shared else ())])
-        places = {place for place in self.rows["organ"].unique() if _is_in(place, patterns)}
-        cellmarker = (self.rows["database"] == CELLMARKER) & self.rows["organ"].isin(places)
+        organs, common, patterns = self.tissues[self.tissue(tissue)]
+        panglao = (self.rows["database"] == PANGLAODB) & self.rows["organ"].isin([*organs, *(common if shared else ())])
+        tissues = {name for name in self.rows["organ"].unique() if _is_in(name, patterns)}
+        cellmarker = (self.rows["database"] == CELLMARKER) & self.rows["organ"].isin(tissues)
         return self.rows[panglao | cellmarker]
 
 
-def _is_in(place: str, patterns: Iterable[str]) -> bool:
-    """Whether CellMarker's ``class:type`` is meant by a pattern ``class:*`` or ``class:type,type``."""
-    tissue_class, _, tissue_type = place.partition(":")
+def _is_in(organ: str, patterns: Iterable[str]) -> bool:
+    """True where CellMarker's ``class:type`` matches a pattern ``class:*`` or ``class:type,type``."""
+    tissue_class, _, tissue_type = organ.partition(":")
     for pattern in patterns:
         wanted, _, types = pattern.partition(":")
         if wanted == tissue_class and (types == "*" or tissue_type in types.split(",")):
@@ -128,16 +128,16 @@ def load_markers(folder: str | Path | None = None, taxonomy: str | Path | Taxono
         If a table is missing.
     """
     taxonomy = Taxonomy.load(taxonomy)
-    place = Path(folder) if folder else resource("markers")
-    own, names, sets, symbols = _read_tables(place)
+    folder = Path(folder) if folder else resource("markers")
+    facts, names, sets, symbols = _read_tables(folder)
     types = _classify(names, taxonomy)
-    rows = own.merge(types, on=["database", "cell_type"], how="left", validate="many_to_one")
-    return Markers(rows, *_tissue_map(place), sets, taxonomy, symbols)
+    rows = facts.merge(types, on=["database", "cell_type"], how="left", validate="many_to_one")
+    return Markers(rows, *_tissue_map(folder), sets, taxonomy, symbols)
 
 
 @lru_cache(maxsize=4)
 def _read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, frozenset[str]], Symbols]:
-    """Taxonomy-free part of `load_markers`, kept: tests and notebooks ask for it again and again."""
+    """Taxonomy-free part of `load_markers`, cached: tests and notebooks call it many times."""
     panglao = _read(folder, "panglaodb.tsv.gz").assign(database=PANGLAODB, from_tumour=0, n_rows=1, n_papers=0)
     panglao["min_list_size"] = 0
     cellmarker = _read(folder, "cellmarker.tsv.gz").assign(database=CELLMARKER)
@@ -159,10 +159,10 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 def _classify(names: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     """Class of each cell-type name: the taxonomy's own rules first, then the shipped category carried over."""
-    own = [(re.compile(pattern), target) for pattern, target in taxonomy.rules]
+    rules = [(re.compile(pattern), target) for pattern, target in taxonomy.rules]
     category, votes = [], []
     for row in names.itertuples(index=False):
-        target = next((t for pattern, t in own if pattern.search(row.cell_type.lower())), None)
+        target = next((t for pattern, t in rules if pattern.search(row.cell_type.lower())), None)
         category.append(target or taxonomy.category(row.category))
         votes.append(bool(target) or bool(row.votes))
     table = names[["database", "cell_type"]].assign(category=category, votes=votes)

@@ -1,4 +1,4 @@
-"""The original downloads of the marker databases: found, checked, read."""
+"""Original downloads of the marker databases: download, checksum, reading."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CELLMARKER = ("tissue_class", "tissue_type", "cancer_type", "cell_type", "cell_
 
 
 @dataclass(frozen=True)
-class Source:
-    """One original.
+class MarkerSource:
+    """Original file of a marker database.
 
     Parameters
     ----------
@@ -40,20 +40,20 @@ class Source:
     sha256: str = ""
 
     def fetch(self, cache: Path) -> Path:
-        """Give the original as a local file or folder, its checksum verified.
+        """Local file or folder of the original, its checksum verified.
 
         Raises
         ------
         UserError
             If it is absent, cannot be downloaded or is another version.
         """
-        place = os.path.expandvars(os.path.expanduser(self.path))
-        path = _download(place, cache, self.name) if "://" in place else Path(place)
+        address = os.path.expandvars(os.path.expanduser(self.path))
+        path = _download(address, cache, self.name) if "://" in address else Path(address)
         if not path.exists():
-            raise UserError(f"markers, {self.name}: {place} does not exist; give the original's path or URL")
-        found = folder_sha256(path) if path.is_dir() else sha256(path)
-        if self.sha256 and found != self.sha256:
-            raise UserError(f"markers, {self.name}: {place} has SHA-256 {found}, expected {self.sha256}")
+            raise UserError(f"markers, {self.name}: {address} does not exist; give the original's path or URL")
+        checksum = folder_sha256(path) if path.is_dir() else sha256(path)
+        if self.sha256 and checksum != self.sha256:
+            raise UserError(f"markers, {self.name}: {address} has SHA-256 {checksum}, expected {self.sha256}")
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(cache / self.name)
@@ -61,12 +61,12 @@ class Source:
         return path
 
 
-def load_sources(path: Path, overrides: Mapping[str, str] | None = None) -> dict[str, Source]:
+def load_sources(path: Path, overrides: Mapping[str, str] | None = None) -> dict[str, MarkerSource]:
     """Read ``sources.yaml``; `overrides` maps a database's name to another path or URL."""
     with open(path) as file:
         content = yaml.safe_load(file)
     return {
-        name: Source(name, (overrides or {}).get(name, entry["path"]), entry.get("sha256", ""))
+        name: MarkerSource(name, (overrides or {}).get(name, entry["path"]), entry.get("sha256", ""))
         for name, entry in content.items()
     }
 
@@ -121,14 +121,14 @@ def read_cancersea(folder: Path) -> pd.DataFrame:
         If the folder holds no lists.
     """
     files = sorted(folder.rglob("*.txt"))
-    parts = []
+    states = []
     for path in files:
         table = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False)
         _require(table, ("GeneName",), path)
-        parts.append(pd.DataFrame({"state": path.stem, "symbol": table["GeneName"]}))
-    if not parts:
+        states.append(pd.DataFrame({"state": path.stem, "symbol": table["GeneName"]}))
+    if not states:
         raise UserError(f"markers, cancersea: {folder} holds no .txt lists (columns EnsembleID, GeneName)")
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(states, ignore_index=True)
 
 
 def _read_text(path: Path) -> pd.DataFrame:
