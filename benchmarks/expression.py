@@ -85,7 +85,7 @@ def run(name: str, sources: dict[str, PatchSource], folder: Path, threads: int) 
     for number in range(NULLS + 1):
         out = folder / name.replace(", ", "_") / str(number)
         brief = ExpressionSettings(**{**settings.to_dict(), "epochs": NULL_EPOCHS}) if number else settings
-        train_expression(used, out, brief, protocol, held_out=held, shuffle=number, name=name)
+        train_expression(used, out, brief, protocol, held_out=held, shuffle=number, provenance={"model": name})
         split = pd.read_csv(out / "split.tsv", sep="\t")
         predictions.append(predict_expression(out / "checkpoint.pt", used, split, threads=threads))
     spatial = {slide: spatial_genes(read_table(sources[slide].expression), min_counts=MIN_COUNTS) for slide in slides}

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from expression.slides import cut, make_sample, table_of
 from stnuclei.errors import UserError
 from stnuclei.expression import count_cells, count_transcripts, read_table, write_table
-from stnuclei.expression.patch_assignment import Places
+from stnuclei.expression.patch_assignment import PatchAssignment
 from stnuclei.expression.table import CONTROL, is_control, log_normalise
 
 
@@ -100,7 +100,7 @@ def test_transcripts_are_binned_by_position_through_the_alignment(tmp_path, fram
     he, gene = transcripts(tmp_path / "transcripts.parquet", sample, frame)
     counted = count_transcripts(sample, store, tmp_path, min_qv=20)
     expected = np.zeros((len(store), sample.table.n_vars), int)
-    np.add.at(expected, (Places(store).of(he), gene), 1)
+    np.add.at(expected, (PatchAssignment(store).of(he), gene), 1)
     assert np.array_equal(counted.counts.toarray(), expected)
     assert counted.info["used"] == len(gene) and counted.info["read"] == 3000
 

@@ -10,8 +10,8 @@ import torch
 from expression.slides import visible_slide
 from stnuclei.errors import UserError
 from stnuclei.expression import ExpressionSettings, PatchData, PatchSource, predict_expression, train_expression
-from stnuclei.expression.pictures import Pictures
 from stnuclei.expression.scores import mean_over_slides
+from stnuclei.expression.transforms import InputTransform
 from stnuclei.training.failures import TrainingStopped
 
 SMALL = {"network": "efficientnet-tiny", "batch_size": 16, "learning_rate": 3e-3, "threads": 1, "workers": 1, "seed": 3}
@@ -96,7 +96,7 @@ def test_training_stops_early_and_keeps_the_best_weights(slides, tmp_path):
 def test_pictures_are_turned_and_tinted_but_nothing_moves_or_blurs():
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.integers(60, 200, (8, 3, 32, 32), dtype=np.uint8))
-    plain = Pictures(ExpressionSettings(**SMALL))
+    plain = InputTransform(ExpressionSettings(**SMALL))
     same = plain(images)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = (images / 255 - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1)
@@ -109,7 +109,7 @@ def test_pictures_are_turned_and_tinted_but_nothing_moves_or_blurs():
         fits = [torch.corrcoef(torch.stack([t.ravel(), shown[k].ravel()]))[0, 1].item() for t in turned]
         assert max(fits) > 0.97
     assert gray[0].shape == gray[1].shape
-    assert Pictures(ExpressionSettings(**SMALL, patch_px=48))(images).shape == (8, 3, 48, 48)
+    assert InputTransform(ExpressionSettings(**SMALL, patch_px=48))(images).shape == (8, 3, 48, 48)
 
 
 def test_tables_and_patches_that_do_not_belong_together_are_told(slides, tmp_path):

@@ -65,7 +65,7 @@ def test_dispersion_is_scanpys_seurat_flavour():
 def test_genes_are_chosen_on_training_patches_and_controls_stay():
     facts = pd.DataFrame({
         "mean": [5.0, 0.1, 3.0, 0.5, 0.01],
-        "share": [1.0, 0.01, 0.9, 0.5, 0.6],
+        "fraction": [1.0, 0.01, 0.9, 0.5, 0.6],
         "dispersion": [0.0, 9.0, 0.1, 2.0, 0.0],
     })  # fmt: skip
     genes = ["LOUD", "RARE", "SECOND", "VARIED", "LOUD|control"]
@@ -122,7 +122,7 @@ def predictions(noise, seed=0, n=60, genes=8):
     table = AnnData(measured + noise * random.normal(size=measured.shape), obs=obs, var=pd.DataFrame(index=names))
     measured[:n, 3], measured[n:, 4] = measured[:n, 3], np.nan  # the other tissue's panel lacks G4
     table.layers["measured"] = measured
-    facts = {key: np.linspace(1, 2, genes) for key in ("mean", "share", "dispersion")}
+    facts = {key: np.linspace(1, 2, genes) for key in ("mean", "fraction", "dispersion")}
     table.uns["model"] = {"network": "net", "parameters": 123, **facts}
     return table
 

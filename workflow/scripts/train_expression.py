@@ -28,7 +28,6 @@ with job(snakemake.log[0], f"expression baseline {name} ({run})"):
         held_out=params.held_out,
         shuffle=int(run.partition("_")[2] or 0),
         provenance={"model": name, "samples": list(params.samples), "protocol": params.protocol},
-        name=f"expression.models.{name}",
     )
     for made in ("checkpoint", "split", "history"):
         shutil.copy2(state / Path(output.get(made)).name, output.get(made))

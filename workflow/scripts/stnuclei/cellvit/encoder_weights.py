@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.tensors import load_strictly, mismatches, read_tensors
@@ -41,9 +41,13 @@ def load_encoder(model: CellViT, path: str | Path) -> dict[str, Any]:
         If the file does not give every tensor of the encoder in its shape: what is missing, unexpected or of another
         shape is named, and nothing has been loaded.
     """
+    return load_encoder_tensors(model.encoder, model.settings.architecture.name, path)
+
+
+def load_encoder_tensors(encoder: nn.Module, name: str, path: str | Path) -> dict[str, Any]:
+    """Load weights into an encoder; `name` is that of its architecture in messages. See `load_encoder`."""
     content = read_tensors(path, "encoder weights")
     tensors, left_out = _encoder_part(_tensors_of(content, path))
-    encoder = model.encoder
     wanted = {name: value for name, value in encoder.state_dict().items() if not name.startswith("head.")}
     # A head is what the encoder was trained with, never part of it.
     heads = {name for name in tensors if name.startswith(("head.", "projection_head."))}
@@ -51,7 +55,6 @@ def load_encoder(model: CellViT, path: str | Path) -> dict[str, Any]:
     given = {name: value for name, value in tensors.items() if name not in heads}
     problems = mismatches(wanted, given)
     if problems:
-        name = model.settings.architecture.name
         raise UserError(f"encoder weights {path}: do not fit the encoder of {name}: {'; '.join(problems)}")
     own_head = {name: value for name, value in encoder.state_dict().items() if name.startswith("head.")}
     load_strictly(encoder, {**given, **own_head}, f"encoder weights {path}")

@@ -1,4 +1,4 @@
-"""Counts of patches: of the cells that lie in them, or of single transcripts."""
+"""Counts of patches: summed over the cells in them, or over single transcripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from stnuclei.errors import UserError
-from stnuclei.expression.patch_assignment import Places
+from stnuclei.expression.patch_assignment import PatchAssignment
+from stnuclei.io import Sample
 from stnuclei.io.features import GENE_CATEGORIES, is_control_name
 from stnuclei.io.tables import batches, column_names, find_table, numbers, texts
 from stnuclei.patches import PatchStore
@@ -30,7 +31,7 @@ class PatchCounts:
     cells
         int64 (patches,): cells counted in each patch.
     info
-        How it was counted, and how much lies in no patch.
+        Method of counting, and what lies in no patch.
     """
 
     counts: sp.csr_matrix
@@ -38,8 +39,8 @@ class PatchCounts:
     info: dict[str, Any]
 
 
-def count_cells(sample: Any, store: PatchStore) -> PatchCounts:
-    """Sum the counts of the cells whose centre lies in each patch, each cell once (see `places`).
+def count_cells(sample: Sample, store: PatchStore) -> PatchCounts:
+    """Sum the counts of the cells whose centre lies in each patch, each cell once (see `PatchAssignment`).
 
     Parameters
     ----------
@@ -65,14 +66,14 @@ def count_cells(sample: Any, store: PatchStore) -> PatchCounts:
     return PatchCounts(counts, np.bincount(patch[inside], minlength=len(store)), info)
 
 
-def _patch_of_cells(sample: Any, store: PatchStore) -> np.ndarray:
+def _patch_of_cells(sample: Sample, store: PatchStore) -> np.ndarray:
     """int64 (cells,), -1 none; checked against the nuclei that the patches show."""
     if store.attrs.get("n_cells") != sample.table.n_obs or store.sample != sample.name:
         raise UserError(
             f"{store.path}: is of sample {store.sample} with {store.attrs.get('n_cells')} cells, the table of "
             f"{sample.name} has {sample.table.n_obs}; cut the patches again"
         )
-    patch = Places(store).of(np.asarray(sample.table.obsm["spatial"], np.float64))
+    patch = PatchAssignment(store).of(np.asarray(sample.table.obsm["spatial"], np.float64))
     owner = store.cell_index
     shown = owner >= 0
     where = np.repeat(np.arange(len(store)), np.diff(store.offset))[shown]
@@ -88,7 +89,7 @@ def _patch_of_cells(sample: Any, store: PatchStore) -> np.ndarray:
     return patch
 
 
-def count_transcripts(sample: Any, store: PatchStore, path: str | Path, min_qv: float = 20.0) -> PatchCounts:
+def count_transcripts(sample: Sample, store: PatchStore, path: str | Path, min_qv: float = 20.0) -> PatchCounts:
     """Count the genes' transcripts in each patch, in cells or not, batch by batch.
 
     Parameters
@@ -112,13 +113,13 @@ def count_transcripts(sample: Any, store: PatchStore, path: str | Path, min_qv: 
     positions = _Positions(path, sample)
     gene_of = {gene: number for number, gene in enumerate(sample.table.var_names)}
     cells = np.bincount(_inside(_patch_of_cells(sample, store)), minlength=len(store))
-    places, total = Places(store), sp.csr_matrix((len(store), len(gene_of)), dtype=np.int32)
+    assignment, total = PatchAssignment(store), sp.csr_matrix((len(store), len(gene_of)), dtype=np.int32)
     info = {"counted": "transcripts", "min_qv": min_qv, "read": 0, "used": 0, "in_no_patch": 0}
-    columns = [*positions.columns, "feature_name", "qv", *positions.tells_gene]
+    columns = [*positions.columns, "feature_name", "qv", *positions.gene_columns]
     for batch in progress(batches(path, columns), label=path.name, unit="batches"):
-        gene = _genes(path, batch, gene_of, positions.tells_gene)
+        gene = _genes(path, batch, gene_of, positions.gene_columns)
         good = pc.greater_equal(batch["qv"], min_qv).to_numpy(zero_copy_only=False).astype(bool) & (gene >= 0)
-        patch = places.of(positions.of(batch)[good])
+        patch = assignment.of(positions.of(batch)[good])
         column, row = gene[good][patch >= 0], _inside(patch)
         total += sp.csr_matrix((np.ones(len(row), np.int32), (row, column)), shape=total.shape)  # equal pairs add up
         info["read"] += len(gene)
@@ -134,12 +135,12 @@ def _inside(patch: np.ndarray) -> np.ndarray:
 
 
 class _Positions:
-    """Where a batch's transcripts lie, he_px."""
+    """Positions of a batch's transcripts, he_px."""
 
-    def __init__(self, path: Path, sample: Any) -> None:
+    def __init__(self, path: Path, sample: Sample) -> None:
         names = column_names(path)
         self.path = path
-        self.tells_gene = [name for name in ("is_gene", "codeword_category") if name in names][:1]
+        self.gene_columns = [name for name in ("is_gene", "codeword_category") if name in names][:1]
         self.columns = ["he_x", "he_y"] if {"he_x", "he_y"} <= set(names) else ["x_location", "y_location"]
         self._matrix = np.eye(3)
         if self.columns[0] == "he_x":
@@ -155,16 +156,16 @@ class _Positions:
         return xy @ self._matrix[:2, :2].T + self._matrix[:2, 2]
 
 
-def _genes(path: Path, batch: pa.RecordBatch, gene_of: dict[str, int], tells_gene: list[str]) -> np.ndarray:
+def _genes(path: Path, batch: pa.RecordBatch, gene_of: dict[str, int], gene_columns: list[str]) -> np.ndarray:
     """Column of each transcript, int64 (n,); -1 for controls and what the table does not have."""
     coded = batch["feature_name"].dictionary_encode()
     names = texts(path, "feature_name", coded.dictionary).to_numpy()
     column = np.array([gene_of.get(name, -1) for name in names], np.int64)
     column[is_control_name(names)] = -1
     gene = column[coded.indices.to_numpy(zero_copy_only=False)]
-    if tells_gene == ["is_gene"]:
+    if gene_columns == ["is_gene"]:
         gene[~batch["is_gene"].cast(pa.bool_()).to_numpy(zero_copy_only=False).astype(bool)] = -1
-    elif tells_gene:
-        kinds = texts(path, tells_gene[0], batch[tells_gene[0]]).to_numpy()
+    elif gene_columns:
+        kinds = texts(path, gene_columns[0], batch[gene_columns[0]]).to_numpy()
         gene[~np.isin(kinds, GENE_CATEGORIES)] = -1
     return gene

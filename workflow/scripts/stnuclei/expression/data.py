@@ -1,4 +1,4 @@
-"""Patches and their expression over several samples, pixels and rows read as they are needed."""
+"""Patches and expression of several samples; pixels are read as they are needed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from anndata import AnnData
 
 from stnuclei.errors import UserError
+from stnuclei.expression.genes import shared_genes
 from stnuclei.expression.table import read_table
 from stnuclei.loading import PatchLoader, Source
 from stnuclei.patches import PatchStore
@@ -34,7 +35,7 @@ class PatchData:
     Parameters
     ----------
     sources
-        Where the pixels are.
+        Stores of the pixels.
     rows
         One row a patch: sample, donor, tissue, patch, x, y (centre, um), patch_um, total_counts.
     genes
@@ -57,21 +58,19 @@ class PatchData:
         sources
             At least one.
         genes
-            Columns wanted; one that a sample lacks is NaN nowhere but raises. None: those that all samples have.
+            Columns to use, an error if a sample lacks one; None: those that all samples have.
 
         Raises
         ------
         UserError
             If patches and table do not belong together, or samples differ in pixel size or normalisation.
         """
-        from stnuclei.expression.genes import shared_genes
-
         tables = [_checked(source) for source in sources]
         for key in ("um_per_px", "target_sum", "patch_um"):
-            told = {round(float(table.uns["stnuclei"][key]), 4) for table in tables}
-            if len(told) > 1:
+            values = {round(float(table.uns["stnuclei"][key]), 4) for table in tables}
+            if len(values) > 1:
                 names = ", ".join(str(source.patches) for source in sources)
-                raise UserError(f"expression: {key} differs ({sorted(told)}) among {names}; make them alike")
+                raise UserError(f"expression: {key} differs ({sorted(values)}) among {names}; make them alike")
         chosen = list(genes) if genes is not None else shared_genes([table.var_names for table in tables])
         values = sp.vstack([_columns(table, chosen) for table in tables], format="csr")
         rows = pd.concat([_rows(table) for table in tables], ignore_index=True)
@@ -94,10 +93,10 @@ class PatchData:
         return torch.from_numpy(np.asarray(self.values[np.asarray(numbers)].todense(), np.float32))
 
     def fingerprint(self) -> str:
-        """Changes when patches, genes or values do."""
+        """Hash of patches, genes and values."""
         digest = hashlib.sha256()
-        for part in (self.rows.to_csv().encode(), "\n".join(self.genes).encode(), self.values.data.tobytes()):
-            digest.update(part)
+        for content in (self.rows.to_csv().encode(), "\n".join(self.genes).encode(), self.values.data.tobytes()):
+            digest.update(content)
         return digest.hexdigest()[:16]
 
 
@@ -113,12 +112,12 @@ def _checked(source: PatchSource) -> AnnData:
 
 
 def _columns(table: AnnData, genes: list[str]) -> sp.csr_matrix:
-    place = table.var_names.get_indexer(genes)
-    if (place < 0).any():
+    column = table.var_names.get_indexer(genes)
+    if (column < 0).any():
         raise UserError(
-            f"expression: gene {genes[int(np.argmin(place))]} is not measured in {table.obs['sample'].iloc[0]}"
+            f"expression: gene {genes[int(np.argmin(column))]} is not measured in {table.obs['sample'].iloc[0]}"
         )
-    return sp.csr_matrix(table.X, dtype=np.float32)[:, place]
+    return sp.csr_matrix(table.X, dtype=np.float32)[:, column]
 
 
 def _rows(table: AnnData) -> pd.DataFrame:

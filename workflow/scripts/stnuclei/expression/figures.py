@@ -1,4 +1,4 @@
-"""Pictures of the baseline: training curves, predictability against organisation and abundance, maps."""
+"""Figures of the baseline: training curves, predictability against organisation and abundance, maps."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def draw_predictability(
     own = genes[genes["part"] == part]
     figure = Figure(figsize=(13.2, 4.3), layout="constrained")
     first, second, third = figure.subplots(1, 3)
-    told = drivers[drivers["part"] == part].set_index("measure")
-    _scatter(first, own, "moran_i", "Moran's I on the patch graph", told.loc["moran_i"], "abundance")
-    _scatter(second, own, "abundance", "abundance: mean log(1 + x)", told.loc["abundance"], "Moran's I")
+    related = drivers[drivers["part"] == part].set_index("measure")
+    _scatter(first, own, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
+    _scatter(second, own, "abundance", "abundance: mean log(1 + x)", related.loc["abundance"], "Moran's I")
     second.sharey(first)
     first.legend(frameon=False, fontsize=7.5, loc="best")
     kinds = summary[summary["part"] == part].set_index("kind")
@@ -73,18 +73,20 @@ def draw_predictability(
     save_figure(figure, path)
 
 
-def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, told: pd.Series, other: str) -> None:
+def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, related: pd.Series, other: str) -> None:
     plain = genes[~genes["control"] & ~genes["highly_expressed"]]
     for table, color, name in (
         (plain, "#9ecae1", "genes"),
         (genes[genes["highly_expressed"]], _RESULT, "highly expressed"),
-        (genes[genes["control"]], _CONTROL, "controls: values dealt anew"),
+        (genes[genes["control"]], _CONTROL, "controls: values permuted"),
     ):
         axes.scatter(table[column], table["r"], s=14, color=color, linewidths=0, alpha=0.9, label=name)
     axes.axhline(0, color="#cccccc", linewidth=0.8, zorder=0)
     axes.axhline(0.30, color="#aaaaaa", linewidth=0.8, linestyle="--", zorder=0)
     axes.set(xlabel=label, ylabel="r, held-out patches")
-    words = f"Spearman {told['spearman']:.2f} (p {told['spearman_p']:.1g})\ngiven {other} {told['partial']:.2f}"
+    words = (
+        f"Spearman {related['spearman']:.2f} (p {related['spearman_p']:.1g})\ngiven {other} {related['partial']:.2f}"
+    )
     axes.set_title(words, fontsize=9, loc="left")
     _plain(axes)
 
@@ -123,8 +125,8 @@ def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title
     width, height = np.ptp(xy, axis=0) + 2 * side
     figure = Figure(figsize=(2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9), layout="constrained")
     panels = figure.subplots(2, len(chosen), squeeze=False)
-    place = own.var_names.get_indexer(chosen["gene"])
-    for column, (row, k) in enumerate(zip(chosen.itertuples(), place, strict=True)):
+    columns = own.var_names.get_indexer(chosen["gene"])
+    for column, (row, k) in enumerate(zip(chosen.itertuples(), columns, strict=True)):
         for line, values in enumerate((own.layers["measured"][:, k], own.X[:, k])):
             axes = panels[line, column]
             _tiles(axes, xy, side, np.asarray(values, float))

@@ -1,4 +1,4 @@
-"""Which genes are predicted, and the sets that are scored."""
+"""Choice of the genes that are predicted, and sets of genes that are scored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def gene_facts(values: sp.csr_matrix) -> pd.DataFrame:
 
     Returns
     -------
-    One row a gene: ``mean`` (of the log values), ``share`` of patches with a count, ``dispersion``: the log of
+    One row a gene: ``mean`` (of the log values), ``fraction`` of patches with a count, ``dispersion``: the log of
     variance / mean of the scaled counts, standardised among genes of like mean (20 bins; Satija et al. 2015, scanpy's
     flavour ``seurat``). A gene alone in its bin has 1, one that never varies has NaN.
     """
@@ -54,8 +54,8 @@ def gene_facts(values: sp.csr_matrix) -> pd.DataFrame:
     middle, spread = grouped.transform("mean"), grouped.transform("std")
     alone = spread.isna()
     spread[alone], middle[alone] = middle[alone], 0.0
-    share = np.asarray((values > 0).mean(axis=0)).ravel()
-    return pd.DataFrame({"mean": mean_log, "share": share, "dispersion": ((logged - middle) / spread).to_numpy()})
+    fraction = np.asarray((values > 0).mean(axis=0)).ravel()
+    return pd.DataFrame({"mean": mean_log, "fraction": fraction, "dispersion": ((logged - middle) / spread).to_numpy()})
 
 
 def choose_genes(
@@ -69,15 +69,17 @@ def choose_genes(
         If no gene is found in enough patches.
     """
     control = is_control(genes)
-    found = np.flatnonzero((facts["share"] >= settings.min_share) & ~control)
-    if not len(found):
+    frequent = np.flatnonzero((facts["fraction"] >= settings.min_share) & ~control)
+    if not len(frequent):
         raise UserError(
             f"{where}: no gene is found in {100 * settings.min_share:g} % of the training patches; lower "
             "expression.training.min_share"
         )
-    own = facts.iloc[found]
-    best = np.minimum(own["mean"].rank(ascending=False), own["dispersion"].fillna(-np.inf).rank(ascending=False))
-    chosen = found[np.argsort(best.to_numpy(), kind="stable")[: settings.max_genes]]
+    candidates = facts.iloc[frequent]
+    best = np.minimum(
+        candidates["mean"].rank(ascending=False), candidates["dispersion"].fillna(-np.inf).rank(ascending=False)
+    )
+    chosen = frequent[np.argsort(best.to_numpy(), kind="stable")[: settings.max_genes]]
     return np.sort(np.append(chosen, np.flatnonzero(control)))
 
 

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from stnuclei.expression.data import PatchSource
-from stnuclei.expression.run import Run, prepare, write_checkpoint
+from stnuclei.expression.run import ExpressionRun, prepare, write_checkpoint
 from stnuclei.expression.scores import pearson_by_gene
 from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.progress import Progress
@@ -45,7 +45,6 @@ def train_expression(
     held_out: Sequence[str] = (),
     shuffle: int = 0,
     provenance: Mapping[str, Any] | None = None,
-    name: str = "expression",
 ) -> None:
     """Train one network, or continue where an earlier call in the same folder stopped.
 
@@ -63,9 +62,7 @@ def train_expression(
         Number of a null, from 1: deal the training patches' expression (and the validation's) to one another and train
         to the last epoch. What such a network predicts shows what r is where there was nothing to learn.
     provenance
-        Goes into the checkpoint.
-    name
-        The model, for messages.
+        Written into the checkpoint; its ``model``, where given, names the run in messages.
 
     Raises
     ------
@@ -74,6 +71,8 @@ def train_expression(
     TrainingStopped
         After SIGTERM, SIGUSR1 or Ctrl-C, with the state saved (exit code 75).
     """
+    provenance = provenance or {}
+    name = f"expression.models.{provenance['model']}" if "model" in provenance else "expression"
     with failures.stop_requests() as stop:
         run = prepare(sources, Path(out_dir), settings, protocol, tuple(held_out), shuffle, name)
         while not run.finished:
@@ -81,16 +80,16 @@ def train_expression(
             loss = train_epoch(run)
             finish_epoch(run, loss, time.monotonic() - started)
             if stop:
-                message = f"{name}: stopped by {stop.signal} after epoch {run.place.epoch}; the state is saved"
+                message = f"{name}: stopped by {stop.signal} after epoch {run.state.epoch}; the state is saved"
                 raise failures.TrainingStopped(f"{message}, run the same command again to continue")
         run.network.load_state_dict(run.best.weights)
-        write_checkpoint(run, provenance or {})
+        write_checkpoint(run, provenance)
 
 
-def train_epoch(run: Run) -> float:
+def train_epoch(run: ExpressionRun) -> float:
     """Go once through the training patches; the mean loss."""
     settings, network = run.settings, run.network
-    epoch = run.place.epoch
+    epoch = run.state.epoch
     order = np.random.default_rng([settings.seed, epoch]).permutation(run.numbers["train"])
     # A last batch of one patch has no variance for batch norm.
     order = order[: len(order) - 1] if len(order) % settings.batch_size == 1 and len(order) > 1 else order
@@ -102,7 +101,7 @@ def train_epoch(run: Run) -> float:
         torch.manual_seed(seed)  # dropout and stochastic depth: the same in a continued run
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(settings, epoch + done / len(order))
-        pictures = run.pictures(batch["image"].to(run.device, non_blocking=True), seed=seed)
+        pictures = run.transform(batch["image"].to(run.device, non_blocking=True), seed=seed)
         targets = run.data.targets(run.row_of[batch["index"]]).to(run.device)
         with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
             predicted = network(pictures)
@@ -126,35 +125,35 @@ def learning_rate(settings: ExpressionSettings, epoch: float) -> float:
     return settings.learning_rate * fall * min(1.0, epoch + 0.05)
 
 
-def predict(run: Run, numbers: np.ndarray) -> np.ndarray:
+def predict(run: ExpressionRun, numbers: np.ndarray) -> np.ndarray:
     """Prediction of the network as it stands, float32 (n, genes)."""
     run.network.eval()
     rows = []
     with torch.inference_mode():
         for batch in run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.workers):
             with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
-                rows.append(run.network(run.pictures(batch["image"].to(run.device))).float().cpu().numpy())
+                rows.append(run.network(run.transform(batch["image"].to(run.device))).float().cpu().numpy())
     return np.concatenate(rows)
 
 
-def finish_epoch(run: Run, loss: float, seconds: float) -> None:
+def finish_epoch(run: ExpressionRun, loss: float, seconds: float) -> None:
     """Look at the validation patches, keep the best weights, save the state."""
     settings, numbers = run.settings, run.numbers["validation"]
     predicted, measured = predict(run, numbers), run.data.targets(run.row_of[numbers]).numpy()
     r = pearson_by_gene(measured, predicted)
     row = {
-        "epoch": float(run.place.epoch + 1),
-        "learning_rate": learning_rate(settings, run.place.epoch),
+        "epoch": float(run.state.epoch + 1),
+        "learning_rate": learning_rate(settings, run.state.epoch),
         "train_loss": loss,
         "val_loss": float(np.mean((predicted - measured) ** 2)),
         "val_r": 0.0 if np.isnan(r).all() else float(np.nanmean(r)),
         "seconds": seconds,
         "patches_per_s": len(run.numbers["train"]) / max(seconds, 1e-9),
     }
-    run.best.offer(run.network, row["val_loss"], run.place.epoch)
-    run.place = TrainingState(epoch=run.place.epoch + 1, history=[*run.place.history, row])
-    resume.save(run.folder, run.place, run.parts, run.same)
-    history.write_csv(run.folder, run.place.history)
+    run.best.offer(run.network, row["val_loss"], run.state.epoch)
+    run.state = TrainingState(epoch=run.state.epoch + 1, history=[*run.state.history, row])
+    resume.save(run.folder, run.state, run.stateful, run.identity)
+    history.write_csv(run.folder, run.state.history)
     print(
         f"epoch {row['epoch']:.0f}/{settings.epochs}: train loss {loss:.4f}, val loss {row['val_loss']:.4f}, val r "
         f"{row['val_r']:.3f}, {row['patches_per_s']:.1f} patches/s, best epoch {run.best.epoch + 1}",

@@ -1,4 +1,4 @@
-"""Moran's I: how alike neighbours are, gene by gene.
+"""Moran's I of every gene over a graph of neighbouring patches.
 
 I = n / S0 * sum_ij w_ij z_i z_j / sum_i z_i^2 with z the deviations from the mean and S0 the sum of all weights (Moran
 1950); expectation and variance under normality after Cliff & Ord (1981). Rows of weights sum to 1, as libpysal's
@@ -11,12 +11,52 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
+from scipy.spatial import cKDTree
 from scipy.stats import norm
 
 from stnuclei.errors import UserError
-from stnuclei.expression.graph import patch_graph
 
-_GENES = 256  # columns worked on at a time
+_GENES = 256  # columns made dense at a time
+
+GRAPHS = ("queen", "rook", "knn")
+
+
+def patch_graph(xy: np.ndarray, kind: str = "queen", stride: float = 0.0, k: int = 6) -> sp.csr_matrix:
+    """Neighbourhood of patches.
+
+    Parameters
+    ----------
+    xy
+        (n, 2) float64, (x, y) of the patches, any unit.
+    kind
+        ``queen``: the up to eight patches one stride away, corners too; ``rook``: the up to four that share a side;
+        ``knn``: the `k` nearest (spots lie on no square grid). Without a stride, knn.
+    stride
+        Distance of two patches of the grid in the unit of `xy`; 0 where there is no grid.
+    k
+        Neighbours for knn.
+
+    Returns
+    -------
+    CSR float64 (n, n) of 0 and 1, no loops; symmetric for queen and rook.
+
+    Raises
+    ------
+    UserError
+        For an unknown kind.
+    """
+    if kind not in GRAPHS:
+        raise UserError(f"expression.graph: {kind!r} is none of {', '.join(GRAPHS)}")
+    n, tree = len(xy), cKDTree(xy)
+    if kind == "knn" or not stride:
+        k = min(k, n - 1)
+        near = tree.query(xy, k=k + 1)[1][:, 1:] if k > 0 else np.zeros((n, 0), int)
+        rows = np.repeat(np.arange(n), k)
+        return sp.csr_matrix((np.ones(rows.size), (rows, near.ravel())), shape=(n, n))
+    # Largest of |dx|, |dy| for queen, their sum for rook: at most one stride, with room for rounding.
+    pairs = tree.query_pairs(1.01 * stride, p=np.inf if kind == "queen" else 1, output_type="ndarray")
+    both = np.vstack([pairs, pairs[:, ::-1]])
+    return sp.csr_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(n, n))
 
 
 def morans_i(values: np.ndarray | sp.spmatrix, graph: sp.spmatrix) -> pd.DataFrame:
@@ -79,13 +119,14 @@ def spatial_genes(table: AnnData, *, graph: str = "queen", min_counts: int = 0) 
     table
         Patches x genes, from `stnuclei.expression.table`.
     graph
-        See `patch_graph`; a table of spots takes its six nearest neighbours whatever is said here.
+        See `patch_graph`; a table of spots always takes its six nearest neighbours.
     min_counts
         Patches with fewer counts are left out, as they are in training.
 
     Returns
     -------
-    One row a gene: gene, mean and variance of the log-normalised values, share of patches with a count, moran_i, z, p.
+    One row a gene: gene, mean and variance of the log-normalised values, fraction_detected (of patches), moran_i, z,
+    p.
 
     Raises
     ------
@@ -103,6 +144,6 @@ def spatial_genes(table: AnnData, *, graph: str = "queen", min_counts: int = 0) 
         "patches": used.n_obs,
         "mean": mean,
         "variance": np.asarray(values.multiply(values).mean(axis=0)).ravel() - mean**2,
-        "share_detected": np.asarray((values > 0).mean(axis=0)).ravel(),
+        "fraction_detected": np.asarray((values > 0).mean(axis=0)).ravel(),
     }
     return pd.concat([pd.DataFrame(facts), morans_i(values, weights)], axis=1)

@@ -1,25 +1,23 @@
-"""The networks of the baseline by name, and pretrained weights from a local file."""
+"""Networks of the baseline by name, and pretrained weights from a local file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stnuclei.cellvit.encoder_weights import load_encoder
+from stnuclei.cellvit.encoder_weights import load_encoder_tensors
 from stnuclei.cellvit.tensors import load_strictly, mismatches, read_tensors
 from stnuclei.cellvit.vit import VisionTransformer
 from stnuclei.errors import UserError
-from stnuclei.expression.densenet import DenseNet121
+from stnuclei.expression.convnets import DenseNet121, ResNet50
 from stnuclei.expression.efficientnet import TINY, EfficientNet
-from stnuclei.expression.resnet import ResNet50
 
-#: What pictures are normalised by: mean and standard deviation of RGB in 0..1. ImageNet's, and HIPT's for the ViT.
+#: Normalisation of the pictures: mean and standard deviation of RGB in 0..1. ImageNet's, and HIPT's for the ViT.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -32,8 +30,6 @@ class ViT(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.encoder = VisionTransformer(384, 12, 6, (3, 6, 9, 12), outputs)
-        # what `load_encoder` names in its messages
-        self.settings = SimpleNamespace(architecture=SimpleNamespace(name="vit-s16"))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) of multiples of 16 px -> (B, outputs)."""
@@ -63,7 +59,7 @@ def build_network(name: str, outputs: int) -> nn.Module:
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, in shares of 255, by which a network's pictures are normalised."""
+    """Mean and standard deviation, in fractions of 255, by which a network's pictures are normalised."""
     return HALF if name == "vit-s16" else IMAGENET
 
 
@@ -97,19 +93,19 @@ def load_weights(network: nn.Module, path: str | Path) -> int:
         If the file cannot be read or is of another network: what is missing, unexpected or of another shape is named.
     """
     if isinstance(network, ViT):
-        return int(load_encoder(network, path)["loaded"])
+        return int(load_encoder_tensors(network.encoder, "vit-s16", path)["loaded"])
     content = read_tensors(path, "expression weights")
     given = _tensors(content, path)
-    own = network.state_dict()
+    present = network.state_dict()
     heads = (f"{network.head}.weight", f"{network.head}.bias")
-    wanted = {name: value for name, value in own.items() if name not in heads}
+    wanted = {name: value for name, value in present.items() if name not in heads}
     # Files older than BatchNorm's counter of batches lack it; it is used in no computation here.
-    given = {name: own[name] for name in wanted if name.endswith("num_batches_tracked")} | given
+    given = {name: present[name] for name in wanted if name.endswith("num_batches_tracked")} | given
     given = {name: value for name, value in given.items() if name not in heads}
     problems = mismatches(wanted, given)
     if problems:
         raise UserError(f"expression weights {path}: are not {type(network).__name__}'s: {'; '.join(problems)}")
-    load_strictly(network, {**given, **{name: own[name] for name in heads}}, f"expression weights {path}")
+    load_strictly(network, {**given, **{name: present[name] for name in heads}}, f"expression weights {path}")
     return len(given)
 
 

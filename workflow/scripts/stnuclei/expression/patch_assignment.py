@@ -1,7 +1,7 @@
-"""Which patch a point of the slide counts for.
+"""Assignment of points of a slide to patches.
 
 A cell or a molecule counts once: for the patch whose centre is nearest among those it lies in. On a grid without
-overlap that is the patch that holds it; where patches overlap, each takes what lies nearest to its own middle, so that
+overlap that is the patch that holds it; where patches overlap, each takes what lies nearest to its middle, so that
 no count is shared by two patches (shared counts would make neighbours alike, and Moran's I with them).
 """
 
@@ -14,8 +14,8 @@ from stnuclei.errors import UserError
 from stnuclei.patches import PatchStore
 
 
-class Places:
-    """The patches of a store as places on its slide.
+class PatchAssignment:
+    """Assignment of points of a slide to the patches of a store.
 
     Parameters
     ----------
@@ -57,10 +57,10 @@ class Places:
         int64 (n,), -1 where the point lies in no patch.
         """
         points = he_px @ self._to_patch[:2, :2].T + self._to_patch[:2, 2]
-        found = np.full(len(points), -1, np.int64)
-        sound = np.isfinite(points).all(axis=1)
-        found[sound] = self._nearest(points[sound])
-        return found
+        patch = np.full(len(points), -1, np.int64)
+        finite = np.isfinite(points).all(axis=1)
+        patch[finite] = self._nearest(points[finite])
+        return patch
 
     def _nearest(self, points: np.ndarray) -> np.ndarray:
         nearest = self._tree.query(points)[1]

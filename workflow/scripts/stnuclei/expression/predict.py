@@ -1,4 +1,4 @@
-"""Expression predicted for held-out patches, beside what was measured."""
+"""Predicted expression of held-out patches, beside the measured."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stnuclei.cellvit.tensors import load_strictly, read_tensors
 from stnuclei.errors import UserError
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.networks import build_network
-from stnuclei.expression.pictures import Pictures
 from stnuclei.expression.run import FORMAT
 from stnuclei.expression.settings import ExpressionSettings
+from stnuclei.expression.transforms import InputTransform
 from stnuclei.progress import progress
 from stnuclei.training.schedule import precision_of
 
@@ -60,9 +60,9 @@ def predict_expression(
     split
         ``split.tsv`` of the run: sample, patch, part.
     cross
-        Slides of tissues it has never seen.
+        Slides of other tissues than the training's.
     threads
-        That read patches.
+        Threads that read patches.
     device
         ``auto``, ``cuda`` or ``cpu``.
 
@@ -108,19 +108,19 @@ def _table(
     obs = rows[["sample", "donor", "tissue", "patch", "patch_um"]].assign(part=part)
     obs.index = [f"{sample}:{patch}" for sample, patch in zip(rows["sample"], rows["patch"], strict=True)]
     table = AnnData(_predicted(network, data, numbers, settings), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
-    own = pd.Index(data.genes).get_indexer(genes)
+    column = pd.Index(data.genes).get_indexer(genes)
     measured = np.full(table.shape, np.nan, np.float32)
-    measured[:, own >= 0] = data.values[numbers][:, own[own >= 0]].toarray()
+    measured[:, column >= 0] = data.values[numbers][:, column[column >= 0]].toarray()
     table.layers["measured"], table.obsm["spatial"] = measured, rows[["x", "y"]].to_numpy()
     return table
 
 
 def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, settings: ExpressionSettings) -> np.ndarray:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
-    precision, pictures, out = precision_of(settings, device), Pictures(settings), []
+    precision, transform, out = precision_of(settings, device), InputTransform(settings), []
     network = network.to(device, memory_format=torch.channels_last)
     loader = data.loader(numbers, 2 * settings.batch_size, settings.workers)
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for batch in progress(loader, label=str(data.rows["sample"].iloc[0]), unit="batches"):
-            out.append(network(pictures(batch["image"].to(device))).float().cpu().numpy())
+            out.append(network(transform(batch["image"].to(device))).float().cpu().numpy())
     return np.concatenate(out)

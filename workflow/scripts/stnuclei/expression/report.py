@@ -38,8 +38,8 @@ class ExpressionScores:
         One row a part and gene: part, gene, r, r_shuffled and r_permuted (of the first of each), mean, dispersion
         (training patches), abundance and moran_i (the tested slides), and the sets as bool columns.
     summary
-        One row a part and kind (``result``; ``shuffled``: trained on dealt expression; ``permuted``: predictions dealt
-        to other patches; means over the nulls of each): network, parameters, slides, patches, means over the sets,
+        One row a part and kind (``result``; ``shuffled``: trained on permuted expression; ``permuted``: predictions
+        permuted among patches; means over the nulls): network, parameters, slides, patches, means over the sets,
         genes at the threshold.
     drivers
         One row a part and measure: see `stnuclei.expression.scores.drivers`.
@@ -50,16 +50,32 @@ class ExpressionScores:
     drivers: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class ScoreSettings:
+    """Settings of the scores.
+
+    Parameters
+    ----------
+    set_size
+        Genes of the highly expressed and of the highly variable set.
+    threshold
+        Correlation from which a gene counts as predicted.
+    permutations, seed
+        Of the permuted null model.
+    """
+
+    set_size: int = 50
+    threshold: float = 0.30
+    permutations: int = 20
+    seed: int = 0
+
+
 def score_expression(
     predictions: AnnData,
     shuffled: Sequence[AnnData],
     spatial: Mapping[str, pd.DataFrame],
     markers: Iterable[str] = (),
-    *,
-    set_size: int = 50,
-    threshold: float = 0.30,
-    permutations: int = 20,
-    seed: int = 0,
+    **settings: float,
 ) -> ExpressionScores:
     """Score a model's predictions.
 
@@ -71,20 +87,21 @@ def score_expression(
         Slide -> `stnuclei.expression.moran.spatial_genes` of it.
     markers
         Genes of the marker tables for the tissues the model learnt from.
-    set_size, threshold, permutations, seed
-        Genes of the highly expressed and highly variable sets; r that counts as predicted; of the permuted null.
+    **settings
+        See `ScoreSettings`.
     """
+    chosen = ScoreSettings(**settings)
     model = predictions.uns["model"]
-    facts = pd.DataFrame({name: np.asarray(model[name], float) for name in ("mean", "share", "dispersion")})
-    sets = gene_sets(facts, list(predictions.var_names), markers, set_size)
+    facts = pd.DataFrame({name: np.asarray(model[name], float) for name in ("mean", "fraction", "dispersion")})
+    sets = gene_sets(facts, list(predictions.var_names), markers, chosen.set_size)
     sets = sets.assign(mean=facts["mean"], dispersion=facts["dispersion"])
     genes, rows, driven = [], [], []
     for part in PARTS:
         own = predictions[(predictions.obs["part"] == part).to_numpy()]
         if not own.n_obs:
             continue
-        nulls = [one[(one.obs["part"] == part).to_numpy()] for one in shuffled]
-        table, scores = _score_part(own, nulls, sets, threshold, permutations, seed)
+        nulls = [table[(table.obs["part"] == part).to_numpy()] for table in shuffled]
+        table, scores = _score_part(own, nulls, sets, chosen)
         slides = list(pd.unique(own.obs["sample"]))
         table = table.merge(_of_slides(spatial, slides), on="gene", how="left")
         fixed = {"part": part, "network": str(model["network"]), "parameters": int(model["parameters"])}
@@ -102,15 +119,16 @@ def _first(column: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _score_part(
-    own: AnnData, nulls: list[AnnData], sets: pd.DataFrame, threshold: float, permutations: int, seed: int
+    own: AnnData, nulls: list[AnnData], sets: pd.DataFrame, settings: ScoreSettings
 ) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
     r, r_shuffled = _correlations(own), np.array([_correlations(null) for null in nulls])
     measured, slide = np.asarray(own.layers["measured"]), own.obs["sample"].to_numpy().astype(str)
-    dealt = permuted_scores(measured, np.asarray(own.X), slide, permutations=permutations, seed=seed)
-    scores = {"result": _summary(sets, r, threshold)}
-    for kind, each in (("shuffled", r_shuffled), ("permuted", dealt)):
-        scores[kind] = pd.DataFrame([_summary(sets, one, threshold) for one in each]).mean().to_dict()
-    return sets.assign(r=r, r_shuffled=r_shuffled[0], r_permuted=dealt[0]), scores
+    predicted, count = np.asarray(own.X), settings.permutations
+    permuted = permuted_scores(measured, predicted, slide, permutations=count, seed=settings.seed)
+    scores = {"result": _summary(sets, r, settings.threshold)}
+    for kind, each in (("shuffled", r_shuffled), ("permuted", permuted)):
+        scores[kind] = pd.DataFrame([_summary(sets, null, settings.threshold) for null in each]).mean().to_dict()
+    return sets.assign(r=r, r_shuffled=r_shuffled[0], r_permuted=permuted[0]), scores
 
 
 def _correlations(table: AnnData) -> np.ndarray:

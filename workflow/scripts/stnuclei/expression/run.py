@@ -1,4 +1,4 @@
-"""A run of the baseline: its parts, made from settings and data."""
+"""State of a run of the baseline, built from settings and data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import nn
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.genes import choose_genes, gene_facts
 from stnuclei.expression.networks import build_network, head_of, load_weights, parameter_count
-from stnuclei.expression.pictures import Pictures
 from stnuclei.expression.settings import FREE, ExpressionSettings
 from stnuclei.expression.split import PARTS, split_patches
+from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState
@@ -28,8 +28,8 @@ FORMAT = "stnuclei-expression-model"
 
 
 @dataclass
-class Best:
-    """The weights of the epoch with the lowest validation loss; of the last epoch where `latest` is asked for."""
+class BestWeights:
+    """Weights of the epoch with the lowest validation loss, or with `latest` of the last epoch."""
 
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
     loss: float = float("inf")
@@ -52,8 +52,8 @@ class Best:
 
 
 @dataclass
-class Run:
-    """All that a run consists of; `row_of` gives the row of the expression that belongs to a patch's pixels."""
+class ExpressionRun:
+    """State of a run; `row_of` gives the row of the expression that belongs to a patch's pixels."""
 
     name: str
     settings: ExpressionSettings
@@ -65,23 +65,23 @@ class Run:
     split: pd.DataFrame
     numbers: dict[str, np.ndarray]
     row_of: np.ndarray
-    pictures: Pictures
+    transform: InputTransform
     network: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    best: Best
-    same: dict[str, Any]
-    place: TrainingState
+    best: BestWeights
+    identity: dict[str, Any]
+    state: TrainingState
 
     @property
-    def parts(self) -> dict[str, Any]:
-        """What has a state to keep."""
+    def stateful(self) -> dict[str, Any]:
+        """Objects whose state is saved."""
         return {"model": self.network, "optimizer": self.optimizer, "scaler": self.scaler, "best": self.best}
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the last `patience` brought nothing better."""
-        done = self.place.epoch
+        done = self.state.epoch
         return done >= self.settings.epochs or (done > 0 and done - 1 - self.best.epoch >= self.settings.patience)
 
     def set_training(self) -> None:
@@ -103,8 +103,8 @@ def prepare(
     held_out: tuple[str, ...],
     shuffle: int,
     name: str,
-) -> Run:
-    """Open the data, split it, choose the genes, build the network, and go to where an earlier run stopped."""
+) -> ExpressionRun:
+    """Open the data, split it, choose the genes, build the network, and load the state of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -112,12 +112,12 @@ def prepare(
     data = PatchData.open(sources)
     usable = data.rows["total_counts"] >= settings.min_counts
     part = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
-    numbers = {one: np.flatnonzero(part == one) for one in PARTS}
+    numbers = {name: np.flatnonzero(part == name) for name in PARTS}
     facts = gene_facts(data.values[numbers["train"]])
     chosen = choose_genes(facts, data.genes, settings, name)
     data, facts = data.subset(chosen), facts.iloc[chosen].reset_index(drop=True)
     network, optimizer = _network(settings, facts["mean"].to_numpy(), device, shuffle)
-    run = Run(
+    run = ExpressionRun(
         name=name,
         settings=settings,
         folder=folder,
@@ -128,22 +128,22 @@ def prepare(
         split=data.rows[["sample", "donor", "tissue", "patch"]].assign(part=part.to_numpy()),
         numbers=numbers,
         row_of=_rows(len(data), numbers, settings.seed, shuffle),
-        pictures=Pictures(settings),
+        transform=InputTransform(settings),
         network=network,
         optimizer=optimizer,
         scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
-        best=Best(latest=shuffle > 0),
-        same=_identity(settings, data, part, shuffle),
-        place=TrainingState(),
+        best=BestWeights(latest=shuffle > 0),
+        identity=_identity(settings, data, part, shuffle),
+        state=TrainingState(),
     )
-    run.place, how = resume.load(folder, run.parts, run.same, device)
-    with atomic_write(folder / "split.tsv") as aside:
-        run.split.to_csv(aside, sep="\t", index=False)
+    run.state, origin = resume.load(folder, run.stateful, run.identity, device)
+    with atomic_write(folder / "split.tsv") as temporary:
+        run.split.to_csv(temporary, sep="\t", index=False)
     counts = ", ".join(f"{len(numbers[one]):,} {one}" for one in PARTS)
-    how += ", shuffled" if shuffle else ""
+    origin += ", shuffled" if shuffle else ""
     print(f"{name}: {settings.network}, {parameter_count(network):,} parameters, {protocol}")
-    print(f"{name}: {len(data.genes):,} columns; patches: {counts}; tested: {_tested(run.split)}; {how}", flush=True)
+    print(f"{name}: {len(data.genes):,} columns; patches: {counts}; tested: {_tested(run.split)}; {origin}", flush=True)
     return run
 
 
@@ -168,7 +168,7 @@ def _network(
 
 
 def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) -> np.ndarray:
-    """Row of the expression for each patch: its own, or another's of the same part for the null."""
+    """Row of the expression for each patch: the patch's, or for the null another patch's of the same part."""
     rows = np.arange(n)
     if shuffle:
         rng = np.random.default_rng([seed, 12, shuffle])
@@ -178,7 +178,7 @@ def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) ->
 
 
 def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: int) -> dict[str, Any]:
-    """What must be the same for a run to be continued."""
+    """Identity of a run: a saved state is continued only where it is equal."""
     kept = {key: value for key, value in settings.to_dict().items() if key not in FREE}
     fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(part, index=False).sum()}"
     return {"settings": {**kept, "shuffle": shuffle}, "data": fingerprint, "classes": data.genes, "tissues": []}
@@ -188,23 +188,23 @@ def _tested(split: pd.DataFrame) -> str:
     return ", ".join(sorted(split.loc[split["part"] == "test", "donor"].unique()))
 
 
-def write_checkpoint(run: Run, provenance: Mapping[str, Any]) -> None:
-    """Write ``checkpoint.pt``: weights of the best epoch, genes with their facts, settings, tissues learnt from."""
-    learnt = run.split[run.split["part"] == "train"]
+def write_checkpoint(run: ExpressionRun, provenance: Mapping[str, Any]) -> None:
+    """Write ``checkpoint.pt``: weights of the best epoch, genes, settings, tissues of the training patches."""
+    trained = run.split[run.split["part"] == "train"]
     content = {
         "format": FORMAT,
         "network": run.settings.network,
         "model_state_dict": run.best.weights,
         "genes": run.data.genes,
-        "facts": {name: run.facts[name].tolist() for name in ("mean", "share", "dispersion")},
-        "tissues": sorted(learnt["tissue"].unique()),
-        "donors": sorted(learnt["donor"].unique()),
+        "facts": {name: run.facts[name].tolist() for name in ("mean", "fraction", "dispersion")},
+        "tissues": sorted(trained["tissue"].unique()),
+        "donors": sorted(trained["donor"].unique()),
         "config": run.settings.to_dict(),
         "epoch": run.best.epoch + 1,
         "parameters": parameter_count(run.network),
-        "provenance": {**provenance, "train_patches": len(learnt), "val_loss": run.best.loss},
+        "provenance": {**provenance, "train_patches": len(trained), "val_loss": run.best.loss},
     }
     path = run.folder / "checkpoint.pt"
-    with disk_full_explained(path, "last.pt holds the finished run"), atomic_write(path) as aside:
-        torch.save(content, aside)
-    print(f"{run.name}: done, best epoch {run.best.epoch + 1} of {run.place.epoch}, {path}", flush=True)
+    with disk_full_explained(path, "last.pt holds the finished run"), atomic_write(path) as temporary:
+        torch.save(content, temporary)
+    print(f"{run.name}: done, best epoch {run.best.epoch + 1} of {run.state.epoch}, {path}", flush=True)

@@ -1,4 +1,4 @@
-"""Pearson correlations of genes, and what they go with."""
+"""Pearson correlations of genes, and their relation to abundance and spatial organisation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ def pearson_by_gene(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    float64 (genes,): 0 where the prediction is constant (it tells nothing), NaN where the measurement is constant or
-    absent (nothing is there to be told), or n < 3.
+    float64 (genes,): 0 where the prediction is constant, NaN where the measurement is constant or absent, or n < 3.
     """
     if len(measured) < 3:
         return np.full(measured.shape[1], np.nan)
     x, y = (np.asarray(one, np.float64) for one in (measured, predicted))
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     xx, yy = (x**2).sum(axis=0), (y**2).sum(axis=0)
-    told = xx > 1e-12
+    measured_varies = xx > 1e-12
     # A prediction that varies in the last bits of float32 only is constant.
-    both = told & (yy > 1e-10 * np.maximum((np.asarray(predicted, np.float64) ** 2).sum(axis=0), 1e-300))
-    r = np.where(told, 0.0, np.nan)
+    both = measured_varies & (yy > 1e-10 * np.maximum((np.asarray(predicted, np.float64) ** 2).sum(axis=0), 1e-300))
+    r = np.where(measured_varies, 0.0, np.nan)
     r[both] = (x[:, both] * y[:, both]).sum(axis=0) / np.sqrt(xx[both] * yy[both])
     return r
 
@@ -38,9 +37,9 @@ def pearson_by_gene(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def mean_over_slides(measured: np.ndarray, predicted: np.ndarray, slide: np.ndarray) -> np.ndarray:
     """Correlation of each gene within each slide, averaged over slides, float64 (genes,).
 
-    Over pooled patches a network would be paid for telling slides apart by their stain.
+    Pooling the patches would reward a network for stain differences between slides.
     """
-    each = [pearson_by_gene(measured[slide == one], predicted[slide == one]) for one in pd.unique(slide)]
+    each = [pearson_by_gene(measured[slide == name], predicted[slide == name]) for name in pd.unique(slide)]
     counted = np.sum([~np.isnan(r) for r in each], axis=0)
     total = np.nansum(each, axis=0)
     return np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
@@ -49,14 +48,14 @@ def mean_over_slides(measured: np.ndarray, predicted: np.ndarray, slide: np.ndar
 def permuted_scores(
     measured: np.ndarray, predicted: np.ndarray, slide: np.ndarray, *, permutations: int, seed: int
 ) -> np.ndarray:
-    """Correlations after the predictions were dealt to other patches of their slide, (permutations, genes)."""
+    """Null model: correlations after permuting predictions within each slide, (permutations, genes)."""
     rng = np.random.default_rng([seed, 11])
     rows = []
     for _ in range(permutations):
         order = np.arange(len(slide))
-        for one in pd.unique(slide):
-            own = np.flatnonzero(slide == one)
-            order[own] = rng.permutation(own)
+        for name in pd.unique(slide):
+            rows_of_slide = np.flatnonzero(slide == name)
+            order[rows_of_slide] = rng.permutation(rows_of_slide)
         rows.append(mean_over_slides(measured, predicted[order], slide))
     return np.array(rows).reshape(permutations, measured.shape[1])
 
@@ -87,7 +86,7 @@ def summary(genes: pd.DataFrame, r: Sequence[float] | np.ndarray, threshold: flo
 
 
 def drivers(table: pd.DataFrame) -> pd.DataFrame:
-    """What predictability goes with: spatial organisation or abundance, each alone and with the other held.
+    """Correlation of predictability with spatial organisation and with abundance, each alone and given the other.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def correlation(x: np.ndarray, y: np.ndarray, held: int = 0) -> tuple[float, flo
 
 
 def _without(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """What a straight line through `other` leaves of `x`."""
+    """Residuals of `x` after a straight line through `other`."""
     if len(x) < 3 or np.ptp(other) == 0:
         return x - x.mean() if len(x) else x
     return x - np.polyval(np.polyfit(other, x, 1), other)

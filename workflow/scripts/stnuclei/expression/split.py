@@ -1,9 +1,9 @@
-"""Who is learnt from and who is tested: by donor, or by blocks of tissue within one donor. Fixed by names and seed.
+"""Split into training, validation and test: by donor, or by blocks of tissue within one donor. Fixed by the seed.
 
 ``multi_donor``: whole donors are held out for the test, and one more for validation where two or more are left (else
 blocks of the training donors' tissue). ``single_donor``: one donor's tissue is cut into square blocks, which go to
-training, validation and test. Neighbouring patches look alike, so patches are never dealt out one by one; and a
-patch that shares a pixel with one of a later part (validation, test) is left out of the earlier ones.
+training, validation and test. Neighbouring patches look alike, so single patches are never split; and a
+patch that fractions a pixel with one of a later part (validation, test) is left out of the earlier ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from scipy.spatial import cKDTree
 from stnuclei.errors import UserError
 from stnuclei.expression.settings import ExpressionSettings
 
-PROTOCOLS = ("single_donor", "multi_donor")
 PARTS = ("train", "validation", "test")
 
 
@@ -36,7 +35,7 @@ def split_patches(
     protocol
         ``single_donor`` or ``multi_donor``.
     settings
-        Shares, block, seed.
+        Fractions, block, seed.
     held_out
         Donors to test on (multi_donor); none: drawn by the seed, as many as `test_share` says, at least one.
     where
@@ -57,10 +56,10 @@ def split_patches(
     if protocol == "single_donor":
         if len(donors) > 1:
             raise UserError(f"{where}: single_donor needs samples of one donor, these are of {', '.join(donors)}")
-        shares = {"test": settings.test_share, "validation": settings.validation_share}
-        part[:] = _deal_blocks(patches, shares, settings.block, rng)
+        fractions = {"test": settings.test_share, "validation": settings.validation_share}
+        part[:] = _assign_blocks(patches, fractions, settings.block, rng)
     else:
-        part[:] = _deal_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
+        part[:] = _assign_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
     part[~patches["usable"]] = ""
     part = _without_overlap(patches, part)
     for name in PARTS:
@@ -72,7 +71,7 @@ def split_patches(
     return part
 
 
-def _deal_donors(
+def _assign_donors(
     patches: pd.DataFrame, donors: list[str], tested: set[str], settings: ExpressionSettings, rng: np.random.Generator
 ) -> pd.Series:
     part = pd.Series("test", index=patches.index, dtype=object)
@@ -83,7 +82,7 @@ def _deal_donors(
         part[patches["donor"] == watched] = "validation"
         return part
     own = patches["donor"] == left[0]
-    part[own] = _deal_blocks(patches[own], {"validation": settings.validation_share}, settings.block, rng)
+    part[own] = _assign_blocks(patches[own], {"validation": settings.validation_share}, settings.block, rng)
     return part
 
 
@@ -103,22 +102,24 @@ def _held_out(
     return set(rng.choice(donors, number, replace=False).tolist())
 
 
-def _deal_blocks(patches: pd.DataFrame, shares: dict[str, float], block: int, rng: np.random.Generator) -> np.ndarray:
-    """Deal whole blocks of tissue out until each part has its share of the patches; the rest is for training."""
+def _assign_blocks(
+    patches: pd.DataFrame, fractions: dict[str, float], block: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Assign whole blocks of tissue until each part has its fraction of the patches; the rest is for training."""
     side = block * patches["patch_um"]
     keys = pd.MultiIndex.from_arrays([patches["sample"], patches["x"] // side, patches["y"] // side])
     code, blocks = pd.factorize(keys)
     sizes = np.bincount(code, patches["usable"], minlength=len(blocks))
     order = rng.permutation(len(blocks))
-    dealt = np.full(len(blocks), "train", dtype=object)
-    total, place = sizes.sum(), 0
-    for name, share in shares.items():
+    assigned = np.full(len(blocks), "train", dtype=object)
+    total, position = sizes.sum(), 0
+    for name, fraction in fractions.items():
         filled = 0.0
-        while filled < share * total - 1e-9 and place < len(order) - 1:
-            dealt[order[place]] = name
-            filled += sizes[order[place]]
-            place += 1
-    return dealt[code]
+        while filled < fraction * total - 1e-9 and position < len(order) - 1:
+            assigned[order[position]] = name
+            filled += sizes[order[position]]
+            position += 1
+    return assigned[code]
 
 
 def _without_overlap(patches: pd.DataFrame, part: pd.Series) -> pd.Series:

@@ -1,8 +1,9 @@
-"""expression.h5ad: patches x genes, written and read."""
+"""Table of patches x genes, ``expression.h5ad``: made, written and read."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from stnuclei.files import atomic_write
 from stnuclei.patches import PatchStore
 
 FORMAT, VERSION = "stnuclei-patch-expression", 1
-#: Ends the name of a control: a gene's values dealt to other patches of the slide, so that nothing can be read of it.
+#: Suffix of a control: a gene's values permuted among the slide's patches, so that no picture predicts them.
 CONTROL = "|control"
 
 
@@ -29,7 +30,7 @@ def log_normalise(counts: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     counts
         (n, genes) raw counts.
     target_sum
-        What each row is scaled to; fixed, so that slides stay comparable.
+        Sum of each row after scaling; fixed, so that slides stay comparable.
 
     Returns
     -------
@@ -43,16 +44,34 @@ def log_normalise(counts: sp.csr_matrix, target_sum: float) -> sp.csr_matrix:
     return values.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class TableSettings:
+    """Settings of a patch table.
+
+    Parameters
+    ----------
+    target_sum
+        See `log_normalise`.
+    controls
+        Number of genes that get a twin, ``GENE|control``: the gene's values, permuted among the patches that hold
+        `min_counts` counts. As abundant and as variable as the gene, it is random in space by construction.
+    min_counts
+        Of the controls.
+    """
+
+    target_sum: float = 10_000.0
+    controls: int = 0
+    min_counts: int = 1
+
+
 def patch_table(
     store: PatchStore,
     counted: PatchCounts,
     genes: Any,
     *,
     donor: str,
-    target_sum: float = 10_000.0,
-    controls: int = 0,
-    min_counts: int = 1,
     seed: int = 0,
+    **settings: float,
 ) -> AnnData:
     """Table of a store's patches.
 
@@ -65,34 +84,32 @@ def patch_table(
     genes
         Names of the columns.
     donor
-        Whom the slide is of; patches are split by it.
-    target_sum
-        Of `log_normalise`.
-    controls
-        So many genes get a twin, ``GENE|control``: its values are the gene's, dealt anew among the patches that hold
-        `min_counts` counts. As abundant and as variable as the gene, it lies at random by construction.
-    min_counts, seed
+        Donor of the slide; patches are split by it.
+    seed
         Of the controls.
+    **settings
+        See `TableSettings`.
 
     Returns
     -------
     Patches x genes in the store's order: ``X`` log-normalised (CSR float32), ``layers["counts"]`` raw (CSR int32),
     ``obsm["spatial"]`` the patch's centre (x, y) in um of the slide, ``obs`` patch, sample, donor, tissue, n_cells,
-    total_counts; ``uns["stnuclei"]`` how it was counted and the patches' size and stride in um.
+    total_counts; ``uns["stnuclei"]`` the method of counting and the patches' size and stride in um.
     """
+    chosen = TableSettings(**settings)
     um, counts, names = store.um_per_px, counted.counts.astype(np.int32), pd.Index(genes).astype(str)
     obs = _patches(store, counted, donor)
-    values = log_normalise(counts, target_sum)
-    order = _dealt(obs["total_counts"].to_numpy() >= min_counts, seed)
-    twin = names.get_indexer(control_genes(names, controls))
-    values, counts = (sp.hstack([one, one[order][:, twin]], format="csr") for one in (values, counts))
+    values = log_normalise(counts, chosen.target_sum)
+    order = _permutation(obs["total_counts"].to_numpy() >= chosen.min_counts, seed)
+    twin = names.get_indexer(control_genes(names, chosen.controls))
+    values, counts = (sp.hstack([rows, rows[order][:, twin]], format="csr") for rows in (values, counts))
     table = AnnData(values, obs=obs, var=pd.DataFrame(index=names.append(names[twin] + CONTROL)))
     table.layers["counts"] = counts
     table.obsm["spatial"] = (store.origin + store.patch_px / 2) * um
     table.uns["stnuclei"] = {
         "format": FORMAT,
         "version": VERSION,
-        "target_sum": target_sum,
+        "target_sum": chosen.target_sum,
         "um_per_px": um,
         "patch_um": store.patch_px * um,
         "stride_um": (store.attrs["settings"].get("stride") or 0) * um,
@@ -120,11 +137,11 @@ def control_genes(genes: Any, number: int) -> list[str]:
 
 
 def is_control(genes: Any) -> np.ndarray:
-    """Which of these columns are controls, bool (n,)."""
+    """Mask of the controls among columns, bool (n,)."""
     return np.array([str(gene).endswith(CONTROL) for gene in genes], bool)
 
 
-def _dealt(usable: np.ndarray, seed: int) -> np.ndarray:
+def _permutation(usable: np.ndarray, seed: int) -> np.ndarray:
     """A permutation of the usable rows among themselves, int64 (n,)."""
     order = np.arange(len(usable))
     order[usable] = np.random.default_rng([seed, 13]).permutation(np.flatnonzero(usable))
@@ -132,9 +149,9 @@ def _dealt(usable: np.ndarray, seed: int) -> np.ndarray:
 
 
 def write_table(table: AnnData, path: str | Path) -> None:
-    """Write a table aside and rename it."""
-    with atomic_write(path) as aside:
-        table.write_h5ad(aside, compression="gzip")
+    """Write a table atomically."""
+    with atomic_write(path) as temporary:
+        table.write_h5ad(temporary, compression="gzip")
 
 
 def read_table(path: str | Path) -> AnnData:

@@ -1,4 +1,4 @@
-"""Pictures for the network: resized, turned, tinted, normalised."""
+"""Input of the networks: patches resized, augmented and normalised."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MORPHOLOGY = {
 }
 
 
-class Pictures:
-    """Turns a batch of patches into the network's input.
+class InputTransform:
+    """Transform of a batch of patches into the network's input.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ class Pictures:
         self.settings = settings
         self.augment = Augmenter(settings.seed, AugmentSettings(**MORPHOLOGY))
         self.plain = Augmenter(settings.seed, "none")
-        mean, deviation = (torch.tensor(one).view(1, 3, 1, 1) for one in normalisation(settings.network))
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in normalisation(settings.network))
         # the augmenter gives 2 v - 1 for v in 0..1
         self.scale, self.shift = 0.5 / deviation, (0.5 - mean) / deviation
 
     def __call__(self, images: torch.Tensor, seed: int | None = None) -> torch.Tensor:
-        """Make the input.
+        """Transform a batch.
 
         Parameters
         ----------
@@ -58,9 +58,9 @@ class Pictures:
         side = self.settings.patch_px
         if side and side != images.shape[-1]:
             images = resize(images, side)
-        shown = self.augment if seed is not None and self.settings.augmentation == "morphology" else self.plain
+        augmenter = self.augment if seed is not None and self.settings.augmentation == "morphology" else self.plain
         no_nuclei = torch.zeros((len(images), *images.shape[2:]), dtype=torch.uint8, device=images.device)
-        pictures, _ = shown(images, no_nuclei, seed=seed or 0)
+        pictures, _ = augmenter(images, no_nuclei, seed=seed or 0)
         return pictures * self.scale.to(pictures.device) + self.shift.to(pictures.device)
 
 
