@@ -84,14 +84,14 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def _read_zip(path: Path, morphology_um: float) -> Alignment:
     with zipfile.ZipFile(path) as archive:
         inside = {Path(name).name.lower(): name for name in archive.namelist()}
-        parts = {key: archive.read(inside[key]) for key in ("matrix.csv", "keypoints.csv") if key in inside}
-    if not parts:
+        members = {key: archive.read(inside[key]) for key in ("matrix.csv", "keypoints.csv") if key in inside}
+    if not members:
         raise UserError(f"{path}: holds neither matrix.csv nor keypoints.csv; export the alignment again")
-    first = next(iter(parts))
-    alignment = _read_text(Path(f"{path}/{first}"), parts[first], morphology_um)
+    first = next(iter(members))
+    alignment = _read_text(Path(f"{path}/{first}"), members[first], morphology_um)
     info = {**alignment.info, "inside": first}
-    if len(parts) == 2:
-        moving, fixed = _points(Path(f"{path}/keypoints.csv"), _rows(parts["keypoints.csv"]))
+    if len(members) == 2:
+        moving, fixed = _points(Path(f"{path}/keypoints.csv"), _rows(members["keypoints.csv"]))
         info |= _residuals(alignment.matrix, moving, fixed)
     return Alignment(alignment.matrix, "zip", info)
 

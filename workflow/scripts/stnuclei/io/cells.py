@@ -82,8 +82,8 @@ def join(cells: Cells, matrix: FeatureMatrix, warnings: list[str]) -> AnnData:
     counts = _in_order(cells, matrix)
     kinds = classify(matrix.types, matrix.names)
     if not (kinds == GENE).any():
-        found = ", ".join(sorted(set(matrix.types))) or "none"
-        raise UserError(f"{matrix.path}: none of its {len(kinds):,} features is a gene (types: {found})")
+        types = ", ".join(sorted(set(matrix.types))) or "none"
+        raise UserError(f"{matrix.path}: none of its {len(kinds):,} features is a gene (types: {types})")
     genes = sp.csr_matrix(counts[:, kinds == GENE], dtype=np.int32)
     genes.eliminate_zeros()
     var = pd.DataFrame(

@@ -74,9 +74,9 @@ def check_centres(
     UserError
         If the median distance is above 25 um.
     """
-    own = cells.reindex(nuclei["cell_id"]).to_numpy()
+    owner = cells.reindex(nuclei["cell_id"]).to_numpy()
     centre = nuclei.geometry.centroid
-    distance = np.hypot(centre.x - own[:, 0], centre.y - own[:, 1]) * um_per_px
+    distance = np.hypot(centre.x - owner[:, 0], centre.y - owner[:, 1]) * um_per_px
     median = float(np.nanmedian(distance)) if np.isfinite(distance).any() else 0.0
     if median > _FARTHEST_UM:
         raise UserError(

@@ -65,25 +65,26 @@ def download_hest(
     folder = Path(folder)
     api = HfApi(endpoint=endpoint, token=os.environ.get("HF_TOKEN") or False)
     expected = _ask(api, repository, revision, ids)
-    missing = [name for name, one in expected.items() if not _kept(folder / name, one)]
+    missing = [name for name, remote in expected.items() if not _kept(folder / name, remote)]
     _check_disk(folder, sum(expected[name].size for name in missing), len(missing))
     for name in progress(missing, label="download", unit="files"):
         _fetch(api, repository, revision, folder, expected[name])
     sums = {
-        name: {"bytes": one.size, "sha256": _stated(one) or sha256(folder / name)} for name, one in expected.items()
+        name: {"bytes": remote.size, "sha256": _stated(remote) or sha256(folder / name)}
+        for name, remote in expected.items()
     }
     for key in ids:
-        own = {name: sums[name] for name in (pattern.format(id=key) for pattern in FILES)}
+        files = {name: sums[name] for name in (pattern.format(id=key) for pattern in FILES)}
         with atomic_write(folder / "checksums" / f"{key}.json") as aside:
-            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": own}, indent=1))
+            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": files}, indent=1))
     return sums
 
 
 def _ask(api: Any, repository: str, revision: str, ids: Sequence[str]) -> dict[str, Any]:
     """What the hub says of each file: size and checksum."""
     names = [pattern.format(id=key) for key in ids for pattern in FILES]
-    found = _say(repository, lambda: api.get_paths_info(repository, names, repo_type="dataset", revision=revision))
-    expected = {one.path: one for one in found if hasattr(one, "size")}
+    listed = _say(repository, lambda: api.get_paths_info(repository, names, repo_type="dataset", revision=revision))
+    expected = {remote.path: remote for remote in listed if hasattr(remote, "size")}
     absent = [name for name in names if name not in expected]
     if absent:
         raise UserError(
@@ -122,33 +123,33 @@ def _check_disk(folder: Path, needed: int, n_files: int) -> None:
         raise UserError(f"{folder}: {n_files} files of {needed / 1e9:.1f} GB do not fit, {free / 1e9:.1f} GB are free")
 
 
-def _fetch(api: Any, repository: str, revision: str, folder: Path, one: Any) -> None:
+def _fetch(api: Any, repository: str, revision: str, folder: Path, remote: Any) -> None:
     for again in (False, True):
         _say(
             repository,
             lambda again=again: api.hf_hub_download(
-                repository, one.path, repo_type="dataset", revision=revision, local_dir=folder, force_download=again
+                repository, remote.path, repo_type="dataset", revision=revision, local_dir=folder, force_download=again
             ),
         )
-        if _matches(folder / one.path, one):
+        if _matches(folder / remote.path, remote):
             return
-    (folder / one.path).unlink(missing_ok=True)
-    raise UserError(f"{folder / one.path}: came damaged twice (its checksum is not the hub's); try again later")
+    (folder / remote.path).unlink(missing_ok=True)
+    raise UserError(f"{folder / remote.path}: came damaged twice (its checksum is not the hub's); try again later")
 
 
-def _stated(one: Any) -> str | None:
-    return one.lfs.sha256 if one.lfs is not None else None
+def _stated(remote: Any) -> str | None:
+    return remote.lfs.sha256 if remote.lfs is not None else None
 
 
-def _kept(path: Path, one: Any) -> bool:
-    return path.is_file() and path.stat().st_size == one.size and _matches(path, one)
+def _kept(path: Path, remote: Any) -> bool:
+    return path.is_file() and path.stat().st_size == remote.size and _matches(path, remote)
 
 
-def _matches(path: Path, one: Any) -> bool:
+def _matches(path: Path, remote: Any) -> bool:
     """Whether a file is the hub's: SHA-256 of large files, git's blob hash of small ones."""
-    if not path.is_file() or path.stat().st_size != one.size:
+    if not path.is_file() or path.stat().st_size != remote.size:
         return False
-    if (stated := _stated(one)) is not None:
+    if (stated := _stated(remote)) is not None:
         return sha256(path) == stated
     content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == one.blob_id
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == remote.blob_id

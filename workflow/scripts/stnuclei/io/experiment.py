@@ -85,8 +85,8 @@ def parse_version(text: str) -> tuple[int, ...] | None:
     >>> parse_version("R&D") is None
     True
     """
-    found = re.search(r"\d+(?:\.\d+){1,3}", text)
-    return tuple(int(part) for part in found.group().split(".")) if found else None
+    match = re.search(r"\d+(?:\.\d+){1,3}", text)
+    return tuple(int(part) for part in match.group().split(".")) if match else None
 
 
 def _what_instead(folder: Path) -> str:

@@ -48,6 +48,6 @@ def classify(types: np.ndarray, names: np.ndarray) -> np.ndarray:
     -------
     (n,) str of ``gene``, ``protein``, ``control``; an unknown type is a control, so never a gene by accident.
     """
-    kinds = np.array([_BY_TYPE.get(one.strip().lower(), CONTROL) for one in types], dtype=object)
+    kinds = np.array([_BY_TYPE.get(name.strip().lower(), CONTROL) for name in types], dtype=object)
     kinds[(kinds == GENE) & is_control_name(names)] = CONTROL
     return kinds

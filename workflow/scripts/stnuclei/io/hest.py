@@ -81,9 +81,9 @@ def choose_id(folder: Path, wanted: str | None, name: str) -> str:
         return asked
     if wanted is None and len(ids) == 1:
         return ids[0]
-    told = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
+    listed = ", ".join(ids[:8]) + (", ..." if len(ids) > 8 else "")
     problem = f"id {wanted} is not in it" if wanted else "several samples are in it and none is called so"
-    raise UserError(f"{folder}: {problem}; name one of {told}")
+    raise UserError(f"{folder}: {problem}; name one of {listed}")
 
 
 def _files(folder: Path, key: str, he_image: str | Path | None) -> dict[str, Path]:
@@ -188,7 +188,7 @@ def join(counted: Counted, nuclei: gpd.GeoDataFrame, files: dict[str, Path], war
 
 
 def _sorted(ids: pd.Index) -> pd.Index:
-    whole = all(one.lstrip("-").isdigit() for one in ids)
+    whole = all(name.lstrip("-").isdigit() for name in ids)
     return pd.Index(sorted(ids, key=int if whole else None), dtype=object)
 
 

@@ -73,10 +73,10 @@ def _wanted(path: Path, rows: pd.DataFrame, column: str, values: Sequence[str]) 
 
 def _by_id(path: Path, rows: pd.DataFrame, ids: Sequence[str], technology: str) -> pd.DataFrame:
     by_id = rows.set_index(rows["id"].str.casefold(), drop=False)
-    unknown = [one for one in ids if one.casefold() not in by_id.index]
+    unknown = [key for key in ids if key.casefold() not in by_id.index]
     if unknown:
         raise UserError(f"{path}, column id: {', '.join(unknown)} is not among the samples (of the chosen organs)")
-    chosen = by_id.loc[[one.casefold() for one in ids]]
+    chosen = by_id.loc[[key.casefold() for key in ids]]
     other = chosen[chosen["st_technology"] != technology]
     if len(other):
         row = other.iloc[0]

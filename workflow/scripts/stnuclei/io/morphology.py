@@ -66,7 +66,7 @@ def _dapi(folder: Path, raw: dict[str, Any]) -> Path | None:
     images = raw.get("images")
     stated = [images[key] for key in _KEYS if isinstance(images, dict) and isinstance(images.get(key), str)]
     # xeniumranger and copies rename: what experiment.xenium states is tried first and may be gone.
-    found = [folder / one for one in stated if one and (folder / one).is_file()]
+    found = [folder / name for name in stated if name and (folder / name).is_file()]
     found += [path for pattern in _FIRST for path in sorted(folder.glob(pattern))]
     found += [folder / name for name in _SINGLE if (folder / name).is_file()]
     return found[0] if found else None

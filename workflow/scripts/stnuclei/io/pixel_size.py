@@ -38,20 +38,20 @@ def settle(
     """
     numbers = {derived_from: derived, **stated}
     record = {"um_per_px": derived, "derived_from": derived_from, "stated": dict(stated), "chosen": chosen}
-    told = ", ".join(f"{value:.4f} by {where}" for where, value in numbers.items())
+    listed = ", ".join(f"{value:.4f} by {where}" for where, value in numbers.items())
     if chosen is not None:
         if not any(_close(chosen, value, tolerance) for value in numbers.values()):
-            raise UserError(f"he_um_per_px: {chosen} is near none of the H&E pixel sizes found (um): {told}")
+            raise UserError(f"he_um_per_px: {chosen} is near none of the H&E pixel sizes found (um): {listed}")
         return float(chosen), {**record, "um_per_px": float(chosen)}
     apart = {where: value for where, value in stated.items() if not _close(value, derived, tolerance)}
     if apart:
         worst = max(abs(value / derived - 1) for value in apart.values())
         raise UserError(
-            f"the H&E pixel size is not sure: {told} um, {100 * worst:.1f} % apart; look which is right and set "
+            f"the H&E pixel size is not sure: {listed} um, {100 * worst:.1f} % apart; look which is right and set "
             "he_um_per_px for this sample"
         )
     return derived, record
 
 
-def _close(one: float, other: float, tolerance: float) -> bool:
-    return abs(one / other - 1) <= tolerance
+def _close(value: float, other: float, tolerance: float) -> bool:
+    return abs(value / other - 1) <= tolerance

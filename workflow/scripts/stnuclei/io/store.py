@@ -94,11 +94,11 @@ def transformations(sample: Sample, scale: float = 1.0) -> dict[str, Any]:
     """Of an element whose pixels are `scale` he_px wide, as spatialdata knows them."""
     from spatialdata.transformations import Affine, Identity
 
-    own = np.diag([scale, scale, 1.0])
+    to_he = np.diag([scale, scale, 1.0])
     axes = {"input_axes": ("x", "y"), "output_axes": ("x", "y")}
-    systems: dict[str, Any] = {"global": Identity() if scale == 1.0 else Affine(own, **axes)}
+    systems: dict[str, Any] = {"global": Identity() if scale == 1.0 else Affine(to_he, **axes)}
     if sample.he_to_morphology is not None:
-        systems["morphology_px"] = Affine(np.asarray(sample.he_to_morphology) @ own, **axes)
+        systems["morphology_px"] = Affine(np.asarray(sample.he_to_morphology) @ to_he, **axes)
     return systems
 
 
@@ -129,10 +129,10 @@ def largest_nucleus(nuclei: GeoDataFrame, cell_ids: pd.Series) -> np.ndarray:
     first = pd.Series(order, index=nuclei["cell_id"].to_numpy()[order])
     first = first[first.index.notna()]
     first = first[~first.index.duplicated()]
-    found = first.reindex(cell_ids.to_numpy()).to_numpy()
-    without = np.isnan(found)
-    found[without] = -np.arange(1, without.sum() + 1)
-    return found.astype(np.int64)
+    row = first.reindex(cell_ids.to_numpy()).to_numpy()
+    without = np.isnan(row)
+    row[without] = -np.arange(1, without.sum() + 1)
+    return row.astype(np.int64)
 
 
 def _overview(slide: Slide) -> tuple[Slide, float]:

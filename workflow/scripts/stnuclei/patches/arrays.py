@@ -124,9 +124,9 @@ def explain(path: Path, error: Exception, where: str = "") -> str:
     text = str(error)
     shard = re.search(r'"[^"]*?(c/[0-9/]+)"', text)
     file = f" (file {shard.group(1)})" if shard else ""
-    what = next((words for pattern, words in _REASONS if re.search(pattern, text, re.IGNORECASE)), "")
-    what = what or (text.splitlines() or [type(error).__name__])[0][:160]
-    return f"{path}{where}{file}: {what}; delete the store and write it again with its rule"
+    problem = next((words for pattern, words in _REASONS if re.search(pattern, text, re.IGNORECASE)), "")
+    problem = problem or (text.splitlines() or [type(error).__name__])[0][:160]
+    return f"{path}{where}{file}: {problem}; delete the store and write it again with its rule"
 
 
 _REASONS = (

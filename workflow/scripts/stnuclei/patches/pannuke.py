@@ -106,12 +106,12 @@ def _find(folder: Path, fold: int, part: str, name: str) -> Path:
     """Path of one of a fold's files, in any of the layouts it is handed around in."""
     roots = [folder / f"{word}{fold}" for word in ("fold_", "Fold ", "fold", "Fold", "fold ", "Fold_")]
     for root in [*roots, folder]:
-        for place in (root / part / f"fold{fold}", root / part, root):
-            if root == folder and place != root / part / f"fold{fold}":
+        for searched in (root / part / f"fold{fold}", root / part, root):
+            if root == folder and searched != root / part / f"fold{fold}":
                 continue  # without a fold's name in the path it could be any fold
             for suffix in (".npy", ".npz"):
-                if (place / (name + suffix)).is_file():
-                    return place / (name + suffix)
+                if (searched / (name + suffix)).is_file():
+                    return searched / (name + suffix)
     raise UserError(
         f"{folder}: fold {fold} has no {name}.npy; expected fold_{fold}/{part}/fold{fold}/{name}.npy as PanNuke is "
         "distributed (set pannuke.path)"
@@ -196,11 +196,11 @@ def merge_channels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     channel: list[int] = []
     ids: list[int] = []
     for c in range(len(CHANNELS)):
-        own = np.asarray(mask[..., c]).astype(np.int64)
-        values = np.unique(own)
+        plane = np.asarray(mask[..., c]).astype(np.int64)
+        values = np.unique(plane)
         values = values[values > 0]
-        marked = own > 0
-        labels[marked] = len(ids) + 1 + np.searchsorted(values, own[marked])
+        marked = plane > 0
+        labels[marked] = len(ids) + 1 + np.searchsorted(values, plane[marked])
         channel += [c] * len(values)
         ids += values.tolist()
     return labels, np.array(channel, np.int64), np.array(ids, np.int64)

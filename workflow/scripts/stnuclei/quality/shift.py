@@ -62,7 +62,7 @@ class Correlator:
         one, other = self.spectra(moving, fixed)
         cross, power = np.conj(one) * other, [np.abs(one) ** 2, np.abs(other) ** 2]
         self.cross += cross
-        self.power = [total + part for total, part in zip(self.power, power, strict=True)]
+        self.power = [total + added for total, added in zip(self.power, power, strict=True)]
         # One pair alone is only partly whitened: full whitening weighs its noise like its signal.
         return self._peak(cross / np.sqrt(np.sqrt(power[0] * power[1]) + 1e-12), self.size // 4)
 

@@ -110,8 +110,8 @@ def contrast(labels: np.ndarray, density: np.ndarray) -> tuple[float, float, int
     ring = cv2.dilate(labels.astype(np.uint16), _RING).astype(np.int32)
     ring[labels > 0] = 0
     n = int(labels.max()) + 1
-    sums = [np.bincount(part.ravel(), density.ravel(), n)[1:] for part in (labels, ring)]
-    sizes = [np.bincount(part.ravel(), minlength=n)[1:] for part in (labels, ring)]
+    sums = [np.bincount(area.ravel(), density.ravel(), n)[1:] for area in (labels, ring)]
+    sizes = [np.bincount(area.ravel(), minlength=n)[1:] for area in (labels, ring)]
     both = (sizes[0] > 0) & (sizes[1] > 0)
     if not both.any():
         return 0.0, 0.5, 0

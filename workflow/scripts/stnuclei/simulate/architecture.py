@@ -208,13 +208,13 @@ def _lumina(organ: Organ, nest: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 def _follicles(where: np.ndarray, size_um: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     yy, xx = np.mgrid[: where.shape[0], : where.shape[1]].astype(np.float32) * GRID_UM
-    places = np.flatnonzero(where)
+    free = np.flatnonzero(where)
     mask = np.zeros(where.shape, bool)
     wobble = 9.0 * noise(where.shape, 22 / GRID_UM, rng)
     for _ in range(max(1, round(size_um[0] * size_um[1] * 9e-6))):
-        if not len(places):
+        if not len(free):
             break
-        i, j = np.divmod(rng.choice(places), where.shape[1])
+        i, j = np.divmod(rng.choice(free), where.shape[1])
         radius = rng.uniform(26, 46)
         mask |= np.hypot(xx - j * GRID_UM, yy - i * GRID_UM) + wobble < radius
     return mask & where
@@ -222,13 +222,13 @@ def _follicles(where: np.ndarray, size_um: tuple[float, float], rng: np.random.G
 
 def _holes(where: np.ndarray, size_um: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     yy, xx = np.mgrid[: where.shape[0], : where.shape[1]].astype(np.float32) * GRID_UM
-    places = np.flatnonzero(where)
+    free = np.flatnonzero(where)
     mask = np.zeros(where.shape, bool)
     wobble = 1.0 + 0.35 * noise(where.shape, 25 / GRID_UM, rng)
     for _ in range(round(size_um[0] * size_um[1] * 9e-6)):
-        if not len(places):
+        if not len(free):
             break
-        i, j = np.divmod(rng.choice(places), where.shape[1])
+        i, j = np.divmod(rng.choice(free), where.shape[1])
         angle, long, short = rng.uniform(0, np.pi), rng.uniform(22, 48), rng.uniform(7, 15)
         dx, dy = xx - j * GRID_UM, yy - i * GRID_UM
         along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
@@ -245,8 +245,8 @@ def _fat(organ: Organ, where: np.ndarray, zone: np.ndarray, rng: np.random.Gener
     allowed = where & (patchy > np.quantile(patchy[where], 1 - organ.fat_share * 1.5))
     room = signed_distance(allowed)
     for radius in (27.0, 21.0, 15.0, 11.0):
-        for place in rng.choice(room.size, 900, replace=False):
-            i, j = np.divmod(place, room.shape[1])
+        for index in rng.choice(room.size, 900, replace=False):
+            i, j = np.divmod(index, room.shape[1])
             if room[i, j] < radius + 0.8:
                 continue
             ring = Ring(j * GRID_UM, i * GRID_UM, radius, 1.0, _bumps(0.035, rng))

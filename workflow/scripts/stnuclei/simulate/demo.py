@@ -44,8 +44,8 @@ def simulate_demo(
     out = Path(out)
     facts: dict[str, dict[str, float]] = {}
     for name, settings in progress(list(DEMO_SAMPLES.items()), label="simulating slides", unit="slide"):
-        own = {key: value for key, value in settings.items() if key not in ("seed_offset", "size_um")}
+        options = {key: value for key, value in settings.items() if key not in ("seed_offset", "size_um")}
         size_um = tuple(size * length for length in settings["size_um"])
-        facts[name] = simulate_sample(out / name, seed=seed + settings["seed_offset"], size_um=size_um, **own)
+        facts[name] = simulate_sample(out / name, seed=seed + settings["seed_offset"], size_um=size_um, **options)
     facts["pannuke"] = dict(simulate_pannuke(out / "pannuke", seed, **(pannuke or {})))
     return facts

@@ -17,21 +17,21 @@ _DEPTH = {
 
 
 def profiles(organ: Organ) -> tuple[list[str], list[str], np.ndarray]:
-    """What each cell type expresses.
+    """Expression profile of each cell type.
 
     Returns
     -------
-    Cell types, genes, and float64 (types, genes): shares of a cell's transcripts, each row summing to 1.
+    Cell types, genes, and float64 (types, genes): fractions of a cell's transcripts, each row summing to 1.
     """
     genes, types = panel(organ), sorted(organ.classes())
-    place = {gene: k for k, gene in enumerate(genes)}
+    column_of = {gene: k for k, gene in enumerate(genes)}
     members = programmes(organ)
     # One fixed strength a gene, the same in every slide of the organ: some markers are loud, some faint.
     wobble = np.exp(0.30 * np.random.default_rng(2604).standard_normal(len(genes)))
     matrix = np.full((len(types), len(genes)), 0.002)
     for row, cell_type in enumerate(types):
         for name, weight in weights(organ, cell_type).items():
-            columns = [place[gene] for gene in members[name]]
+            columns = [column_of[gene] for gene in members[name]]
             loudness = np.linspace(1.5, 0.5, len(columns))  # programmes name their loudest genes first
             matrix[row, columns] += weight * loudness * wobble[columns]
     return types, genes, matrix / matrix.sum(axis=1, keepdims=True)
@@ -72,12 +72,12 @@ def draw_counts(
     """
     types, genes, profile = profiles(organ)
     row = np.array([types.index(cell_type) for cell_type in cell_types])
-    own = profile[row] * rng.gamma(2.0, 0.5, (len(row), len(genes)))  # negative binomial: dispersion 0.5 a gene
+    expected = profile[row] * rng.gamma(2.0, 0.5, (len(row), len(genes)))  # negative binomial: dispersion 0.5 a gene
     near = cKDTree(xy).query(xy, k=min(4, len(xy)))[1][:, 1:]
     mean = profile[row].mean(axis=0)
-    share = (1 - ambient - spill) * own + ambient * mean + spill * profile[row[near]].mean(axis=1)
+    fraction = (1 - ambient - spill) * expected + ambient * mean + spill * profile[row[near]].mean(axis=1)
     size = np.array([_DEPTH.get(cell_type, 0.9) for cell_type in cell_types])
     size = depth * size * np.exp(0.45 * rng.standard_normal(len(row)))
     size[rng.permutation(len(row))[: round(empty * len(row))]] = 0.0
-    counts = rng.poisson(share * size[:, None]).astype(np.int32)
+    counts = rng.poisson(fraction * size[:, None]).astype(np.int32)
     return csr_matrix(counts), genes

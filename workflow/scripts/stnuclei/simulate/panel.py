@@ -93,5 +93,9 @@ def panel(organ: Organ) -> list[str]:
 
 def weights(organ: Organ, cell_type: str) -> dict[str, float]:
     """Programme -> weight of one cell type."""
-    own = _TYPES.get(cell_type, {cell_type: 1.0, **_NORMAL})
-    return {name: weight for name, weight in {"housekeeping": 0.12, **own}.items() if name in programmes(organ)}
+    programme_weights = _TYPES.get(cell_type, {cell_type: 1.0, **_NORMAL})
+    return {
+        name: weight
+        for name, weight in {"housekeeping": 0.12, **programme_weights}.items()
+        if name in programmes(organ)
+    }

@@ -119,8 +119,8 @@ def _corners(tissue: Tissue, instances: np.ndarray) -> list[tuple[int, int]]:
 
     def worth(corner: tuple[int, int]) -> int:
         patch = instances[corner[0] : corner[0] + PATCH_PX, corner[1] : corner[1] + PATCH_PX]
-        found = classes[np.unique(patch[patch > 0]) - 1]
-        return sum(min(10, int((found == name).sum())) for name in CHANNELS)
+        present = classes[np.unique(patch[patch > 0]) - 1]
+        return sum(min(10, int((present == name).sum())) for name in CHANNELS)
 
     grid = range(0, instances.shape[0] - PATCH_PX + 1, PATCH_PX)
     return sorted(((i, j) for i in grid for j in grid), key=worth, reverse=True)

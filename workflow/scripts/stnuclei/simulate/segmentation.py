@@ -139,12 +139,12 @@ def _own(
 def _expand(nucleus_mask: np.ndarray, owner: np.ndarray, expansion_um: float) -> np.ndarray:
     """Grow cells from their nuclei until they meet; uint32 (H, W). Distances are taken on every second pixel."""
     cell_of = np.concatenate([[0], owner + 1]).astype(np.uint32)
-    own = cell_of[nucleus_mask]
-    half = own[::2, ::2]
+    nuclear = cell_of[nucleus_mask]
+    half = nuclear[::2, ::2]
     distance, (rows, columns) = distance_transform_edt(half == 0, return_indices=True)
     grown = np.where(distance * 2 * PIXEL_UM <= expansion_um, half[rows, columns], 0)
-    cells = np.repeat(np.repeat(grown, 2, axis=0), 2, axis=1)[: own.shape[0], : own.shape[1]]
-    return np.where(own > 0, own, cells).astype(np.uint32)
+    cells = np.repeat(np.repeat(grown, 2, axis=0), 2, axis=1)[: nuclear.shape[0], : nuclear.shape[1]]
+    return np.where(nuclear > 0, nuclear, cells).astype(np.uint32)
 
 
 def _anucleate(tissue: Tissue, cell_mask: np.ndarray, count: int, rng: np.random.Generator) -> list[str]:
@@ -155,9 +155,9 @@ def _anucleate(tissue: Tissue, cell_mask: np.ndarray, count: int, rng: np.random
     room = cv2.distanceTransform((free & (cell_mask == 0)).astype(np.uint8), cv2.DIST_L2, 3)
     xy = np.array([[nucleus.x, nucleus.y] for nucleus in tissue.nuclei])
     tree, types = cKDTree(xy), []
-    places = np.flatnonzero(room > 1.5 / PIXEL_UM)
-    for place in rng.permutation(places)[: 6 * round(0.02 * count)]:
-        i, j = np.divmod(int(place), cell_mask.shape[1])
+    free_pixels = np.flatnonzero(room > 1.5 / PIXEL_UM)
+    for index in rng.permutation(free_pixels)[: 6 * round(0.02 * count)]:
+        i, j = np.divmod(int(index), cell_mask.shape[1])
         radius = int(min(room[i, j], 4.0 / PIXEL_UM))
         box = np.s_[i - radius : i + radius + 1, j - radius : j + radius + 1]
         yy, xx = np.mgrid[-radius : radius + 1, -radius : radius + 1]

@@ -91,10 +91,10 @@ class _Filler:
         if chance.sum() <= 0:
             return
         target = round(per_mm2 * (weight > 0).sum() * GRID_UM**2 * 1e-6)
-        places = self.rng.choice(chance.size, size=9 * target, p=chance / chance.sum())
+        drawn = self.rng.choice(chance.size, size=9 * target, p=chance / chance.sum())
         placed = 0
-        for place in places:
-            i, j = divmod(int(place), weight.shape[1])
+        for index in drawn:
+            i, j = divmod(int(index), weight.shape[1])
             kind, style, angle = choose(i, j)
             x, y = (j + self.rng.uniform()) * GRID_UM, (i + self.rng.uniform()) * GRID_UM
             placed += self.put(x, y, angle, kind, style, tolerance)

@@ -36,7 +36,7 @@ class TiffSlide(Slide):
         self.path = path
         try:
             self._tiff = tifffile.TiffFile(path)
-            series = max(self._tiff.series, key=lambda one: np.prod(one.shape, dtype=np.int64))
+            series = max(self._tiff.series, key=lambda series: np.prod(series.shape, dtype=np.int64))
         except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path}: cannot be opened as TIFF ({message}); copy or export the slide again") from error
