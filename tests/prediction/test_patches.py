@@ -115,7 +115,8 @@ def test_nuclei_are_found_in_their_patches(checkpoint, store, tmp_path, monkeypa
     predict_patches(checkpoint, store, tmp_path / "p.zarr", batch_size=4, threads=2)
     predictions = PredictionStore(tmp_path / "p.zarr")
     assert len(predictions) == N and predictions.um_per_px == 0.25
-    assert "1 nuclei" in repr(predictions) or f"{len(predictions.table):,} nuclei" in repr(predictions)
+    drawn = sum(int(discs(i).max()) for i in range(N))
+    assert drawn > N and f"{drawn:,} nuclei" in repr(predictions)
     for i in range(N):
         truth, found, rows = discs(i), predictions.instances[i], predictions.nuclei(i)
         assert np.array_equal(truth > 0, found > 0) and len(rows) == found.max() == truth.max()
@@ -218,7 +219,7 @@ def test_patches_of_a_size_the_network_does_not_take(checkpoint, tmp_path):
 
 
 def test_stores_that_are_none(store, tmp_path):
-    with pytest.raises(UserError, match="is not one of predictions|not one of predictions"):
+    with pytest.raises(UserError, match="not one of predictions"):
         PredictionStore(store)
     with pytest.raises(UserError, match="is no store of predictions"):
         PredictionStore(tmp_path / "absent.zarr")

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import subprocess
 
 import pytest
 
 from stnuclei.cli import main
 from stnuclei.provenance import describe_run, describe_set, differences, fingerprint
 from stnuclei.provenance.inputs import END, fingerprints
+from stnuclei.provenance.record import code
 
 CONFIG = {"seed": 19, "results": "results", "clustering": {"resolution": 4.0}, "models": {"st": {}, "b": {"seed": 3}}}
 
@@ -31,12 +33,16 @@ def test_the_record_holds_what_the_issue_asks_for(run):
     json.dumps(run)
 
 
-def test_the_commit_of_a_checkout_is_recorded():
-    from paths import ROOT
-    from stnuclei.provenance.record import code
-
-    found = code(ROOT)
-    assert "commit" not in found or len(found["commit"]) == 40
+def test_the_commit_of_a_checkout_is_recorded(tmp_path):
+    assert set(code(tmp_path)) == {"stnuclei"}
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "Snakefile").write_text("rule all:\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert code(tmp_path)["commit"] == head and code(tmp_path)["changed_files"] == []
+    (tmp_path / "Snakefile").write_text("rule other:\n")
+    assert code(tmp_path)["changed_files"] == ["Snakefile"]
 
 
 def test_times_machines_and_paths_do_not_count(run):
