@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from stnuclei.augmentation.augmenter import Augmenter  # noqa: E402
-from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings  # noqa: E402
+from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings  # noqa: E402
 
 torch.set_num_threads(1)
 

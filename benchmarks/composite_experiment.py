@@ -28,6 +28,7 @@ import pandas as pd  # noqa: E402
 
 from composite_data import Learnt, composites, held_out, pannuke_like  # noqa: E402
 from composite_report import curves, pictures, write_report  # noqa: E402
+from stnuclei.config import TrainSettings  # noqa: E402
 from stnuclei.evaluation import (  # noqa: E402
     describe_store,
     score_classification,
@@ -37,7 +38,6 @@ from stnuclei.evaluation import (  # noqa: E402
     table3,
 )
 from stnuclei.loading import Source  # noqa: E402
-from stnuclei.training import TrainSettings  # noqa: E402
 
 MODELS = {
     "st": lambda shared, folder: composites(shared, folder, "stnuclei"),

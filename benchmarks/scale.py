@@ -15,10 +15,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from stnuclei.config.labels import Method  # noqa: E402
+
 TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin")
 
 
@@ -56,8 +61,7 @@ def write_config(folder: Path, samples: int, methods: int, models: int) -> Path:
 
 def known_methods() -> list[str]:
     """Label methods that the configuration admits."""
-    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    return schema["$defs"]["method"]["enum"]
+    return list(get_args(Method))
 
 
 #: A process between, for Linux counts the memory of whoever starts a process as that process's own.

@@ -27,11 +27,12 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
+from stnuclei.config import TrainSettings  # noqa: E402
 from stnuclei.loading import PatchLoader, Source  # noqa: E402
 from stnuclei.loading.batches import on_device  # noqa: E402
 from stnuclei.patches import PatchBlock, write_patches  # noqa: E402
 from stnuclei.taxonomy import Taxonomy  # noqa: E402
-from stnuclei.training import TrainSettings, failures, loop  # noqa: E402
+from stnuclei.training import failures, loop  # noqa: E402
 from stnuclei.training.distributed import processes  # noqa: E402
 from stnuclei.training.run import Run, prepare  # noqa: E402
 
@@ -100,7 +101,7 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
             batch_size=size,
             sampler=order,
             tissues=run.data.tissues,
-            threads=settings.workers,
+            threads=settings.readers,
         )
 
     batch = next(iter(on_device(loader(), device)))

@@ -10,9 +10,9 @@ import torch
 from stnuclei.augmentation import color as color
 from stnuclei.augmentation import shape as shape
 from stnuclei.augmentation.augmenter import TRANSFORMS, Augmenter, Draw
-from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
 from stnuclei.augmentation.sheet import contact_sheet
 from stnuclei.augmentation.superpixels import fill_superpixels, slic
+from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
 from stnuclei.errors import UserError
 
 GEOMETRIC = ("rotate90", "flip_x", "flip_y", "crop", "elastic")
@@ -71,8 +71,14 @@ def test_published_values_are_the_defaults():
     assert [getattr(s, p) for p in PROBABILITIES] == [0.5, 0.5, 0.5, 0.15, 0.2, 0.25, 0.2, 0.1, 0.1, 0.1, 0.2]
     assert (s.downscale_factor, s.blur_px, s.noise_variance) == (0.5, 10, 50)
     assert (s.brightness, s.contrast, s.saturation, s.hue) == (0.25, 0.25, 0.1, 0.05)
-    assert (s.superpixel_share, s.superpixel_count, s.superpixel_size) == (0.1, 200, 128)
-    assert (s.zoom_factor, s.crop_share, s.elastic_sigma, s.elastic_alpha, s.elastic_affine) == (1.05, 0.5, 25, 0.5, 15)
+    assert (s.superpixel_fraction, s.superpixel_count, s.superpixel_size) == (0.1, 200, 128)
+    assert (s.zoom_factor, s.crop_fraction, s.elastic_sigma, s.elastic_alpha, s.elastic_affine) == (
+        1.05,
+        0.5,
+        25,
+        0.5,
+        15,
+    )
 
 
 def test_names_and_changes():

@@ -55,7 +55,7 @@ def test_geopandas_reads_outlines_and_properties(file, tmp_path):
 
 
 def test_zip_holds_pieces_that_are_each_a_whole_collection(file, tmp_path):
-    (path,) = write_geojson(file, tmp_path / "qupath", nuclei_a_file=100)
+    (path,) = write_geojson(file, tmp_path / "qupath", max_nuclei_per_file=100)
     assert path.name == "nuclei.geojson.zip"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -67,10 +67,10 @@ def test_zip_holds_pieces_that_are_each_a_whole_collection(file, tmp_path):
 
 
 def test_gz_pieces_and_the_same_bytes_each_time(file, tmp_path):
-    paths = write_geojson(file, tmp_path / "a", form="gz", nuclei_a_file=125)
+    paths = write_geojson(file, tmp_path / "a", form="gz", max_nuclei_per_file=125)
     assert [path.name for path in paths] == ["nuclei-001.geojson.gz", "nuclei-002.geojson.gz"]
     assert sum(len(check(gzip.decompress(path.read_bytes()))) for path in paths) == 250
-    again = write_geojson(file, tmp_path / "b", form="gz", nuclei_a_file=125)
+    again = write_geojson(file, tmp_path / "b", form="gz", max_nuclei_per_file=125)
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     zips = [write_geojson(file, tmp_path / name)[0].read_bytes() for name in ("c", "d")]
     assert zips[0] == zips[1]
@@ -85,7 +85,7 @@ def test_no_nucleus_is_an_empty_collection(tmp_path):
 def test_a_folder_of_pictures_gets_a_file_each(tmp_path):
     names = ["a.png"] * 3 + ["sub/b.png"] * 2
     path = made.write(tmp_path / "n.parquet", made.outlines(made.grid(5)), np.ones(5, int), image=names)
-    files = write_geojson(path, tmp_path / "qupath", form="plain", nuclei_a_file=2)
+    files = write_geojson(path, tmp_path / "qupath", form="plain", max_nuclei_per_file=2)
     assert [one.name for one in files] == ["a.geojson", "sub_b.geojson"]
     assert [len(check(one.read_text())) for one in files] == [3, 2]
 
@@ -94,7 +94,7 @@ def test_wrong_settings_are_told(file, tmp_path):
     with pytest.raises(UserError, match="'tar' is not one of zip, gz, plain"):
         write_geojson(file, tmp_path / "q", form="tar")
     with pytest.raises(UserError, match="at least 1"):
-        write_geojson(file, tmp_path / "q", nuclei_a_file=0)
+        write_geojson(file, tmp_path / "q", max_nuclei_per_file=0)
     with pytest.raises(UserError, match=r"is no nuclei\.parquet"):
         write_geojson(tmp_path / "absent.parquet", tmp_path / "q")
     assert not (tmp_path / "q").exists()

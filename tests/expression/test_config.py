@@ -8,10 +8,8 @@ import yaml
 from paths import ROOT
 from runner import Workflow, count
 from stnuclei.config import check_config, read_samples, with_defaults
-from stnuclei.config.expression import expression_models, expression_slides
+from stnuclei.config.expression_models import expression_models, expression_slides
 from stnuclei.errors import UserError
-
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def test_off_by_default_with_the_papers_network(config, samples):
 
 
 def test_settings_of_the_configuration_are_settings_of_the_training(config):
-    from stnuclei.expression import ExpressionSettings
+    from stnuclei.config import ExpressionSettings
 
     block = config["expression"]
     settings = ExpressionSettings.from_dict({**block["training"], "min_counts": block["min_counts"], "seed": 1})
@@ -45,7 +43,7 @@ def test_wrong_keys_and_values_name_the_nearest(config):
     config["expression"]["graph"] = "bishop"
     config["expression"]["models"]["m"] = {"protocol": "multi-donor", "samples": ["breast"]}
     with pytest.raises(UserError) as caught:
-        check_config(config, SCHEMA)
+        check_config(config)
     for words in (
         "expression.training.learning_rat: unknown key; did you mean 'learning_rate'?",
         "expression.modles: unknown key; did you mean 'models'?",
@@ -83,7 +81,7 @@ def test_spots_stand_beside_samples(config, samples):
     config["expression"]["models"] = {
         "m": {"protocol": "single_donor", "samples": ["v1"], "cross_tissue": ["kidney"], "training": {"epochs": 3}}
     }
-    check_config(config, SCHEMA)
+    check_config(config)
     model = expression_models(config, samples)["m"]
     assert model.tissues == ("Colon",) and model.training["epochs"] == 3 and model.training["seed"] == config["seed"]
     assert list(expression_slides(config, samples).loc["v1"]) == ["Colon", "d5", "spots"]
@@ -95,7 +93,7 @@ def test_spots_stand_beside_samples(config, samples):
 def test_the_demos_overlay_is_sound_and_plans_every_job(config, samples, tmp_path):
     for name in ("config.yaml", "expression.yaml"):
         config = with_defaults(yaml.safe_load((ROOT / "config" / "demo" / name).read_text()), config)
-    check_config(config, SCHEMA)
+    check_config(config)
     assert set(expression_models(config, samples)) == {"multi_donor", "single_donor"}
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").write_text((ROOT / "config" / "config.yaml").read_text())

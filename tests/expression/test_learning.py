@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from expression.slides import visible_slide
+from stnuclei.config import ExpressionSettings
 from stnuclei.errors import UserError
-from stnuclei.expression import ExpressionSettings, PatchData, PatchSource, predict_expression, train_expression
+from stnuclei.expression import PatchData, PatchSource, predict_expression, train_expression
 from stnuclei.expression.scores import mean_over_slides
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.training.failures import TrainingStopped

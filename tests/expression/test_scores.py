@@ -7,11 +7,11 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.genes import choose_genes, gene_facts, gene_sets, shared_genes
 from stnuclei.expression.report import as_markdown, expression_table, score_expression
 from stnuclei.expression.scores import drivers, mean_over_slides, pearson_by_gene, permuted_scores, summary
-from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.expression.table import log_normalise
 
 RANDOM = np.random.default_rng(5)
@@ -69,10 +69,10 @@ def test_genes_are_chosen_on_training_patches_and_controls_stay():
         "dispersion": [0.0, 9.0, 0.1, 2.0, 0.0],
     })  # fmt: skip
     genes = ["LOUD", "RARE", "SECOND", "VARIED", "LOUD|control"]
-    assert choose_genes(facts, genes, ExpressionSettings(min_share=0.05)).tolist() == [0, 2, 3, 4]
+    assert choose_genes(facts, genes, ExpressionSettings(min_fraction=0.05)).tolist() == [0, 2, 3, 4]
     assert choose_genes(facts, genes, ExpressionSettings(max_genes=2)).tolist() == [0, 3, 4]
     with pytest.raises(UserError, match=r"no gene is found in 200 % of the training patches"):
-        choose_genes(facts, genes, ExpressionSettings(min_share=2.0))
+        choose_genes(facts, genes, ExpressionSettings(min_fraction=2.0))
     sets = gene_sets(facts, genes, ["SECOND", "ELSE"], size=1).set_index("gene")
     assert sets["highly_expressed"].idxmax() == "LOUD" and sets["highly_variable"].idxmax() == "RARE"
     assert sets.loc["LOUD|control", ["highly_expressed", "highly_variable"]].sum() == 0

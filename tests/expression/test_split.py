@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
-from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.expression.split import split_patches
 
 
@@ -25,7 +25,7 @@ FOUR = {"a": "d1", "a2": "d1", "b": "d2", "c": "d3", "d": "d4"}
 def test_donors_are_never_on_two_sides():
     for seed in range(20):
         table = patches(FOUR, side=3)
-        part = split_patches(table, "multi_donor", ExpressionSettings(seed=seed, test_share=0.25))
+        part = split_patches(table, "multi_donor", ExpressionSettings(seed=seed, test_fraction=0.25))
         sides = table.assign(part=part).groupby("donor")["part"].unique()
         assert all(len(one) == 1 for one in sides)
         assert sorted(one[0] for one in sides) == ["test", "train", "train", "validation"]
@@ -48,7 +48,7 @@ def test_named_donors_are_held_out_and_validation_falls_to_blocks_when_one_is_le
 
 def test_one_donor_is_cut_into_blocks_of_tissue():
     table = patches({"a": "d1"})
-    settings = ExpressionSettings(block=3, test_share=0.25, validation_share=0.2)
+    settings = ExpressionSettings(block_patches=3, test_fraction=0.25, validation_fraction=0.2)
     part = split_patches(table, "single_donor", settings)
     shares = part.value_counts(normalize=True)
     assert 0.25 <= shares["test"] < 0.32 and 0.2 <= shares["validation"] < 0.27
@@ -58,7 +58,7 @@ def test_one_donor_is_cut_into_blocks_of_tissue():
 
 def test_no_pixel_of_a_held_out_patch_is_learnt_from():
     table = patches({"a": "d1"}, side=24, um=64.0, stride=32.0)
-    part = split_patches(table, "single_donor", ExpressionSettings(block=4))
+    part = split_patches(table, "single_donor", ExpressionSettings(block_patches=4))
     kept = table[part != ""]
     side = part[part != ""]
     for earlier, later in (("train", "validation"), ("train", "test"), ("validation", "test")):
@@ -90,7 +90,7 @@ def test_protocols_that_do_not_go_with_the_donors_are_told(donors, protocol, hel
 
 def test_too_little_tissue_is_told():
     with pytest.raises(UserError, match="patches are left for"):
-        split_patches(patches({"a": "d1"}, side=2), "single_donor", ExpressionSettings(block=5))
+        split_patches(patches({"a": "d1"}, side=2), "single_donor", ExpressionSettings(block_patches=5))
 
 
 def test_settings_that_no_run_can_use_are_told():

@@ -78,13 +78,13 @@ def pictures(tmp_path_factory):
     return folder, labels
 
 
-@pytest.mark.parametrize("augmentation", [False, True])
-def test_pictures_one_by_one(pictures, tmp_path, augmentation, monkeypatch):
+@pytest.mark.parametrize("tta", [False, True])
+def test_pictures_one_by_one(pictures, tmp_path, tta, monkeypatch):
     monkeypatch.setattr("stnuclei.prediction.pictures.PART", 2)
     folder, labels = pictures
     with pytest.raises(UserError, match="give um_per_px"):
         run(folder, tmp_path / "out")
-    predictor = Oracle() if not augmentation else Oracle()
+    predictor = Oracle() if not tta else Oracle()
     counts = segment_slide(None, folder, tmp_path / "out", um_per_px=UM, predictor=predictor)
     nuclei = NucleiFile(tmp_path / "out").read()
     assert counts["images"] == 5 and list(nuclei["image"].unique()) == sorted(labels)

@@ -116,7 +116,7 @@ def test_turning_back_is_exact():
         for one, other in zip(mean, plain, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
     assert len(set(ORIENTATIONS)) == 8
-    maps = Inference([Gradients()], augmentation=True)(images, crop=8)
+    maps = Inference([Gradients()], tta=True)(images, crop=8)
     assert maps[1].hv.shape == (2, 32, 32) and maps[0].types.dtype == np.float16
     np.testing.assert_allclose(maps[1].hv, plain[1][1][:, 8:-8, 8:-8], atol=1e-6)
 

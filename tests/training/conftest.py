@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from stnuclei.config import TrainSettings
 from stnuclei.loading import Source
 from stnuclei.patches import PatchBlock, write_patches
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training import TrainSettings
 
 PX = 32
 COLORS = {1: (90, 40, 140), 2: (40, 60, 200), 3: (160, 60, 90), -1: (90, 90, 90)}

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -59,12 +58,12 @@ def test_two_processes_train_what_one_does_in_two_parts(sources, settings, tmp_p
     """Order, dropout, augmentation, gradients, steps: the whole run, not only one step of it."""
     entries = [{"patches": str(source.patches), "labels": str(source.labels)} for source in sources]
     content = {"sources": entries, "out_dir": str(tmp_path / "two")}
-    settings = replace(settings, epochs=1, samples_per_epoch=24, validation_patches=2)
+    settings = settings.replace(epochs=1, samples_per_epoch=24, validation_patches=2)
     run = tmp_path / "run.json"
     run.write_text(json.dumps({**content, "settings": settings.to_dict()}))
     said = run_two("-m", "stnuclei.training", run)
     assert "2 process(es) x 1 part(s) of 4" in said[0] and said[1] == ""
-    train(sources, [], tmp_path / "one", replace(settings, accumulation=2), taxonomy="pannuke")
+    train(sources, [], tmp_path / "one", settings.replace(accumulation=2), taxonomy="pannuke")
     one, two = (torch.load(tmp_path / name / "last.pt")["parts"]["model"] for name in ("one", "two"))
     for name, value in one.items():
         if "running" not in name and "tracked" not in name:  # two processes count a step once

@@ -10,11 +10,11 @@ import sys
 import pytest
 import torch
 
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.files import disk_full_explained
 from stnuclei.training import failures, resume
 from stnuclei.training.resume import TrainingState
-from stnuclei.training.settings import TrainSettings
 
 SAME = {"settings": {}, "data": "d", "classes": ["A"], "tissues": ["T"]}
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -50,14 +49,14 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def unbroken(sources, tmp_path_factory):
-    from stnuclei.training import TrainSettings
+    from stnuclei.config import TrainSettings
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("unbroken")
     settings = TrainSettings(
         architecture="cellvit-tiny", epochs=2, batch_size=8, learning_rate=1e-3, validation_patches=6, workers=1
     )
-    settings = replace(settings, threads=1, device="cpu", tensorboard=False)
+    settings = settings.replace(threads=1, device="cpu", tensorboard=False)
     train(sources, sources[1:], folder, settings, taxonomy="pannuke", provenance={"samples": ["a", "b"]})
     return folder
 
@@ -112,20 +111,20 @@ def test_power_cut_goes_on_from_the_last_epoch(unbroken, sources, settings, tmp_
 
 
 def test_another_seed_is_another_run(unbroken, sources, settings, tmp_path):
-    train(sources, [], tmp_path, replace(settings, seed=20, epochs=1), taxonomy="pannuke")
+    train(sources, [], tmp_path, settings.replace(seed=20, epochs=1), taxonomy="pannuke")
     other = pd.read_csv(tmp_path / "history.csv")
     assert other["train_loss"].iloc[0] != rows(unbroken)["train_loss"].iloc[0]
     assert not [column for column in other if column.startswith("val_")]
 
 
 def test_a_finished_run_can_be_made_longer(unbroken, sources, settings, tmp_path):
-    train(sources, sources[1:], tmp_path, replace(settings, epochs=1), taxonomy="pannuke")
+    train(sources, sources[1:], tmp_path, settings.replace(epochs=1), taxonomy="pannuke")
     train(sources, sources[1:], tmp_path, settings, taxonomy="pannuke")
     assert same(weights(tmp_path)["model"], weights(unbroken)["model"])
 
 
 def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path):
-    settings = replace(settings, accumulation=2, epochs=1, samples_per_epoch=8)
+    settings = settings.replace(accumulation=2, epochs=1, samples_per_epoch=8)
     train(sources, [], tmp_path, settings, taxonomy="pannuke")
     assert len(rows(tmp_path)) == 1
 
@@ -133,14 +132,14 @@ def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path
 def test_slow_disks_change_the_order_only(sources, settings, tmp_path):
     taxonomy, world, stop = Taxonomy.load("pannuke"), ProcessGroup(0, 1, torch.device("cpu")), StopRequest()
     runs = [
-        prepare(sources, [], tmp_path / str(slow), replace(settings, slow_disk=slow), taxonomy, world, stop)
+        prepare(sources, [], tmp_path / str(slow), settings.replace(slow_disk=slow), taxonomy, world, stop)
         for slow in (False, True)
     ]
     orders = [run.order() for run in runs]
     assert sorted(orders[0]) == sorted(orders[1]) and not np.array_equal(*orders)
     runs[1].place.step = 3
     assert np.array_equal(runs[1].order(), orders[1][3 * 8 :])
-    train(sources, [], tmp_path / "whole", replace(settings, slow_disk=True, epochs=1), taxonomy="pannuke")
+    train(sources, [], tmp_path / "whole", settings.replace(slow_disk=True, epochs=1), taxonomy="pannuke")
 
 
 def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, monkeypatch):
@@ -157,7 +156,7 @@ def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, m
 
 def test_encoder_stands_still_only_where_its_weights_were_loaded(settings):
     network = build.build_model("cellvit-tiny", 6, 2)
-    frozen = replace(settings, encoder_weights="hipt.pth", freeze_epochs=25)
+    frozen = settings.replace(encoder_weights="hipt.pth", freeze_epochs=25)
 
     def still():
         return {name.split(".")[0] for name, p in network.named_parameters() if not p.requires_grad}
@@ -173,7 +172,7 @@ def test_encoder_stands_still_only_where_its_weights_were_loaded(settings):
 
 def test_frozen_weights_do_not_decay(settings):
     network = build.build_model("cellvit-tiny", 6, 2)
-    frozen = replace(settings, encoder_weights="hipt.pth", weight_decay=0.5)
+    frozen = settings.replace(encoder_weights="hipt.pth", weight_decay=0.5)
     build.set_trainable(network, frozen, 0)
     optimizer = build.optimizer(network, frozen, torch.device("cpu"))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -186,11 +185,11 @@ def test_frozen_weights_do_not_decay(settings):
 
 def test_unknown_loss_term_is_refused(sources, settings, tmp_path):
     with pytest.raises(UserError, match="np_dce.*known are"):
-        train(sources, [], tmp_path, replace(settings, loss_weights={"np_dce": 1.0}), taxonomy="pannuke")
+        train(sources, [], tmp_path, settings.replace(loss_weights={"np_dce": 1.0}), taxonomy="pannuke")
 
 
 def test_sources_without_labels_or_patches(sources, settings, tmp_path):
-    train([Source(sources[0].patches)], [], tmp_path, replace(settings, epochs=1), taxonomy="pannuke")
+    train([Source(sources[0].patches)], [], tmp_path, settings.replace(epochs=1), taxonomy="pannuke")
     assert np.isfinite(rows(tmp_path)["train_loss"]).all()
     with pytest.raises(UserError, match="no source"):
         train([], [], tmp_path, settings, taxonomy="pannuke")

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.training.schedule import learning_rate, precision_of
-from stnuclei.training.settings import TrainSettings
 
 
 def test_defaults_are_the_official_recipe():
@@ -20,14 +20,14 @@ def test_defaults_are_the_official_recipe():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"learning_rte": 1e-3}, "did you mean learning_rate"),
-        ({"zzzzqqqq": 1}, "known are architecture"),
+        ({"learning_rte": 1e-3}, "did you mean 'learning_rate'"),
+        ({"zzzzqqqq": 1}, "known: architecture"),
         ({"precision": "fp8"}, "auto, bf16, fp16, fp32"),
-        ({"epochs": 0}, "training.epochs must be above 0"),
+        ({"epochs": 0}, "training.epochs: must be at least 1, not 0"),
         ({"epochs": 2.5}, "whole number"),
-        ({"batch_size": "many"}, "training.batch_size must be a number"),
-        ({"drop_path": 1.5}, "between 0 and 1"),
-        ({"gradient_clip": -1}, "training.gradient_clip"),
+        ({"batch_size": "many"}, "training.batch_size: must be a whole number, not 'many'"),
+        ({"drop_path": 1.5}, "training.drop_path: must be at most 1, not 1.5"),
+        ({"gradient_clip": -1}, "training.gradient_clip: must be above 0, not -1"),
     ],
 )
 def test_unusable_settings_are_refused_by_name(content, words):

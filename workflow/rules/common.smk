@@ -26,8 +26,7 @@ def load_settings():
     shipped = CHECKOUT / "config" / "config.yaml"
     with open(own if own.is_file() else shipped) as file:
         merged = settings.with_defaults(config, yaml.safe_load(file))
-    settings.check_config(merged, CHECKOUT / "workflow" / "schemas" / "config.schema.yaml")
-    return merged
+    return settings.check_config(merged)
 
 
 def known_tissues():

@@ -1,5 +1,5 @@
 # What the rules of the expression baseline are made from. No rule stands here.
-from stnuclei.config.expression import expression_models, expression_slides
+from stnuclei.config.expression_models import expression_models, expression_slides
 
 try:
     BASELINES = expression_models(config, SAMPLES)

@@ -29,7 +29,6 @@ rule cut_patches:
             **config["patches"],
             **({} if SAMPLES.loc[wildcards.sample, "split"] in ("train", "val") else {"min_nuclei": 0}),
         },
-        tissue=config["tissue"],
         seed=config["seed"],
     message:
         "cutting patches from {wildcards.sample}"

@@ -84,7 +84,7 @@ rule export_slide:
         runtime=runtime(60),
     params:
         path=wsi_path,
-        settings={name: config["segmentation"][name] for name in ("geojson", "nuclei_a_file")},
+        settings={name: config["segmentation"][name] for name in ("geojson", "max_nuclei_per_file")},
     message:
         "exporting the nuclei of {wildcards.wsi} found by model {wildcards.segmenter}"
     script:

@@ -10,7 +10,7 @@ except UserError as error:
 SEGMENTATIONS = settings.models_of(WSIS)
 COMPARED = [(wsi, model) for wsi, model in SEGMENTATIONS if WSIS.loc[wsi, "sample"]]
 #: Settings of the engine, and those of what is made of its nuclei.
-EXPORTED = ("geojson", "nuclei_a_file", "spatialdata", "copy_image", "formats", "labels", "checkpoints")
+EXPORTED = ("geojson", "max_nuclei_per_file", "spatialdata", "copy_image", "formats", "labels", "checkpoints")
 FORMATS = {"onnx": "onnx", "official": "pth", "pt2": "pt2"}
 
 

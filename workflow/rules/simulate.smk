@@ -38,7 +38,7 @@ if "simulate" in config:
             mem_mb=memory(3000),
             runtime=runtime(15),
         params:
-            settings=config["simulate"].get("pannuke", {}),
+            settings=config["simulate"]["pannuke"] or {},
             seed=config["seed"],
         message:
             "simulating the PanNuke-format folds"

@@ -16,8 +16,6 @@ with job(snakemake.log[0], f"patches of {snakemake.wildcards.sample}"):
         snakemake.output.patches,
         tissue_map=TissueMap.load(snakemake.input.tissue),
         correction=load_correction(snakemake.input.alignment),
-        exclude_blurred=snakemake.params.tissue["exclude_blurred"],
-        exclude_pen=snakemake.params.tissue["exclude_pen"],
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         **snakemake.params.settings,

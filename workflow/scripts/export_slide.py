@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
 with job(snakemake.log[0], f"exports of {snakemake.wildcards.wsi} by {snakemake.wildcards.segmenter}"):
     nuclei = NucleiFile(source.nuclei)
-    write_geojson(nuclei, output.qupath, form=settings["geojson"], nuclei_a_file=settings["nuclei_a_file"])
+    write_geojson(nuclei, output.qupath, form=settings["geojson"], max_nuclei_per_file=settings["max_nuclei_per_file"])
     print(write_summary(nuclei, output.summary).to_string(index=False))
     draw_slide(nuclei, Path(output.overview).parent, find_slide(nuclei, snakemake.params.path), source.tissue)

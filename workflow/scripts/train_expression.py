@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from stnuclei.expression import ExpressionSettings, PatchSource, train_expression
+from stnuclei.config import ExpressionSettings
+from stnuclei.expression import PatchSource, train_expression
 from stnuclei.expression.figures import draw_history
 from stnuclei.expression.predict import load_model
 from stnuclei.joblog import job
@@ -19,7 +20,8 @@ name, run = snakemake.wildcards.baseline, snakemake.wildcards.run
 with job(snakemake.log[0], f"expression baseline {name} ({run})"):
     state = Path(params.state)
     pairs = zip(source.patches, source.expression, strict=True)
-    settings = ExpressionSettings.from_dict({"workers": snakemake.threads, **params.settings})
+    settings = ExpressionSettings.from_dict(params.settings)
+    settings = settings.replace(workers=settings.workers or snakemake.threads)
     train_expression(
         [PatchSource(Path(patches), Path(table)) for patches, table in pairs],
         state,

@@ -19,8 +19,9 @@ def sources(patches: list[str], labels: list[str]) -> list[dict[str, str]]:
 
 source, params, output = snakemake.input, snakemake.params, snakemake.output
 settings = dict(params.settings)
-processes = settings.pop("processes", 1)
-settings.setdefault("workers", max(1, snakemake.threads // processes))
+processes = settings["processes"]
+if settings["workers"] is None:
+    settings["workers"] = max(1, snakemake.threads // processes)
 with job(snakemake.log[0], f"training of {snakemake.wildcards.model}"):
     state = Path(params.state)
     state.mkdir(parents=True, exist_ok=True)

@@ -1,2 +1,1 @@
 from .augmenter import Augmenter as Augmenter
-from .settings import AugmentSettings as AugmentSettings

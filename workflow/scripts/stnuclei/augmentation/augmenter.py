@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from stnuclei.augmentation import shape as shape
-from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
+from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -144,7 +144,7 @@ def _superpixels(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> P
     from stnuclei.augmentation.superpixels import fill_superpixels
 
     s = draw.settings
-    filled = fill_superpixels(images, s.superpixel_share, s.superpixel_count, s.superpixel_size, draw.generator)
+    filled = fill_superpixels(images, s.superpixel_fraction, s.superpixel_count, s.superpixel_size, draw.generator)
     return filled, instances
 
 
@@ -156,7 +156,7 @@ def _zoom_blur(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pai
 
 
 def _crop(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    share = draw.rng.uniform(draw.settings.crop_share, 1, len(images))
+    share = draw.rng.uniform(draw.settings.crop_fraction, 1, len(images))
     return shape.zoomed_crop(images, instances, share, draw.rng.random((len(images), 2)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from stnuclei.augmentation.augmenter import Augmenter
-from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
+from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
 from stnuclei.files import atomic_write
 
 _SIDE = 1.75  # inch
@@ -42,7 +41,7 @@ def contact_sheet(
     """
     chosen = AugmentSettings.of(settings)
     names = [name for name in PROBABILITIES if getattr(chosen, name) > 0]
-    rows = [(name, replace(chosen, **{other: float(other == name) for other in PROBABILITIES})) for name in names]
+    rows = [(name, chosen.replace(**{other: float(other == name) for other in PROBABILITIES})) for name in names]
     rows.append(("all, as in training", chosen))
     figure = Figure(figsize=(_SIDE * (n + 1) * 1.15, _SIDE * len(rows)))
     panels = figure.subplots(len(rows), n + 1, squeeze=False)
@@ -79,7 +78,7 @@ def strength(name: str, settings: AugmentSettings) -> str:
         return ""
     own = {"jitter": ("brightness", "contrast", "saturation", "hue")}.get(name, ())
     stem = {"superpixels": "superpixel_", "zoom_blur": "zoom_"}.get(name, f"{name}_")
-    values = [f.name for f in fields(settings) if f.name in own or f.name.startswith(stem)]
+    values = [field for field in type(settings).model_fields if field in own or field.startswith(stem)]
     values = [v for v in values if v not in PROBABILITIES]
     lines = [f"{v.removeprefix(stem)} {getattr(settings, v):g}" for v in values]
     return "\n".join([f"p {getattr(settings, name):g}", *lines])

@@ -49,7 +49,9 @@ def _slide_options(group: argparse._ArgumentGroup) -> None:
     add("--region", type=float, nargs=4, metavar=("X0", "Y0", "X1", "Y1"), help="part of the slide, full-resolution px")
     add("--tile", type=int, help="side of what the network sees, px (1024)")
     add("--overlap", type=int, help="overlap of tiles on each side, px (64)")
-    add("--augmentation", action="store_true", help="average over turned and mirrored tiles: eight times the work")
+    add(
+        "--tta", action="store_true", help="test-time augmentation, the mean over turns and flips: eight times the work"
+    )
     add("--damaged", choices=("stop", "skip"), help="at a tile that cannot be decoded (stop)")
     add("--network-um-per-px", type=float, help="pixel size the model was trained at (0.25; 0.5 for x20 models)")
     add("--simplify-px", type=float, help="tolerance of simplified outlines, px (0.3)")

@@ -1,28 +1,6 @@
-"""The workflow's settings and tables, checked before any job."""
+"""Every setting (names, defaults, bounds, meaning) and the tables a user writes, checked before any job."""
 
-from stnuclei.config.leakage import check_models, pannuke_organ_warnings, shared_patients
-from stnuclei.config.patch_sets import PatchSet, expand_sources, label_methods, patch_sets
-from stnuclei.config.runs import expand_runs
-from stnuclei.config.samples import read_samples
-from stnuclei.config.settings import check_config, with_defaults
-from stnuclei.config.slides import check_segmentation, models_of, read_slides
-from stnuclei.config.weights import encoder_urls, local_weights
+import lazy_loader
 
-__all__ = [
-    "PatchSet",
-    "check_config",
-    "check_models",
-    "check_segmentation",
-    "encoder_urls",
-    "expand_runs",
-    "expand_sources",
-    "label_methods",
-    "local_weights",
-    "models_of",
-    "pannuke_organ_warnings",
-    "patch_sets",
-    "read_samples",
-    "read_slides",
-    "shared_patients",
-    "with_defaults",
-]
+# Names are imported on first use: a job must not wait for pandas it does not need. Types: __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

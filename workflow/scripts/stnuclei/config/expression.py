@@ -1,140 +1,159 @@
-"""The configuration's ``expression`` block: which baselines there are and what each is made from."""
+"""Settings of the single-patch expression baseline (docs/expression.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, ClassVar, Literal, Self
 
-import pandas as pd
+from pydantic import Field, Tag, model_validator
 
-from stnuclei.errors import UserError
+from stnuclei.config.model import (
+    Count,
+    Distinct,
+    Fraction,
+    Name,
+    NotNegative,
+    Positive,
+    Settings,
+    TextOrOther,
+    WholeNumber,
+)
+from stnuclei.config.training import Precision
 
-
-@dataclass(frozen=True)
-class Baseline:
-    """One model of the single-patch baseline.
-
-    Parameters
-    ----------
-    name
-        Its key in the configuration.
-    protocol
-        ``single_donor`` or ``multi_donor``.
-    samples, cross_tissue
-        Slides it is trained and tested on; slides of other tissues it is only tested on.
-    held_out
-        Donors to test on; empty: drawn by the seed.
-    training
-        Its settings, the common ones under its own, with its seed.
-    tissues
-        Of `samples`.
-    """
-
-    name: str
-    protocol: str
-    samples: tuple[str, ...]
-    cross_tissue: tuple[str, ...]
-    held_out: tuple[str, ...]
-    training: dict[str, Any]
-    tissues: tuple[str, ...]
+Split = Literal["train", "val", "seg_eval", "cls_eval"]
+HeldOutFraction = Annotated[float, Field(gt=0, lt=0.9)]
+Names = Annotated[list[str], Distinct]
+Slides = Annotated[Annotated[Split, Tag("(text)")] | Annotated[Names, Tag("(other)")], TextOrOther]
+_FEWEST_COUNTS = 100
+#: Threads that read patches where neither the configuration nor a job says how many.
+_READERS = 4
 
 
-def expression_slides(config: Mapping[str, Any], samples: pd.DataFrame) -> pd.DataFrame:
-    """Slides that a baseline may name: the samples and the configured spots.
+class ExpressionTraining(Settings):
+    """Block ``expression.training``; a model's own ``training`` overrides single keys."""
 
-    Returns
-    -------
-    Index = name; columns tissue, donor, kind (``samples`` or ``spots``: the folder of its results).
+    block: ClassVar[str] = "expression.training"
 
-    Raises
-    ------
-    UserError
-        If spots have the name of a sample.
-    """
-    own = pd.DataFrame(
-        {"tissue": samples["tissue"], "donor": samples["patient"], "kind": "samples"}, index=samples.index
+    network: Literal["efficientnet-b0", "resnet-50", "densenet-121", "vit-s16", "efficientnet-tiny"] = Field(
+        "efficientnet-b0", description="Architecture; efficientnet-tiny is for CPUs."
     )
-    spots = config["expression"]["spots"]
-    for name in spots:
-        if name in own.index:
-            raise UserError(f"expression.spots.{name}: a sample of the samples table is called so; choose another name")
-    rows = {name: [entry["tissue"], entry.get("donor", ""), "spots"] for name, entry in spots.items()}
-    table = pd.concat([own, pd.DataFrame.from_dict(rows, orient="index", columns=list(own.columns))])
-    table["donor"] = table["donor"].where(table["donor"] != "", table.index)
-    return table
+    weights: str | None = Field(
+        None, description="torchvision's file of ImageNet weights (vit-s16: HIPT's); null: random start."
+    )
+    fine_tuning: Literal["full", "head"] = Field(
+        "full", description="full: all weights learn; head: only the last layer."
+    )
+    epochs: Count = Field(50, description="Epochs at most; the best epoch's weights count.")
+    patience: Count = Field(10, description="Epochs without a better validation loss before it stops.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(32, description="Patches a step.")
+    learning_rate: Positive = Field(1e-4, description="Of AdamW; falls along a half cosine.")
+    weight_decay: NotNegative = Field(1e-2, description="Of AdamW.")
+    augmentation: Literal["morphology", "none"] = Field(
+        "morphology", description="Flips, right-angle turns and mild colour, which keep shapes and sizes; or none."
+    )
+    patch_px: Annotated[int, Field(ge=32)] | None = Field(
+        None, description="Side the patches are brought to, px; null: as they were cut."
+    )
+    max_genes: Count = Field(1000, description="Genes predicted at most, the most abundant and most variable.")
+    min_fraction: Fraction = Field(0.05, description="Genes in a smaller fraction of training patches are left out.")
+    validation_fraction: HeldOutFraction = Field(0.15, description="Of the training patches, for early stopping.")
+    test_fraction: HeldOutFraction = Field(
+        0.2, description="Of donors (multi_donor), or of a donor's tissue (single_donor)."
+    )
+    block_patches: Count = Field(3, description="Side of the held-out blocks of tissue, patches.")
+    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one.")
+    workers: Count | None = Field(None, description="Threads that read patches; null: the job's threads.")
+    threads: Count | None = Field(None, description="CPU: a fixed number gives the same model whatever --cores is.")
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.network == "vit-s16" and (self.patch_px or 16) % 16:
+            raise ValueError(f"patch_px: vit-s16 takes multiples of 16 px, not {self.patch_px}")
+        return self
 
 
-def expression_models(config: Mapping[str, Any], samples: pd.DataFrame) -> dict[str, Baseline]:
-    """The configured baselines, checked.
+class ExpressionSettings(ExpressionTraining):
+    """Settings of one training run: the block, and what the run has from elsewhere."""
 
-    Parameters
-    ----------
-    config, samples
-        The configuration and the samples table.
+    min_counts: Count = Field(_FEWEST_COUNTS, description="Patches with fewer counts are used nowhere.")
+    seed: WholeNumber = Field(19, description="Seed of everything random.")
 
-    Returns
-    -------
-    Name -> `Baseline`; empty where none is configured.
+    @property
+    def readers(self) -> int:
+        """Threads that read patches."""
+        return _READERS if self.workers is None else self.workers
 
-    Raises
-    ------
-    UserError
-        With one line a problem: slides or donors that are not there, protocols that do not go with the donors, cross
-        tissues that are the model's own.
-    """
-    slides = expression_slides(config, samples)
-    problems: list[str] = []
-    models = {
-        name: _model(name, entry, config, samples, slides, problems)
-        for name, entry in config["expression"]["models"].items()
-    }
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"the configuration has {len(problems)} problem(s):\n{listing}")
-    return models
+    @model_validator(mode="after")
+    def _weights_to_keep(self) -> Self:
+        if self.fine_tuning == "head" and not self.weights:
+            raise ValueError("fine_tuning: head learns nothing from random weights; give expression.training.weights")
+        return self
 
 
-def _model(
-    name: str,
-    entry: Mapping[str, Any],
-    config: Mapping[str, Any],
-    samples: pd.DataFrame,
-    slides: pd.DataFrame,
-    problems: list[str],
-) -> Baseline:
-    place = f"expression.models.{name}"
-    block = config["expression"]
-    own = _slides(entry["samples"], samples, slides, f"{place}.samples", problems)
-    cross = _slides(entry.get("cross_tissue", []), samples, slides, f"{place}.cross_tissue", problems)
-    held_out, protocol = tuple(entry.get("held_out", [])), entry["protocol"]
-    donors, tissues = sorted(set(slides.loc[own, "donor"])), sorted(set(slides.loc[own, "tissue"]))
-    if own and protocol == "single_donor" and len(donors) > 1:
-        problems.append(f"{place}.protocol: single_donor, but its samples are of {', '.join(donors)}")
-    if own and protocol == "multi_donor" and len(donors) < 2:
-        problems.append(f"{place}.protocol: multi_donor needs two donors, its samples are all of {donors[0]}")
-    if protocol == "single_donor" and held_out:
-        problems.append(f"{place}.held_out: single_donor holds out blocks of tissue, no donor; leave it out")
-    for donor in held_out:
-        if donor not in donors:
-            problems.append(f"{place}.held_out: {donor} is no donor of its samples ({', '.join(donors)})")
-    for slide in cross:
-        if slides.loc[slide, "tissue"] in tissues:
-            problems.append(f"{place}.cross_tissue: {slide} is {slides.loc[slide, 'tissue']}, which it is trained on")
-    training = {**block["training"], **entry.get("training", {}), "min_counts": block["min_counts"]}
-    training["seed"] = entry.get("seed", config["seed"])
-    return Baseline(name, protocol, tuple(own), tuple(cross), held_out, training, tuple(tissues))
+class Spots(Settings):
+    """A HEST-1k sample of spots."""
+
+    path: Name = Field(description="HEST-1k's folder.")
+    id: Name = Field(description="HEST-1k's id of the sample.")
+    tissue: Name = Field(description="Tissue.")
+    donor: str = Field("", description="Donor; empty: a donor of its own.")
 
 
-def _slides(
-    wanted: str | Iterable[str], samples: pd.DataFrame, slides: pd.DataFrame, place: str, problems: list[str]
-) -> list[str]:
-    if isinstance(wanted, str):
-        found = list(samples.loc[samples["split"] == wanted, "sample"])
-        if not found:
-            problems.append(f"{place}: no sample of the samples table has the split {wanted}")
-        return found
-    absent = [name for name in wanted if name not in slides.index]
-    if absent:
-        problems.append(f"{place}: {', '.join(absent)} in neither the samples table nor expression.spots")
-    return [name for name in wanted if name in slides.index]
+class SpotPatches(Settings):
+    """Block ``expression.spot_patches``: the patch cut round each spot."""
+
+    um_per_px: Positive = Field(0.5, description="Pixel size, um.")
+    size: Annotated[int, Field(ge=32, multiple_of=16)] = Field(224, description="Side, px.")
+
+
+class ExpressionModel(Settings):
+    """One entry of ``expression.models``."""
+
+    protocol: Literal["single_donor", "multi_donor"] = Field(description="What is held out: tissue or donors.")
+    samples: Slides = Field(description="Names, or a split, of slides it is trained and tested on.")
+    cross_tissue: Slides = Field([], description="Slides of other tissues, only predicted.")
+    held_out: Names = Field([], description="Donors to test on; empty: drawn by the seed.")
+    training: ExpressionTraining = Field(ExpressionTraining(), description="Overrides of expression.training.")
+    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
+
+
+class Nulls(Settings):
+    """Block ``expression.nulls``: networks trained on shuffled expression."""
+
+    epochs: Count = Field(20, description="Epochs at most.")
+    repeats: Count = Field(3, description="How many networks.")
+
+
+class ExpressionScores(Settings):
+    """Block ``expression.scores``."""
+
+    set_size: Count = Field(50, description="Genes in the sets of best and worst predicted ones.")
+    threshold: Annotated[float, Field(ge=-1, le=1)] = Field(0.30, description="Pearson's r of a predictable gene.")
+    permutations: Count = Field(20, description="Permutations of the null distribution.")
+
+
+class ExpressionBlock(Settings):
+    """Block ``expression``; without models none of it runs."""
+
+    block: ClassVar[str] = "expression"
+
+    counts: Literal["cells", "transcripts"] = Field(
+        "cells", description="cells: those whose centre lies in the patch; transcripts: all of the sample's own file."
+    )
+    min_qv: Annotated[float, Field(ge=0, le=40)] = Field(
+        20, description="Transcripts below this quality are not counted."
+    )
+    target_sum: Positive = Field(10000, description="Counts a patch is scaled to before log(1 + x).")
+    min_counts: Count = Field(_FEWEST_COUNTS, description="Patches with fewer counts are used nowhere.")
+    controls: WholeNumber = Field(
+        20, description="Genes with a twin whose values are dealt to other patches: r of these must be 0."
+    )
+    graph: Literal["queen", "rook", "knn"] = Field(
+        "queen", description="Neighbours for Moran's I: queen (8), rook (4), knn (6 nearest; spots always)."
+    )
+    spots: dict[Name, Spots] = Field({}, description="HEST-1k samples of spots, by name.")
+    spot_patches: SpotPatches = Field(SpotPatches(), description="Patch round each spot.")
+    training: ExpressionTraining = Field(ExpressionTraining(), description="Training of the networks.")
+    nulls: Nulls = Field(Nulls(), description="Networks trained on shuffled expression.")
+    scores: ExpressionScores = Field(ExpressionScores(), description="Scores of predictability.")
+    models: dict[Name, ExpressionModel] = Field({}, description="Baselines by name.")

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stnuclei.config.patch_sets import PatchSet
-from stnuclei.errors import UserError
+from stnuclei.errors import refuse
 
 #: Slides in these splits are scored and never learnt from; one slide may serve both ways of scoring.
 EVALUATION = ("seg_eval", "cls_eval")
@@ -156,9 +156,7 @@ def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, A
         With one line a problem: the list, the slide or fold, and why.
     """
     problems = model_leaks(sources, samples, config)
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"the models would be scored on what they learnt from, {len(problems)} problem(s):\n{listing}")
+    refuse("the separation of training and evaluation data", problems)
 
 
 def _model_leaks(

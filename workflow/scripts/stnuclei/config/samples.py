@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from stnuclei.config.leakage import table_leaks
-from stnuclei.config.user_table import read_user_table, refuse
+from stnuclei.config.user_table import read_user_table
+from stnuclei.errors import is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
 COLUMNS: dict[str, str | None] = {
@@ -30,7 +29,6 @@ COLUMNS: dict[str, str | None] = {
 }
 PLATFORMS = ("xenium", "hest")
 SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
 def read_samples(
@@ -63,7 +61,7 @@ def read_samples(
         table = _filled(table)
         problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
         problems += _table_problems(table, allow_shared_patients)
-    refuse(path, "samples table", problems)
+    refuse(f"samples table {path}", problems)
     return table.set_index("sample", drop=False)
 
 
@@ -71,9 +69,7 @@ def _column_problems(table: pd.DataFrame) -> list[str]:
     problems = []
     for column in table.columns:
         if column not in COLUMNS:
-            near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(COLUMNS)}"
-            problems.append(f"column {column!r} is not known; {hint}")
+            problems.append(f"column {column!r} is not known; {suggestion(column, COLUMNS)}")
     for column, default in COLUMNS.items():
         if default is None and column not in table.columns:
             problems.append(f"column {column!r} is missing (columns are separated by tabs)")
@@ -100,13 +96,12 @@ def _row_problems(row: dict[str, str], tissues: tuple[str, ...]) -> list[str]:
     for column, known in (("platform", PLATFORMS), ("split", SPLITS)):
         if row[column] and row[column] not in known:
             problems.append(f"sample {name}, column {column}: {row[column]!r} is none of {', '.join(known)}")
-    if row["sample"] and not _NAME.match(row["sample"]):
+    if row["sample"] and not is_file_name(row["sample"]):
         problems.append(f"sample {name}, column sample: use letters, digits, '_', '-' and '.' only")
     if row["sample"].startswith("pannuke_"):
         problems.append(f"sample {name}, column sample: names beginning with pannuke_ are kept for PanNuke's folds")
     if tissues and row["tissue"] and row["tissue"] not in tissues:
-        near = difflib.get_close_matches(row["tissue"], tissues, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(tissues)}"
+        hint = suggestion(row["tissue"], tissues)
         problems.append(f"sample {name}, column tissue: {row['tissue']!r} is not in the tissue map; {hint}")
     return problems + _optional_problems(name, row)
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.user_table import read_user_table, refuse
-from stnuclei.errors import UserError
+from stnuclei.config.user_table import read_user_table
+from stnuclei.errors import is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
 COLUMNS: dict[str, str | None] = {"slide": None, "path": "", "um_per_px": "", "sample": "", "model": ""}
 #: Where the table is looked for when nobody says; there, and only there, it may be missing.
 DEFAULT = "config/slides.tsv"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
 def read_slides(path: str | Path, samples: Collection[str], models: Collection[str]) -> pd.DataFrame:
@@ -55,7 +52,7 @@ def read_slides(path: str | Path, samples: Collection[str], models: Collection[s
             problems += _row_problems(row, samples, models)
         doubled = table["slide"][table["slide"].duplicated()]
         problems += [f"slide {name}, column slide: named twice" for name in sorted(set(doubled)) if name]
-    refuse(path, "slides table", problems)
+    refuse(f"slides table {path}", problems)
     table["model"] = table["model"].replace("", ",".join(models))
     return table.set_index("slide", drop=False)
 
@@ -68,7 +65,7 @@ def models_of(slides: pd.DataFrame) -> list[tuple[str, str]]:
 def check_segmentation(
     settings: Mapping[str, Any], slides: pd.DataFrame, models: Collection[str], methods: Collection[str]
 ) -> None:
-    """Check what the schema cannot: names against one another.
+    """Check names against one another.
 
     Parameters
     ----------
@@ -101,9 +98,7 @@ def check_segmentation(
             f"segmentation.overlap: {settings['overlap']} px on each side leave too little of a tile of "
             f"{settings['tile']} px"
         )
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"the configuration has {len(problems)} problem(s):\n{listing}")
+    refuse("the configuration", problems)
 
 
 def split_names(names: str) -> list[str]:
@@ -114,23 +109,23 @@ def split_names(names: str) -> list[str]:
 def _column_problems(table: pd.DataFrame) -> Iterable[str]:
     for column in table.columns:
         if column not in COLUMNS:
-            yield f"column {column!r} is not known; {_hint(str(column), COLUMNS)}"
+            yield f"column {column!r} is not known; {suggestion(str(column), COLUMNS)}"
     if "slide" not in table.columns:
         yield "column 'slide' is missing (columns are separated by tabs)"
 
 
 def _row_problems(row: dict[str, str], samples: Collection[str], models: Collection[str]) -> Iterable[str]:
     name = row["slide"] or "without a name"
-    if not _NAME.match(row["slide"]):
+    if not is_file_name(row["slide"]):
         yield f"slide {name}, column slide: use letters, digits, '_', '-' and '.' only"
     if not row["path"] and not row["sample"]:
         yield f"slide {name}, column path: is empty; give the slide's file, or in column sample the sample it is of"
     if row["sample"] and row["sample"] not in samples:
-        hint = _hint(row["sample"], samples)
+        hint = suggestion(row["sample"], samples)
         yield f"slide {name}, column sample: {row['sample']!r} is not in the samples table; {hint}"
     for model in split_names(row["model"]):
         if model not in models:
-            yield f"slide {name}, column model: there is no model {model!r}; {_hint(model, models)}"
+            yield f"slide {name}, column model: there is no model {model!r}; {suggestion(model, models)}"
     if row["um_per_px"] and not _positive(row["um_per_px"]):
         yield f"slide {name}, column um_per_px: {row['um_per_px']!r} is no positive number"
 
@@ -140,8 +135,3 @@ def _positive(text: str) -> bool:
         return 0 < float(text) < float("inf")
     except ValueError:
         return False
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -1,8 +1,7 @@
-"""Tables a user writes by hand: tab-separated text with comments, told of all their problems at once."""
+"""Tables a user writes by hand: tab-separated text with comments, read as text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -33,10 +32,3 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
     if not any(line.strip() for line in lines):
         raise UserError(f"{noun} {path} is empty; its first line names the columns")
     return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
-
-
-def refuse(path: Path, noun: str, problems: Sequence[str]) -> None:
-    """Raise a `UserError` that lists all problems of a table, one a line; nothing happens where there are none."""
-    if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"{noun} {path} has {len(problems)} problem(s):\n{listing}")

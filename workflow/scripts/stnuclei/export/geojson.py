@@ -25,7 +25,7 @@ Form = Literal["zip", "gz", "plain"]
 #: Form -> ending. QuPath opens zip (all files in it) and plain files as they are, gz only after gunzip.
 ENDINGS = {"zip": ".geojson.zip", "gz": ".geojson.gz", "plain": ".geojson"}
 #: A file that QuPath's reader takes in one piece; a million in one costs it many GB.
-NUCLEI_A_FILE = 250_000
+MAX_NUCLEI_PER_FILE = 250_000
 _BATCH = 1 << 14
 _LEVEL = 4  # of deflate: 6 takes twice as long and saves 4 %
 
@@ -35,7 +35,7 @@ def write_geojson(
     folder: str | Path,
     *,
     form: Form = "zip",
-    nuclei_a_file: int = NUCLEI_A_FILE,
+    max_nuclei_per_file: int = MAX_NUCLEI_PER_FILE,
     decimals: int = 2,
 ) -> list[Path]:
     """Write the nuclei of a slide for QuPath (File > Import objects from file, or drag onto the slide).
@@ -49,12 +49,12 @@ def write_geojson(
     nuclei
         nuclei.parquet, its folder, or opened.
     folder
-        Where the files go, written aside and renamed: ``nuclei.geojson.zip``, one member per `nuclei_a_file`; or
+        Where the files go, written aside and renamed: ``nuclei.geojson.zip``, one member per `max_nuclei_per_file`; or
         ``nuclei.geojson[.gz]``, ``nuclei-001.geojson[.gz]`` and so on where there are more. Nuclei of a folder of
         pictures get a file a picture, named after it.
     form
         ``zip`` (compressed, QuPath opens it as it is), ``gz``, ``plain``.
-    nuclei_a_file
+    max_nuclei_per_file
         Most nuclei in one FeatureCollection.
     decimals
         Of the coordinates, px.
@@ -70,12 +70,12 @@ def write_geojson(
     """
     if form not in ENDINGS:
         raise UserError(f"export.geojson: {form!r} is not one of {', '.join(ENDINGS)}")
-    if nuclei_a_file < 1:
-        raise UserError(f"export.nuclei_a_file must be at least 1, not {nuclei_a_file}")
+    if max_nuclei_per_file < 1:
+        raise UserError(f"export.max_nuclei_per_file must be at least 1, not {max_nuclei_per_file}")
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     with atomic_write(folder, directory=True) as aside:
         with _Files(aside, form) as files:
-            for name, batch in _pieces(nuclei, nuclei_a_file):
+            for name, batch in _pieces(nuclei, max_nuclei_per_file):
                 files.write(name, features(batch, nuclei, decimals) if len(batch) else b"")
     return sorted(Path(folder).iterdir())
 

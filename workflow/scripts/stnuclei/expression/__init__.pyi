@@ -5,7 +5,6 @@ from .moran import morans_i as morans_i, patch_graph as patch_graph, spatial_gen
 from .networks import build_network as build_network, load_weights as load_weights
 from .predict import predict_expression as predict_expression
 from .report import score_expression as score_expression
-from .settings import ExpressionSettings as ExpressionSettings
 from .split import split_patches as split_patches
 from .spots import cut_spots as cut_spots, read_spots as read_spots, spot_counts as spot_counts
 from .table import patch_table as patch_table, read_table as read_table, write_table as write_table

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
-from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.expression.table import is_control
 
 
@@ -69,11 +69,11 @@ def choose_genes(
         If no gene is found in enough patches.
     """
     control = is_control(genes)
-    frequent = np.flatnonzero((facts["fraction"] >= settings.min_share) & ~control)
+    frequent = np.flatnonzero((facts["fraction"] >= settings.min_fraction) & ~control)
     if not len(frequent):
         raise UserError(
-            f"{where}: no gene is found in {100 * settings.min_share:g} % of the training patches; lower "
-            "expression.training.min_share"
+            f"{where}: no gene is found in {100 * settings.min_fraction:g} % of the training patches; lower "
+            "expression.training.min_fraction"
         )
     candidates = facts.iloc[frequent]
     best = np.minimum(

@@ -2,7 +2,8 @@
 
 From Python, on the GPU or CPU there is::
 
-    from stnuclei.expression import ExpressionSettings, PatchSource, train_expression
+    from stnuclei.config import ExpressionSettings
+from stnuclei.expression import PatchSource, train_expression
     slides = [PatchSource(f"results/samples/{s}/patches.zarr", f"results/samples/{s}/expression.h5ad") for s in names]
     train_expression(slides, "out", ExpressionSettings(weights="efficientnet_b0_rwightman-7f5810bc.pth"), "multi_donor")
 
@@ -26,10 +27,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchSource
 from stnuclei.expression.run import ExpressionRun, prepare, write_checkpoint
 from stnuclei.expression.scores import pearson_by_gene
-from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.progress import Progress
 from stnuclei.training import failures, history, resume
 from stnuclei.training.resume import TrainingState
@@ -96,7 +97,7 @@ def train_epoch(run: ExpressionRun) -> float:
     run.set_training()
     bar = Progress(len(order), f"epoch {epoch + 1}/{settings.epochs}", "patches")
     total, done = 0.0, 0
-    for step, batch in enumerate(run.data.loader(order, settings.batch_size, settings.workers)):
+    for step, batch in enumerate(run.data.loader(order, settings.batch_size, settings.readers)):
         seed = chunk_seed(settings.seed, epoch, step, 0)
         torch.manual_seed(seed)  # dropout and stochastic depth: the same in a continued run
         for group in run.optimizer.param_groups:
@@ -130,7 +131,7 @@ def predict(run: ExpressionRun, numbers: np.ndarray) -> np.ndarray:
     run.network.eval()
     rows = []
     with torch.inference_mode():
-        for batch in run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.workers):
+        for batch in run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.readers):
             with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
                 rows.append(run.network(run.transform(batch["image"].to(run.device))).float().cpu().numpy())
     return np.concatenate(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from anndata import AnnData
 from torch import nn
 
 from stnuclei.cellvit.tensors import load_strictly, read_tensors
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.networks import build_network
 from stnuclei.expression.run import FORMAT
-from stnuclei.expression.settings import ExpressionSettings
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.progress import progress
 from stnuclei.training.schedule import precision_of
@@ -72,7 +71,7 @@ def predict_expression(
     ``obs`` sample, donor, tissue, patch, part (``test`` or ``cross_tissue``); ``obsm["spatial"]`` um; ``uns["model"]``.
     """
     network, content = load_model(checkpoint)
-    settings = replace(ExpressionSettings.from_dict(content["config"]), workers=max(1, threads), device=device)
+    settings = ExpressionSettings.from_dict(content["config"]).replace(workers=max(1, threads), device=device)
     tested = {tuple(key) for key in split.loc[split["part"] == "test", ["sample", "patch"]].itertuples(index=False)}
     tables = []
     for part, slides in (("test", sources), ("cross_tissue", cross)):
@@ -119,7 +118,7 @@ def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, setting
     device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
     precision, transform, out = precision_of(settings, device), InputTransform(settings), []
     network = network.to(device, memory_format=torch.channels_last)
-    loader = data.loader(numbers, 2 * settings.batch_size, settings.workers)
+    loader = data.loader(numbers, 2 * settings.batch_size, settings.readers)
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for batch in progress(loader, label=str(data.rows["sample"].iloc[0]), unit="batches"):
             out.append(network(transform(batch["image"].to(device))).float().cpu().numpy())

@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.genes import choose_genes, gene_facts
 from stnuclei.expression.networks import build_network, head_of, load_weights, parameter_count
-from stnuclei.expression.settings import FREE, ExpressionSettings
 from stnuclei.expression.split import PARTS, split_patches
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
@@ -25,6 +25,8 @@ from stnuclei.training.resume import TrainingState
 from stnuclei.training.schedule import precision_of
 
 FORMAT = "stnuclei-expression-model"
+#: May change between a run and its continuation.
+_FREE = frozenset({"threads", "workers", "device", "precision"})
 
 
 @dataclass
@@ -179,7 +181,7 @@ def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) ->
 
 def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: int) -> dict[str, Any]:
     """Identity of a run: a saved state is continued only where it is equal."""
-    kept = {key: value for key, value in settings.to_dict().items() if key not in FREE}
+    kept = {key: value for key, value in settings.to_dict().items() if key not in _FREE}
     fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(part, index=False).sum()}"
     return {"settings": {**kept, "shuffle": shuffle}, "data": fingerprint, "classes": data.genes, "tissues": []}
 

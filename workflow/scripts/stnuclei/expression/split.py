@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
-from stnuclei.expression.settings import ExpressionSettings
 
 PARTS = ("train", "validation", "test")
 
@@ -37,7 +37,7 @@ def split_patches(
     settings
         Fractions, block, seed.
     held_out
-        Donors to test on (multi_donor); none: drawn by the seed, as many as `test_share` says, at least one.
+        Donors to test on (multi_donor); none: drawn by the seed, as many as `test_fraction` says, at least one.
     where
         The model, for messages.
 
@@ -56,8 +56,8 @@ def split_patches(
     if protocol == "single_donor":
         if len(donors) > 1:
             raise UserError(f"{where}: single_donor needs samples of one donor, these are of {', '.join(donors)}")
-        fractions = {"test": settings.test_share, "validation": settings.validation_share}
-        part[:] = _assign_blocks(patches, fractions, settings.block, rng)
+        fractions = {"test": settings.test_fraction, "validation": settings.validation_fraction}
+        part[:] = _assign_blocks(patches, fractions, settings.block_patches, rng)
     else:
         part[:] = _assign_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
     part[~patches["usable"]] = ""
@@ -66,7 +66,7 @@ def split_patches(
         if (part == name).sum() < 2:
             raise UserError(
                 f"{where}: only {(part == name).sum()} patches are left for {name}; give more tissue or donors, or set "
-                f"expression.training.block lower (now {settings.block})"
+                f"expression.training.block_patches lower (now {settings.block_patches})"
             )
     return part
 
@@ -82,7 +82,7 @@ def _assign_donors(
         part[patches["donor"] == watched] = "validation"
         return part
     own = patches["donor"] == left[0]
-    part[own] = _assign_blocks(patches[own], {"validation": settings.validation_share}, settings.block, rng)
+    part[own] = _assign_blocks(patches[own], {"validation": settings.validation_fraction}, settings.block_patches, rng)
     return part
 
 
@@ -98,7 +98,7 @@ def _held_out(
         raise UserError(f"{where}.held_out: holds out all donors; leave one to learn from")
     if wanted:
         return set(wanted)
-    number = min(max(1, round(settings.test_share * len(donors))), len(donors) - 1)
+    number = min(max(1, round(settings.test_fraction * len(donors))), len(donors) - 1)
     return set(rng.choice(donors, number, replace=False).tolist())
 
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from stnuclei.augmentation.augmenter import Augmenter
-from stnuclei.augmentation.settings import PROBABILITIES, AugmentSettings
+from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
+from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.networks import normalisation
-from stnuclei.expression.settings import ExpressionSettings
 
 #: Flips, right-angle turns and mild colour: shapes, sizes and textures of nuclei stay as they are.
 MORPHOLOGY = {

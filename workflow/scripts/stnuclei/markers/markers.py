@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, suggestion
 from stnuclei.markers.symbols import Symbols
 from stnuclei.resources import resource
 from stnuclei.taxonomy import Taxonomy
@@ -76,9 +75,9 @@ class Markers:
         key = name.strip().lower().replace("_", " ")
         if key in self.tissue_names:
             return self.tissue_names[key]
-        near = difflib.get_close_matches(key, list(self.tissue_names), n=1, cutoff=0.5)
-        hint = f"did you mean {self.tissue_names[near[0]]}?" if near else f"known: {', '.join(self.tissues)}"
-        raise UserError(f"tissue {name!r} is not in the tissue map; {hint}")
+        raise UserError(
+            f"tissue {name!r} is not in the tissue map; {suggestion(key, [*self.tissue_names, *self.tissues])}"
+        )
 
     def for_tissue(self, tissue: str, shared: bool = True) -> pd.DataFrame:
         """The facts of one tissue's organs, with the organs every tissue shares.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stnuclei.config.inputs import CutSettings
 from stnuclei.errors import UserError
 from stnuclei.patches.accounting import Accounting, Fate
 from stnuclei.patches.grid import Grid, TissueClasses, TissueFractions
 from stnuclei.patches.instance_map import number_patch
 from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.patches.raster import Outlines
-from stnuclei.patches.settings import CutSettings
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
 from stnuclei.slides.regions import pixel_ratio, read_region
@@ -172,7 +172,7 @@ def _judge(
         usable = sharp + (0 if settings.exclude_blurred else blurred) + (0 if settings.exclude_pen else pen)
         codes = np.zeros(len(corners), np.uint8)
         codes[usable < settings.min_tissue - 1e-9] = Fate.TISSUE
-        most = settings.max_spoiled * tissue + 1e-9
+        most = settings.max_artifacts * tissue + 1e-9
         if settings.exclude_blurred:
             codes[blurred > most] = Fate.BLURRED
         if settings.exclude_pen:

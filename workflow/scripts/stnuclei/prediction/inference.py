@@ -68,12 +68,12 @@ class Inference:
     ----------
     networks
         The same model, once a device.
-    augmentation
+    tta
         Test-time augmentation: average over eight orientations, at eight times the work.
     """
 
-    def __init__(self, networks: Sequence[Network], augmentation: bool = False) -> None:
-        self.networks, self.augmentation = list(networks), augmentation
+    def __init__(self, networks: Sequence[Network], tta: bool = False) -> None:
+        self.networks, self.tta = list(networks), tta
         self._free: queue.SimpleQueue[Network] = queue.SimpleQueue()
         for network in self.networks:
             self._free.put(network)
@@ -100,7 +100,7 @@ class Inference:
         """
         network = self._free.get()
         try:
-            foreground, hv, types = tta_mean(network, images) if self.augmentation else network.tensors(images)
+            foreground, hv, types = tta_mean(network, images) if self.tta else network.tensors(images)
             middle = (..., slice(crop, images.shape[1] - crop), slice(crop, images.shape[2] - crop))
             maps = (foreground[middle] > 0.5, hv[middle].float(), types[middle].half())
             arrays = [array.contiguous().cpu().numpy() for array in maps]

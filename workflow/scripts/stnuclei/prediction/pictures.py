@@ -22,7 +22,7 @@ from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, measured
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.partial_results import PartialResults
-from stnuclei.prediction.settings import MERGING, NETWORK, READING, SEPARATION
+from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION
 from stnuclei.prediction.tiles import TileMaps
 from stnuclei.progress import Progress, StageTimer
 from stnuclei.slides.regions import read_region
@@ -133,7 +133,7 @@ def _maps(job: PictureJob, batch: Batch) -> list[TileMaps | None]:
         return [None] * len(batch)
     height, width = there[0].shape[:2]
     # Turned pictures must keep their shape.
-    sides = [max(height, width)] * 2 if job.inference.augmentation else [height, width]
+    sides = [max(height, width)] * 2 if job.inference.tta else [height, width]
     images = np.full((len(there), *(-(-side // 16) * 16 for side in sides), 3), WHITE, np.uint8)
     images[:, :height, :width] = there
     with job.timer.of(NETWORK):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from stnuclei.cellvit.postprocess import GradientRange
+from stnuclei.config.segmentation import SlideSettings
 from stnuclei.files import atomic_write, remove
 from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
@@ -23,7 +25,7 @@ from stnuclei.prediction.partial_results import PartialResults, partial_folder
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
 from stnuclei.prediction.predictor import model_taxonomy
 from stnuclei.prediction.search_region import SearchRegion
-from stnuclei.prediction.settings import MERGING, NETWORK, READING, SEPARATION, SlideSettings
+from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION
 from stnuclei.prediction.sweep import SweepJob, readers, sweep
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import TileGrid
@@ -34,6 +36,11 @@ from stnuclei.slides.wrappers import DamageTolerantSlide
 
 #: To be raised with every change after which the same input and settings give other nuclei.
 ENGINE = 1
+
+
+def tiles_at_once(settings: SlideSettings, device: torch.device) -> int:
+    """Batch size on a device; a tile takes a CellViT-256 2 GB, hence one on a CPU."""
+    return settings.batch_size or (8 if device.type == "cuda" else 1)
 
 
 class SegmentationRun:
@@ -49,7 +56,7 @@ class SegmentationRun:
         model: dict[str, Any],
     ) -> None:
         self.source, self.settings, self.out, self.model = source, settings, out, model
-        self.inference = Inference(networks, settings.augmentation)
+        self.inference = Inference(networks, settings.tta)
         self.classes, self.device = self.inference.classes, networks[0].device
         self.ratio = pixel_ratio(source.um_per_px, settings.network_um_per_px)
         self.tissue = TissueMap.load(tissue) if isinstance(tissue, str | Path) and tissue != "whole" else tissue
@@ -68,7 +75,7 @@ class SegmentationRun:
             "source": self.source.identity,
             "um_per_px": self.source.um_per_px,
             "model": {key: self.model[key] for key in ("sha256", "precision")},
-            "settings": self.settings.to_dict(),
+            "settings": self.settings.identity(),
             "tissue": tissue,
         }
         return json.loads(json.dumps(content))
@@ -102,7 +109,7 @@ class SegmentationRun:
 
     def _pictures(self, partial: PartialResults) -> None:
         settings, files = self.settings, self.source.pictures
-        most_px = settings.tiles_at_once(self.device) * settings.tile**2
+        most_px = tiles_at_once(settings, self.device) * settings.tile**2
         job = PictureJob(
             self.inference, self._separation(None), most_px, settings.threads, settings.damaged, self.timer
         )
@@ -147,7 +154,7 @@ class SegmentationRun:
         self, reader: TileReader, region: SearchRegion, separation: SeparationSettings, partial: PartialResults
     ) -> None:
         needed = region.needed_tiles(reader.grid, self.ratio)
-        batch_size = self.settings.tiles_at_once(self.device)
+        batch_size = tiles_at_once(self.settings, self.device)
         bar = Progress(0, f"segmenting {self.source.name}", "tiles")
         threads = self.settings.threads
         job = SweepJob(reader, self.inference, needed, region, separation, batch_size, threads, self.timer, bar)
@@ -192,7 +199,7 @@ class SegmentationRun:
             "taxonomy": model_taxonomy(self.inference.networks[0].metadata, self.classes).to_dict(),
             "classes": self.classes,
             "model": self.model,
-            "settings": self.settings.to_dict(),
+            "settings": self.settings.identity(),
             **self.extra,
             "counts": counts,
             "fingerprint": self.fingerprint,

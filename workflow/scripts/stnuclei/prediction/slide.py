@@ -17,12 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from stnuclei.config.segmentation import SlideSettings
 from stnuclei.files import disk_full_explained, sha256
 from stnuclei.io.slide_input import SlideInput, open_slide_input
 from stnuclei.prediction.inference import Network
 from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
 from stnuclei.prediction.run import SegmentationRun
-from stnuclei.prediction.settings import SlideSettings
 from stnuclei.quality import TissueMap
 
 #: Keywords of `segment_slide` that describe the slide; all others are settings.
@@ -62,7 +64,7 @@ def segment_slide(
         Of the slide (`stnuclei.io.slide_input.open_slide_input`): ``um_per_px`` (size of a pixel where the slide does
         not state it), ``override_um_per_px`` (use it even where the slide states another), ``image`` (its name in a
         SpatialData store with several) and ``name`` (for pictures and messages; default: the file's). All others are
-        those of `SlideSettings`: tile, overlap, batch_size, augmentation, device, precision, compile, threads,
+        those of `SlideSettings`: tile, overlap, batch_size, tta, device, precision, compile, threads,
         damaged, network_um_per_px, simplify_px, region.
 
     Returns
@@ -105,7 +107,17 @@ def _networks(
 ) -> list[Network]:
     if given is not None:
         return list(given) if isinstance(given, Sequence) else [given]
-    return [Predictor(checkpoint, name, settings.precision, compile=settings.compile) for name in settings.devices]
+    return [
+        Predictor(checkpoint, name, settings.precision, compile=settings.compile)
+        for name in device_names(settings.device)
+    ]
+
+
+def device_names(device: str | Sequence[str]) -> list[str]:
+    """Names of devices; ``cuda:all`` is every GPU visible."""
+    if device == "cuda:all":
+        return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cuda"]
+    return device.split(",") if isinstance(device, str) else list(device)
 
 
 def _model(checkpoint: str | Path | None, network: Network) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, separate_tile
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.search_region import SearchRegion
-from stnuclei.prediction.settings import NETWORK, READING, SEPARATION
+from stnuclei.prediction.stages import NETWORK, READING, SEPARATION
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import Strip, TileMaps
 from stnuclei.progress import Progress, StageTimer

@@ -1,2 +1,1 @@
 from .loop import train as train
-from .settings import TrainSettings as TrainSettings

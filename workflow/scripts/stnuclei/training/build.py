@@ -11,13 +11,13 @@ from torch import nn
 
 from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.cellvit import build_model, load_encoder, save_checkpoint
+from stnuclei.config.training import TrainSettings
 from stnuclei.files import disk_full_explained
 from stnuclei.loading.collection import Collection
 from stnuclei.loading.sampler import Sampler
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
 from stnuclei.training.schedule import precision_of
-from stnuclei.training.settings import TrainSettings
 
 
 def model(settings: TrainSettings, taxonomy: Taxonomy, tissues: tuple[str, ...], device: torch.device) -> nn.Module:

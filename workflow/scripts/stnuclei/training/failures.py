@@ -10,8 +10,8 @@ from types import FrameType
 
 import torch
 
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
-from stnuclei.training.settings import TrainSettings
 
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again
 

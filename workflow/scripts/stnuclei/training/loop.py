@@ -32,6 +32,7 @@ from torch import nn
 
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.targets import make_targets
+from stnuclei.config.training import TrainSettings
 from stnuclei.loading.batches import on_device
 from stnuclei.loading.sources import Source
 from stnuclei.progress import Progress
@@ -41,7 +42,6 @@ from stnuclei.training.distributed import processes, sum_over_processes, without
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import Run, chunk_seed, note, prepare, say, summary
 from stnuclei.training.schedule import learning_rate
-from stnuclei.training.settings import TrainSettings
 from stnuclei.training.validation import validate
 
 Batch = Mapping[str, torch.Tensor]

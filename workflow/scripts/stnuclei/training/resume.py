@@ -12,10 +12,15 @@ from typing import Any
 
 import torch
 
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, disk_full_explained
-from stnuclei.training.settings import FREE, TrainSettings
 
+#: May change between a run and its continuation: where and how fast it runs, not what it computes.
+_FREE = frozenset(
+    {"epochs", "workers", "device", "compile", "channels_last", "fused", "validate_every", "validation_patches"}
+    | {"threads", "tensorboard", "accumulation", "precision", "processes"}
+)
 NAME = "last.pt"
 VERSION = 1
 
@@ -45,7 +50,7 @@ class TrainingState:
 
 def identity(settings: TrainSettings, data: str, classes: tuple[str, ...], tissues: tuple[str, ...]) -> dict[str, Any]:
     """What must be the same for a run to be continued: settings that matter, data, classes, tissues."""
-    kept = {key: value for key, value in settings.to_dict().items() if key not in FREE}
+    kept = {key: value for key, value in settings.to_dict().items() if key not in _FREE}
     if settings.schedule == "cosine":
         kept["epochs"] = settings.epochs  # here the length of the run is part of every step
     return {"settings": kept, "data": data, "classes": list(classes), "tissues": list(tissues)}

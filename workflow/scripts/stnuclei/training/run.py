@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from stnuclei.augmentation.augmenter import Augmenter
+from stnuclei.config.training import TrainSettings
 from stnuclei.loading.collection import Collection
 from stnuclei.loading.loader import PatchLoader
 from stnuclei.loading.sampler import Sampler, patch_weights
@@ -24,7 +25,6 @@ from stnuclei.training import build, failures, resume
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.schedule import precision_of
-from stnuclei.training.settings import TrainSettings
 
 
 @dataclass
@@ -89,7 +89,7 @@ def prepare(
         data=data,
         held_out=held_out,
         loader=data.loader(
-            taxonomy, settings.micro_batch(world.size), settings.workers, 2 if settings.slow_disk else 0
+            taxonomy, settings.micro_batch(world.size), settings.readers, 2 if settings.slow_disk else 0
         ),
         sampler=sampler,
         model=model,

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from stnuclei.config import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.loading import Source
-from stnuclei.training.settings import TrainSettings
 
 KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
 

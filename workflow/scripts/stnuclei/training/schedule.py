@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from stnuclei.training.settings import TrainSettings
+from stnuclei.config.training import TrainSettings
 
 
 def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:

@@ -20,6 +20,7 @@ from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.cellvit.targets import make_targets
+from stnuclei.config.training import TrainSettings
 from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.segmentation import panoptic_quality
@@ -28,7 +29,6 @@ from stnuclei.loading.collection import Collection
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.schedule import precision_of
-from stnuclei.training.settings import TrainSettings
 
 RADIUS_UM = 3.0
 UM_PER_PX = 0.25
@@ -124,13 +124,13 @@ def validate(
     """
     chosen = sample(len(held_out), limit, settings.seed)
     size = min(settings.micro_batch(world.size), 64)
-    loader = held_out.loader(taxonomy, size, settings.workers)
+    loader = held_out.loader(taxonomy, size, settings.readers)
     loader.sampler = chosen[world.rank :: world.size]
     tally = Tally(len(taxonomy.classes))
     was_training = model.training
     model.eval()
     calls = math.ceil(math.ceil(len(chosen) / world.size) / size)  # of the process with the most patches
-    with ThreadPoolExecutor(max_workers=max(1, min(settings.workers, 8))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(settings.readers, 8))) as pool:
         for done in _tallies(model, on_device(loader, world.device), settings, len(taxonomy.classes), pool):
             tally.add(done)
             calls -= 1

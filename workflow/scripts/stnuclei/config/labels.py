@@ -1,0 +1,114 @@
+"""Settings of clustering and of every label method; a method's keyword arguments are the fields of its model."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stnuclei.config.model import Count, Distinct, Fraction, Name, NotNegative, Positive, Settings, WholeNumber
+
+Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign"]
+
+
+class ClusteringBlock(Settings):
+    """Block ``clustering``: from counts to clusters and their ranked genes."""
+
+    block: ClassVar[str] = "clustering"
+
+    resolution: Positive = Field(4.0, description="r of Leiden's modularity.")
+    n_pcs: Annotated[int, Field(ge=2)] = Field(50, description="Principal components.")
+    n_neighbors: Annotated[int, Field(ge=2)] = Field(15, description="Neighbours in PC space, the cell included.")
+    min_cluster_cells: Count = Field(
+        10, description="Smaller clusters are merged into the one they are tied to most; 1: none are."
+    )
+    n_ranked: Count = Field(100, description="Ranked genes kept a cluster.")
+    n_iterations: Count = Field(2, description="Rounds of Leiden.")
+
+
+class PaperSettings(Settings):
+    """Block ``labels.paper``: the published method (arXiv 2604.23481, section 4.1)."""
+
+    block: ClassVar[str] = "labels.paper"
+
+    n_genes: Count = Field(10, description="N, ranked genes that vote, with weight N - l.")
+    min_votes: NotNegative = Field(5, description="tau_vote, below it all organs are asked.")
+    n_cancer_genes: Count = Field(20, description="M, ranked genes held against the cancer set.")
+    cancer_ratio: Fraction = Field(0.25, description="tau_cancer: a larger fraction makes a cluster neoplastic.")
+    cancer_set: Name = Field("A3", description="Cancer genes; A3: CellMarker's Cancer cell rows and CancerSEA.")
+    count: Literal["rows", "cell_types"] = Field(
+        "rows", description="A vote is a row of a database, or a distinct cell type."
+    )
+    max_list_size: Count | None = Field(
+        None, description="Leave out facts that only longer single-paper lists give; null: none left out."
+    )
+
+
+class EvidenceSettings(Settings):
+    """Block ``labels.stnuclei``: the default method."""
+
+    block: ClassVar[str] = "labels.stnuclei"
+
+    n_neighbors: Count = Field(15, description="Cells averaged over.")
+    smoothing: WholeNumber = Field(2, description="Times they are averaged; 0 judges each cell alone.")
+    level: Fraction = Field(0.01, description="Fraction of random evidence that may give a label.")
+    level_malignant: Fraction = Field(0.05, description="Fraction of random evidence that may make a slide malignant.")
+    prior_rows: Positive = Field(10.0, description="Marker rows that the panel's background is worth.")
+    prior_rows_malignant: Positive = Field(3.0, description="The same for malignancy.")
+
+
+class SignatureSettings(Settings):
+    """Settings that the baselines share: one gene set a category."""
+
+    cancer_set: Name = Field("REC2", description="Cancer genes of the category Neoplastic.")
+    min_fraction: Fraction = Field(0.0, description="Fraction of a category's rows a gene needs to be in its set.")
+
+
+class TopdownSettings(SignatureSettings):
+    """Block ``labels.topdown``: mean expression less that of control genes (Tirosh et al. 2016)."""
+
+    block: ClassVar[str] = "labels.topdown"
+
+    n_controls: Count = Field(100, description="Control genes of a gene.")
+    n_bins: Count = Field(25, description="Bins of average expression they are drawn from.")
+
+
+class UcellSettings(SignatureSettings):
+    """Block ``labels.ucell``."""
+
+    block: ClassVar[str] = "labels.ucell"
+
+    max_rank: Count | None = Field(None, description="Ranks counted; null: by the panel.")
+
+
+class AucellSettings(SignatureSettings):
+    """Block ``labels.aucell``."""
+
+    block: ClassVar[str] = "labels.aucell"
+
+    n_top: Count | None = Field(None, description="Genes of the ranking that count; null: by the panel.")
+
+
+class CellassignSettings(SignatureSettings):
+    """Block ``labels.cellassign``."""
+
+    block: ClassVar[str] = "labels.cellassign"
+
+    n_fit: Count = Field(10_000, description="Cells the model is fitted on.")
+    max_epochs: Count = Field(60, description="Epochs of the fit at most.")
+
+
+class LabelsBlock(Settings):
+    """Block ``labels``."""
+
+    block: ClassVar[str] = "labels"
+
+    methods: Annotated[list[Method], Distinct] = Field(
+        ["stnuclei", "paper"], description="Label sets made for every slide; the models' are added."
+    )
+    paper: PaperSettings = Field(PaperSettings(), description="The published method, and its ablation.")
+    stnuclei: EvidenceSettings = Field(EvidenceSettings(), description="The default method.")
+    topdown: TopdownSettings = Field(TopdownSettings(), description="Baseline TopDown.")
+    ucell: UcellSettings = Field(UcellSettings(), description="Baseline UCell.")
+    aucell: AucellSettings = Field(AucellSettings(), description="Baseline AUCell.")
+    cellassign: CellassignSettings = Field(CellassignSettings(), description="Baseline CellAssign.")

@@ -1,0 +1,116 @@
+"""Settings of a CellViT's training; the defaults are the published PanNuke recipe with the paper's batch.
+
+Values marked [log] are what the official runs' logs show, where their configuration files say otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, Tag
+
+from stnuclei.config.augmentation import AugmentSettings
+from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.errors import UserError
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+LossTerm = Literal[
+    "np_focaltversky", "np_dice", "hv_mse", "hv_msge", "nt_bce", "nt_dice", "nt_mcfocaltversky", "tissue_ce"
+]
+#: Threads that read patches where neither the configuration nor a job says how many.
+_READERS = 8
+
+
+Augmentation = Annotated[
+    Annotated[Literal["official", "flips", "none"], Tag("(text)")] | Annotated[AugmentSettings, Tag("(other)")],
+    TextOrOther,
+]
+
+
+class TrainingBlock(Settings):
+    """Block ``training`` of the configuration; a model's own ``training`` overrides single keys."""
+
+    block: ClassVar[str] = "training"
+
+    architecture: Literal["cellvit-256", "cellvit-sam-b", "cellvit-sam-l", "cellvit-sam-h", "cellvit-tiny"] = Field(
+        "cellvit-256", description="Network: ViT-S/16 of HIPT, SAM's ViT-B, -L or -H, or a tiny one for CPUs."
+    )
+    encoder_weights: str | None = Field(
+        None, description="HIPT or SAM file, or its URL; null: random initialisation, then nothing is frozen."
+    )
+    epochs: Count = Field(130, description="Epochs.")
+    batch_size: Count = Field(
+        256, description="Patches an optimiser step, over all processes together (the paper's; PanNuke's recipe: 16)."
+    )
+    accumulation: Count = Field(1, description="Parts a batch is computed in where memory is short.")
+    learning_rate: Positive = Field(3e-4, description="Of AdamW.")
+    betas: tuple[Fraction, Fraction] = Field((0.85, 0.95), description="Of AdamW.")
+    weight_decay: NotNegative = Field(1e-4, description="Of AdamW, on all parameters.")
+    schedule: Literal["exponential", "cosine", "constant"] = Field(
+        "exponential", description="Of the learning rate; cosine falls to 1 % over the run."
+    )
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.95, description="Exponential decay an epoch [log]; the published file says 0.85."
+    )
+    warmup_steps: WholeNumber = Field(0, description="Optimiser steps over which the rate first rises from zero.")
+    freeze_epochs: WholeNumber = Field(25, description="Epochs in which a pretrained encoder is frozen.")
+    gradient_clip: Positive | None = Field(None, description="Largest gradient norm; null: no clipping.")
+    sampling: Literal["random", "tissue", "cell", "cell+tissue"] = Field(
+        "cell+tissue", description="Weights of patches: none, by tissue, by class of nuclei, or by both."
+    )
+    sampling_gamma: Fraction = Field(0.85, description="Strength of these weights; 0: uniform.")
+    samples_per_epoch: Count | None = Field(None, description="Patches an epoch; null: as many as there are.")
+    loss_variant: Literal["official", "corrected"] = Field(
+        "official", description="Losses as the published code computes them, or corrected."
+    )
+    loss_weights: dict[LossTerm, NotNegative] = Field(
+        {}, description="By term; those left out keep the published weight."
+    )
+    augmentation: Augmentation = Field("official", description="official, flips, none, or single values by name.")
+    drop_rate: Fraction = Field(0.0, description="Dropout of the decoder.")
+    attention_drop: Fraction = Field(0.1, description="Dropout of attention (no effect in SAM encoders).")
+    drop_path: Fraction = Field(0.1, description="Dropout of residual paths (no effect in SAM encoders).")
+    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
+    compile: Flag = Field(False, description="torch.compile.")
+    channels_last: Flag = Field(True, description="Memory format of images: channels last, faster on GPUs.")
+    fused: Flag = Field(True, description="Fused AdamW on GPUs.")
+    sync_batchnorm: Flag = Field(False, description="Several GPUs: BatchNorm statistics over all of them.")
+    sync_losses: Flag = Field(False, description="Several GPUs: sums inside Dice and Tversky losses over all.")
+    deterministic: Flag = Field(False, description="Reproducible GPU kernels, slower.")
+    slow_disk: Flag = Field(False, description="Read shards in one sweep instead of at random.")
+    validation_patches: WholeNumber = Field(2000, description="Patches validated each epoch; all of them at the end.")
+    validate_every: Count = Field(1, description="Epochs between validations.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one.")
+    processes: Count = Field(1, description="GPUs a model is trained on (torchrun).")
+    threads: Count | None = Field(
+        None, description="CPU training: a fixed number gives the same model whatever --cores is."
+    )
+    workers: WholeNumber | None = Field(None, description="Threads that read patches; null: the job's threads.")
+    tensorboard: Flag = Field(True, description="Write TensorBoard files.")
+
+
+class TrainSettings(TrainingBlock):
+    """Settings of one training run: the block, and the run's seed."""
+
+    seed: WholeNumber = Field(19, description="Seed of everything random.")
+
+    @property
+    def readers(self) -> int:
+        """Threads that read patches."""
+        return _READERS if self.workers is None else self.workers
+
+    def micro_batch(self, processes: int) -> int:
+        """Patches one process holds at a time.
+
+        Raises
+        ------
+        UserError
+            If the batch cannot be cut into equal parts.
+        """
+        parts = processes * self.accumulation
+        if self.batch_size % parts:
+            raise UserError(
+                f"training.batch_size {self.batch_size} cannot be cut into {processes} processes x "
+                f"{self.accumulation} parts (training.accumulation): choose numbers that divide it"
+            )
+        return self.batch_size // parts

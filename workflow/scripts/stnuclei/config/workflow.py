@@ -1,0 +1,166 @@
+"""The whole configuration: every block, the models to train, and how a run is bounded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from stnuclei.config.expression import ExpressionBlock, Split
+from stnuclei.config.inputs import (
+    AlignmentBlock,
+    CutSettings,
+    HestBlock,
+    MarkersBlock,
+    PannukeBlock,
+    SlidesBlock,
+    TissueBlock,
+)
+from stnuclei.config.labels import ClusteringBlock, LabelsBlock, Method
+from stnuclei.config.model import Count, Distinct, Name, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.config.segmentation import PredictionBlock, SegmentationBlock
+from stnuclei.config.training import TrainingBlock
+from stnuclei.errors import is_file_name
+
+
+def _plain(name: str) -> str:
+    if not is_file_name(name):
+        raise ValueError("use letters, digits, '_', '-' and '.' only: it names a folder")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_plain)]
+
+
+SomeNames = Annotated[list[str], Field(min_length=1), Distinct]
+
+
+class SampleSource(Settings):
+    """Samples with one label set."""
+
+    samples: Annotated[Annotated[Split, Tag("(text)")] | Annotated[SomeNames, Tag("(other)")], TextOrOther] = Field(
+        description="A split of the samples table, or names."
+    )
+    labels: Method = Field(description="Label method.")
+
+
+class FoldSource(Settings):
+    """Folds of PanNuke with their manual labels."""
+
+    pannuke: Annotated[list[Count], Field(min_length=1), Distinct] = Field(description="Folds.")
+
+
+def _source_tag(value: Any) -> str:
+    return "(folds)" if isinstance(value, FoldSource) or "pannuke" in value else "(samples)"
+
+
+ModelSource = Annotated[
+    Annotated[SampleSource, Tag("(samples)")] | Annotated[FoldSource, Tag("(folds)")], Discriminator(_source_tag)
+]
+
+
+class ModelEntry(Settings):
+    """One entry of ``models``: a CellViT to train."""
+
+    train: Annotated[list[ModelSource], Field(min_length=1)] = Field(description="What it is trained on.")
+    validation: list[ModelSource] = Field([], description="What it is validated on each epoch.")
+    test: list[FoldSource] = Field([], description="Folds it is scored on.")
+    training: TrainingBlock = Field(TrainingBlock(), description="Overrides of training.")
+    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
+    seeds: Annotated[list[WholeNumber], Field(min_length=1), Distinct] | None = Field(
+        None, description="Several seeds: one training each."
+    )
+    run_of: Name | None = Field(None, description="Name in tables that it shares with other runs.")
+
+
+class EvaluationBlock(Settings):
+    """Block ``evaluation``."""
+
+    block: ClassVar[str] = "evaluation"
+
+    bootstrap: WholeNumber = Field(1000, description="Resamples for the confidence intervals.")
+    radius_um: Positive = Field(
+        3.0, description="A predicted centroid within this of a true one is a hit, um (12 px at 0.25 um/px)."
+    )
+    allow_shared_patients: Annotated[list[Name], Distinct] = Field(
+        [], description="Donors that may be trained on and scored: said in every table (see config/paper)."
+    )
+    allow_pannuke_organs: Annotated[list[Name], Distinct] = Field(
+        [], description="Held-out organs that PanNuke-trained models may have seen: said in every table."
+    )
+
+
+class ReportBlock(Settings):
+    """Block ``report``."""
+
+    block: ClassVar[str] = "report"
+
+    max_mb: Positive = Field(
+        25, description="A larger report.html holds its first page alone; report.zip always holds all pages, MB."
+    )
+
+
+class ResourcesBlock(Settings):
+    """Block ``resources``."""
+
+    block: ClassVar[str] = "resources"
+
+    max_mem_mb: Annotated[int, Field(ge=1000)] = Field(120000, description="No job asks for more, MB.")
+    max_runtime_min: Count = Field(2880, description="Nor for longer, min.")
+    gpu: WholeNumber = Field(1, description="GPUs a GPU job asks for; 0 trains and predicts on the CPU.")
+
+
+class SimulateBlock(Settings):
+    """Block ``simulate``: slides that the workflow's simulator makes first (the demo)."""
+
+    block: ClassVar[str] = "simulate"
+
+    folder: Name = Field(description="Where they are written.")
+    samples: dict[FolderName, dict[str, Any]] = Field(description="Name: settings of simulate_sample.")
+    pannuke: dict[str, Any] | None = Field(None, description="Settings of simulate_pannuke; null: not simulated.")
+
+
+_ST_MODEL = ModelEntry(
+    train=[SampleSource(samples="train", labels="stnuclei")],
+    validation=[SampleSource(samples="val", labels="stnuclei")],
+)
+
+
+class Configuration(Settings):
+    """The whole configuration, `config/config.yaml`."""
+
+    samples: Name = Field("config/samples.tsv", description="Table of samples, one row a section with its slide.")
+    results: Name = Field("results", description="Where everything is written.")
+    taxonomy: Name = Field("pannuke", description="pannuke, lizard, puma, or a path to a YAML file.")
+    seed: WholeNumber = Field(19, description="Reaches everything random.")
+    slides: SlidesBlock = Field(SlidesBlock(), description="Reading a sample's slide and counts.")
+    hest: HestBlock = Field(HestBlock(), description="Downloads of HEST-1k.")
+    markers: MarkersBlock = Field(MarkersBlock(), description="Originals of the marker tables.")
+    tissue: TissueBlock = Field(TissueBlock(), description="Tissue map.")
+    alignment: AlignmentBlock = Field(AlignmentBlock(), description="Check of nuclei against haematoxylin.")
+    clustering: ClusteringBlock = Field(ClusteringBlock(), description="Clusters and ranked genes.")
+    labels: LabelsBlock = Field(LabelsBlock(), description="Label methods.")
+    patches: CutSettings = Field(CutSettings(), description="Cutting of patches.")
+    pannuke: PannukeBlock = Field(PannukeBlock(), description="The manually annotated set.")
+    training: TrainingBlock = Field(TrainingBlock(), description="Training, CellViT's PanNuke recipe.")
+    models: Annotated[dict[FolderName, ModelEntry], Field(min_length=1)] = Field(
+        {"st": _ST_MODEL}, description="CellViTs to train, by name; a configuration's replace the shipped ones."
+    )
+    prediction: PredictionBlock = Field(PredictionBlock(), description="Prediction on scored patches.")
+    slides_table: str = Field("config/slides.tsv", description="Table of H&E slides to segment; no rows: none.")
+    segmentation: SegmentationBlock = Field(SegmentationBlock(), description="Segmentation of these slides.")
+    evaluation: EvaluationBlock = Field(EvaluationBlock(), description="Scores.")
+    expression: ExpressionBlock = Field(ExpressionBlock(), description="The single-patch expression baseline.")
+    report: ReportBlock = Field(ReportBlock(), description="The report.")
+    resources: ResourcesBlock = Field(ResourcesBlock(), description="Bounds of jobs.")
+    simulate: SimulateBlock | None = Field(None, description="Simulated slides (the demo).")
+
+    def to_dict(self, given: bool = False) -> dict[str, Any]:
+        """Plain content; entries of models hold what they were given, since the rest comes from the common blocks."""
+        content = super().to_dict(given)
+        content["models"] = {name: entry.to_dict(given=True) for name, entry in self.models.items()}
+        models = {name: entry.to_dict(given=True) for name, entry in self.expression.models.items()}
+        content.setdefault("expression", {})["models"] = models
+        if self.simulate is None:
+            content.pop("simulate", None)
+        return content
