@@ -98,8 +98,8 @@ def test_settings_that_no_run_can_use_are_told():
         ({"network": "vgg"}, "'vgg' is none of"),
         ({"fine_tuning": "head"}, "learns nothing from random weights"),
         ({"network": "vit-s16", "patch_px": 100}, "multiples of 16"),
-        ({"epochs": 0}, "epochs must be above 0"),
-        ({"learning_rat": 1}, "did you mean learning_rate"),
+        ({"epochs": 0}, "epochs: must be at least 1, not 0"),
+        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
     ):
         with pytest.raises(UserError, match=message):
             ExpressionSettings.from_dict(wrong)
