@@ -91,7 +91,7 @@ def test_names_and_changes():
         AugmentSettings.of({"noise_varianc": 3})
     with pytest.raises(UserError, match="official"):
         AugmentSettings.of("much")
-    with pytest.raises(UserError, match="probability"):
+    with pytest.raises(UserError, match="augmentation.noise: must be at most 1"):
         AugmentSettings(noise=1.5)
     with pytest.raises(UserError, match="zoom_factor"):
         AugmentSettings(zoom_factor=0.5)

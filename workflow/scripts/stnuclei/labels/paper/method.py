@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import cell_ids
+from stnuclei.config.labels import PaperSettings
 from stnuclei.labels.paper.neoplastic import CancerRule
 from stnuclei.labels.paper.voting import (
     DATABASES,
@@ -29,40 +30,6 @@ RANDOM_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
-class PaperSettings:
-    """Settings of methods `paper` and `paper_no_refinement`, with the paper's values.
-
-    Parameters
-    ----------
-    n_genes
-        N = 10: ranked genes that vote, gene l with weight N - l.
-    min_votes
-        tau_vote = 5: below this sum over categories all organs are asked instead; below it again: Unknown.
-    n_cancer_genes
-        M = 20: ranked genes compared with the cancer set.
-    cancer_ratio
-        tau_cancer = 0.25: a larger fraction makes an epithelial cluster neoplastic.
-    cancer_set
-        ``A3``: CellMarker's ``Cancer cell`` rows and CancerSEA, as the paper names them.
-    count
-        A vote is a database row (as "vote vector retrieved from the databases") or a distinct cell type.
-    max_list_size
-        Leave out facts that only longer single-paper lists give; None, as published: none left out.
-    refine
-        False: the paper's ablation without the neoplastic step (w/o Hier).
-    """
-
-    n_genes: int = 10
-    min_votes: float = 5
-    n_cancer_genes: int = 20
-    cancer_ratio: float = 0.25
-    cancer_set: str = "A3"
-    count: Literal["rows", "cell_types"] = "rows"
-    max_list_size: int | None = None
-    refine: bool = True
-
-
-@dataclass(frozen=True)
 class PaperRule:
     """Rule for one sample: both marker tables, the thresholds, and how often chance passes them on its panel."""
 
@@ -78,7 +45,9 @@ class PaperRule:
     neoplastic: str | None
 
 
-def label_by_paper(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> Labels:
+def label_by_paper(
+    adata: anndata.AnnData, context: LabelContext, settings: PaperSettings, refine: bool = True
+) -> Labels:
     """Label clusters by the votes of their top genes, then epithelial clusters by their cancer genes.
 
     Parameters
@@ -89,12 +58,14 @@ def label_by_paper(adata: anndata.AnnData, context: LabelContext, settings: Pape
         Clusters, ranked genes, markers, taxonomy.
     settings
         Constants of the method.
+    refine
+        False: the paper's ablation without the neoplastic step (w/o Hier).
 
     Returns
     -------
     Labels. Confidence is the winner's fraction of the votes, 0 for Unknown.
     """
-    rule = _rule(adata, context, settings)
+    rule = _rule(adata, context, settings, refine)
     sizes = context.clusters.loc[context.clusters["cluster"] >= 0, "cluster"].value_counts().sort_index()
     ranked = {name: rows["gene"].tolist() for name, rows in context.ranked_genes.groupby("cluster", sort=True)}
     rows = [_judge(rule, int(name), int(size), ranked.get(name, []), context) for name, size in sizes.items()]
@@ -103,7 +74,7 @@ def label_by_paper(adata: anndata.AnnData, context: LabelContext, settings: Pape
     return Labels(_cells(adata, context, evidence, rule.unknown), evidence, _info(rule, chance))
 
 
-def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> PaperRule:
+def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings, refine: bool) -> PaperRule:
     markers, taxonomy = context.markers, context.taxonomy
     categories = (*markers.categories, taxonomy.unknown.name)
     genes, symbols = list(adata.var_names), markers.translate(adata.var_names)
@@ -112,7 +83,7 @@ def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings
         for rows in (markers.for_tissue(context.tissue), markers.rows)
     )
     cancer, background = None, (0.0, 0.0)
-    if settings.refine and taxonomy.role("neoplastic"):
+    if refine and taxonomy.role("neoplastic"):
         cancer = CancerRule.of(markers, settings.cancer_set, settings.n_cancer_genes, settings.cancer_ratio)
         background = cancer.background(symbols)
     return PaperRule(
@@ -208,7 +179,7 @@ def _info(rule: PaperRule, chance: VoteBackground) -> dict[str, Any]:
 
 def label_without_refinement(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings) -> Labels:
     """`label_by_paper` without the neoplastic step, the paper's ablation w/o Hier."""
-    return label_by_paper(adata, context, replace(settings, refine=False))
+    return label_by_paper(adata, context, settings, refine=False)
 
 
 register("paper", label_by_paper, PaperSettings)
