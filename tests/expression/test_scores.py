@@ -72,7 +72,7 @@ def test_genes_are_chosen_on_training_patches_and_controls_stay():
     assert choose_genes(facts, genes, ExpressionSettings(min_fraction=0.05)).tolist() == [0, 2, 3, 4]
     assert choose_genes(facts, genes, ExpressionSettings(max_genes=2)).tolist() == [0, 3, 4]
     with pytest.raises(UserError, match=r"no gene is found in 100 % of the training patches"):
-        choose_genes(facts.assign(share=0.99), genes, ExpressionSettings(min_fraction=1.0))
+        choose_genes(facts.assign(fraction=0.99), genes, ExpressionSettings(min_fraction=1.0))
     sets = gene_sets(facts, genes, ["SECOND", "ELSE"], size=1).set_index("gene")
     assert sets["highly_expressed"].idxmax() == "LOUD" and sets["highly_variable"].idxmax() == "RARE"
     assert sets.loc["LOUD|control", ["highly_expressed", "highly_variable"]].sum() == 0
