@@ -39,7 +39,7 @@ class Cost:
 
 def write_config(folder: Path, samples: int, methods: int, models: int) -> Path:
     """Write a configuration of so many slides, label methods and models; return its path."""
-    rows = ["sample\tplatform\tpath\ttissue\tsplit\tpatient"]
+    rows = ["sample\tplatform\tpath\ttissue\tsplit\tdonor"]
     held_out = max(1, samples // 20)
     for i in range(samples):
         split, tissue = ("seg_eval", "Brain") if i < held_out else ("train", TISSUES[i % len(TISSUES)])

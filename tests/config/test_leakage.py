@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 
 from paths import ROOT
-from stnuclei.config import check_models, expand_sources, pannuke_organ_warnings, read_samples, shared_patients
+from stnuclei.config import check_models, expand_sources, pannuke_organ_warnings, read_samples, shared_donors
 from stnuclei.config.leakage import PANNUKE_TISSUES, organ_of, pannuke_tissues
 from stnuclei.errors import UserError
 
-HEADER = "sample\tplatform\tpath\the_image\ttissue\tsplit\tpatient\tannotation\thest_id"
+HEADER = "sample\tplatform\tpath\the_image\ttissue\tsplit\tdonor\tannotation\thest_id"
 CONFIG = {"pannuke": {"path": "p", "folds": [1, 2, 3]}, "evaluation": {}}
 
 
@@ -18,9 +18,9 @@ def table(tmp_path, *rows, allowed=()):
     return read_samples(path, (), allowed)
 
 
-def row(sample, split, tissue="Breast", path="", patient="", image="", hest_id=""):
+def row(sample, split, tissue="Breast", path="", donor="", image="", hest_id=""):
     annotation = "a.csv" if split == "cls_eval" else ""
-    return (sample, "xenium", path or f"data/{sample}", image, tissue, split, patient, annotation, hest_id)
+    return (sample, "xenium", path or f"data/{sample}", image, tissue, split, donor, annotation, hest_id)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def row(sample, split, tissue="Breast", path="", patient="", image="", hest_id="
         ([row("a", "train", image="h.tif"), row("b", "val", image="./h.tif")], "a and b, column he_image"),
         ([row("a", "train", "Skin"), row("b", "seg_eval", "Skin")], "sample b, column tissue: seg_eval takes organs"),
         ([row("a", "val", "Bowel"), row("b", "seg_eval", "Colon")], r"Bowel \(the same organ as Colon\)"),
-        ([row("a", "train", patient="P 1"), row("b", "cls_eval", patient="p  1")], "a, b, column patient: P 1 is in"),
-        ([row("a", "train", patient="p"), row("b", "val", patient="p")], "column patient: p is in train and val"),
+        ([row("a", "train", donor="P 1"), row("b", "cls_eval", donor="p  1")], "a, b, column donor: P 1 is in"),
+        ([row("a", "train", donor="p"), row("b", "val", donor="p")], "column donor: p is in train and val"),
     ],
 )
 def test_tables_with_something_on_two_sides_are_refused(tmp_path, rows, message):
@@ -49,26 +49,26 @@ def test_tables_with_something_on_two_sides_are_refused(tmp_path, rows, message)
 def test_what_is_no_leak_is_let_through(tmp_path):
     samples = table(
         tmp_path,
-        row("a", "train", path="d", hest_id="T1", patient="p"),
-        row("b", "train", path="d", hest_id="T2", patient="p"),
-        row("c", "seg_eval", "Brain", path="e", patient="q"),
-        row("d", "cls_eval", "Brain", path="e", patient="q"),
-        row("e", "none", patient="q"),
+        row("a", "train", path="d", hest_id="T1", donor="p"),
+        row("b", "train", path="d", hest_id="T2", donor="p"),
+        row("c", "seg_eval", "Brain", path="e", donor="q"),
+        row("d", "cls_eval", "Brain", path="e", donor="q"),
+        row("e", "none", donor="q"),
     )
     assert len(samples) == 5
 
 
 def test_a_named_donor_may_be_shared_and_is_told(tmp_path):
-    rows = [row("a", "train", patient="P1"), row("b", "cls_eval", patient="P1"), row("c", "val", patient="P2")]
+    rows = [row("a", "train", donor="P1"), row("b", "cls_eval", donor="P1"), row("c", "val", donor="P2")]
     samples = table(tmp_path, *rows, allowed=["p1"])
-    (warning,) = shared_patients(samples, ["p1"])
+    (warning,) = shared_donors(samples, ["p1"])
     assert "a, b" in warning
     assert "P1 is in cls_eval and train" in warning
-    assert shared_patients(samples, []) == []
-    with pytest.raises(UserError, match="allow_shared_patients: 'P2' is no donor on two sides"):
+    assert shared_donors(samples, []) == []
+    with pytest.raises(UserError, match="allow_shared_donors: 'P2' is no donor on two sides"):
         table(tmp_path, *rows, allowed=["P1", "P2"])
     with pytest.raises(UserError, match="a and d, column path"):  # a donor may be permitted, a slide never
-        table(tmp_path, *rows, row("d", "cls_eval", path="data/a", patient="P1"), allowed=["P1"])
+        table(tmp_path, *rows, row("d", "cls_eval", path="data/a", donor="P1"), allowed=["P1"])
 
 
 def check(samples, *, config=CONFIG, **parts):
@@ -80,12 +80,12 @@ def check(samples, *, config=CONFIG, **parts):
 def samples(tmp_path):
     return table(
         tmp_path,
-        row("a", "train", patient="p"),
-        row("v", "val", patient="v"),
+        row("a", "train", donor="p"),
+        row("v", "val", donor="v"),
         row("brain", "seg_eval", "Brain"),
-        row("c", "cls_eval", patient="c"),
-        row("sibling", "none", patient="c"),
-        row("cousin", "none", patient="v"),
+        row("c", "cls_eval", donor="c"),
+        row("sibling", "none", donor="c"),
+        row("cousin", "none", donor="v"),
         row("cortex", "none", "Brain"),
     )
 

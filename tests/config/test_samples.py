@@ -5,7 +5,7 @@ import pytest
 from stnuclei.config import read_samples
 from stnuclei.errors import UserError
 
-HEADER = "sample\tplatform\tpath\ttissue\tsplit\tpatient\tannotation"
+HEADER = "sample\tplatform\tpath\ttissue\tsplit\tdonor\tannotation"
 
 
 def write(tmp_path, *rows, header=HEADER):
@@ -42,7 +42,7 @@ def test_every_problem_is_told_at_once_with_sample_and_column(tmp_path):
         "sample a, column sample: named twice",
         "sample c d, column tissue: seg_eval takes organs never trained on",
         "sample e, column annotation: a slide of split cls_eval needs its manual annotation",
-        "column patient: p1 is in train and val",
+        "column donor: p1 is in train and val",
     ):
         assert part in text
     assert str(path) in text

@@ -19,11 +19,11 @@ SAMPLES = {
         "tissue": "Breast",
         "split": "train",
         "platform": "xenium",
-        "patient": "study/donor 1",
+        "donor": "study/donor 1",
         "disease": "cancer",
     },
-    "brain": {"tissue": "Brain", "split": "seg_eval", "platform": "hest", "patient": "", "disease": ""},
-    "colon": {"tissue": "Colon", "split": "cls_eval", "platform": "xenium", "patient": "", "disease": "<b>normal</b>"},
+    "brain": {"tissue": "Brain", "split": "seg_eval", "platform": "hest", "donor": "", "disease": ""},
+    "colon": {"tissue": "Colon", "split": "cls_eval", "platform": "xenium", "donor": "", "disease": "<b>normal</b>"},
 }
 MODELS = {
     "st": {"train": [{"samples": "train", "labels": "stnuclei"}], "seeds": [1, 2]},

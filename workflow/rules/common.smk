@@ -44,7 +44,7 @@ try:
     config.update(merged)
     # A model with several seeds becomes several models; RUNS: model -> the name it has in tables.
     config["models"], RUNS = settings.expand_runs(config["models"])
-    SHARED = config["evaluation"]["allow_shared_patients"]
+    SHARED = config["evaluation"]["allow_shared_donors"]
     SAMPLES = settings.read_samples(config["samples"], known_tissues(), SHARED)
     SOURCES = {
         model: {
@@ -55,7 +55,7 @@ try:
     }
     settings.check_models(SOURCES, SAMPLES, config)
     # Leakage that the configuration permits: printed now, and below every table and in the report.
-    WARNINGS = settings.shared_patients(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
+    WARNINGS = settings.shared_donors(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
     SETS = settings.patch_sets(config, SAMPLES)

@@ -3,7 +3,7 @@ from .expression import ExpressionSettings as ExpressionSettings
 from .inputs import CutSettings as CutSettings
 from .leakage import check_models as check_models
 from .leakage import pannuke_organ_warnings as pannuke_organ_warnings
-from .leakage import shared_patients as shared_patients
+from .leakage import shared_donors as shared_donors
 from .patch_sets import PatchSet as PatchSet
 from .patch_sets import expand_sources as expand_sources
 from .patch_sets import label_methods as label_methods

@@ -52,9 +52,7 @@ def expression_slides(config: Mapping[str, Any], samples: pd.DataFrame) -> pd.Da
     UserError
         If spots have the name of a sample.
     """
-    own = pd.DataFrame(
-        {"tissue": samples["tissue"], "donor": samples["patient"], "kind": "samples"}, index=samples.index
-    )
+    own = pd.DataFrame({"tissue": samples["tissue"], "donor": samples["donor"], "kind": "samples"}, index=samples.index)
     spots = config["expression"]["spots"]
     for name in spots:
         if name in own.index:

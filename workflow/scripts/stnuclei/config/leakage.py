@@ -35,15 +35,15 @@ def side_of(split: str) -> str:
     return "evaluation" if split in EVALUATION else split
 
 
-def table_leaks(table: pd.DataFrame, allowed_patients: Sequence[str] = ()) -> list[str]:
+def table_leaks(table: pd.DataFrame, allowed_donors: Sequence[str] = ()) -> list[str]:
     """Problems of a samples table: one slide twice, one donor on two sides, an organ held out and trained on.
 
     Parameters
     ----------
     table
         The filled samples table (see `stnuclei.config.samples`).
-    allowed_patients
-        Donors that may stand on two sides (``evaluation.allow_shared_patients``).
+    allowed_donors
+        Donors that may stand on two sides (``evaluation.allow_shared_donors``).
 
     Returns
     -------
@@ -53,19 +53,19 @@ def table_leaks(table: pd.DataFrame, allowed_patients: Sequence[str] = ()) -> li
     return [
         *_same_slides(table),
         *_held_out_organs(used),
-        *(sentence for patient, sentence in _donors_on_two_sides(used) if _key(patient) not in _keys(allowed_patients)),
-        *_idle_permissions(used, allowed_patients),
+        *(sentence for donor, sentence in _donors_on_two_sides(used) if _key(donor) not in _keys(allowed_donors)),
+        *_idle_permissions(used, allowed_donors),
     ]
 
 
-def shared_patients(table: pd.DataFrame, allowed: Sequence[str]) -> list[str]:
+def shared_donors(table: pd.DataFrame, allowed: Sequence[str]) -> list[str]:
     """One warning for each donor who stands on two sides because the configuration allows it."""
     used = table[table["split"] != "none"]
     return [
-        f"{sentence.split(';')[0]}: evaluation.allow_shared_patients permits it, so scores there are not "
+        f"{sentence.split(';')[0]}: evaluation.allow_shared_donors permits it, so scores there are not "
         "those of an unseen donor"
-        for patient, sentence in _donors_on_two_sides(used)
-        if _key(patient) in _keys(allowed)
+        for donor, sentence in _donors_on_two_sides(used)
+        if _key(donor) in _keys(allowed)
     ]
 
 
@@ -116,20 +116,20 @@ def _held_out_organs(used: pd.DataFrame) -> Iterator[str]:
 
 
 def _donors_on_two_sides(used: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    known = used[used["patient"] != ""]
-    for _, group in known.groupby(known["patient"].map(_key), sort=True):
+    known = used[used["donor"] != ""]
+    for _, group in known.groupby(known["donor"].map(_key), sort=True):
         if group["split"].map(side_of).nunique() > 1:
-            patient, splits = group["patient"].iloc[0], " and ".join(sorted(set(group["split"])))
+            donor, splits = group["donor"].iloc[0], " and ".join(sorted(set(group["split"])))
             names = ", ".join(group["sample"])
-            yield patient, f"samples {names}, column patient: {patient} is in {splits}; keep one"
+            yield donor, f"samples {names}, column donor: {donor} is in {splits}; keep one"
 
 
 def _idle_permissions(used: pd.DataFrame, allowed: Sequence[str]) -> Iterator[str]:
     """A permission that permits nothing is a slip of the pen: the donor meant is still refused or not there."""
-    shared = _keys([patient for patient, _ in _donors_on_two_sides(used)])
-    for patient in allowed:
-        if _key(patient) not in shared:
-            yield f"evaluation.allow_shared_patients: {patient!r} is no donor on two sides; take it out"
+    shared = _keys([donor for donor, _ in _donors_on_two_sides(used)])
+    for donor in allowed:
+        if _key(donor) not in shared:
+            yield f"evaluation.allow_shared_donors: {donor!r} is no donor on two sides; take it out"
 
 
 def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
@@ -172,7 +172,7 @@ def _model_leaks(
         for name in names.get(one, ()):
             if name in names.get(other, ()):
                 yield f"models.{model}: {_words(name)} is in {one} and in {other}; keep one"
-    yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_patients", ())))
+    yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_donors", ())))
     yield from _learnt_organs(model, names, samples, config)
 
 
@@ -184,13 +184,13 @@ def _learnt_donors(
     model: str, names: Mapping[str, list[str]], samples: pd.DataFrame, allowed: set[str]
 ) -> Iterator[str]:
     """Donors of what is trained on, among the slides it is validated or scored on."""
-    rows = samples[samples["patient"] != ""]
+    rows = samples[samples["donor"] != ""]
     trained = rows[rows["sample"].isin(names.get("train", ()))]
     others = rows[rows["split"].isin(EVALUATION) | rows["sample"].isin(names.get("validation", ()))]
     for row in trained.itertuples():
-        for other in others[others["patient"].map(_key) == _key(row.patient)].itertuples():
-            if other.sample != row.sample and _key(row.patient) not in allowed:
-                yield f"models.{model}.train: {row.sample} and {other.sample} are of one donor, {row.patient}; keep one"
+        for other in others[others["donor"].map(_key) == _key(row.donor)].itertuples():
+            if other.sample != row.sample and _key(row.donor) not in allowed:
+                yield f"models.{model}.train: {row.sample} and {other.sample} are of one donor, {row.donor}; keep one"
 
 
 def _learnt_organs(

@@ -20,7 +20,7 @@ COLUMNS: dict[str, str | None] = {
     "he_alignment": "",
     "tissue": None,
     "split": "train",
-    "patient": "",
+    "donor": "",
     "disease": "",
     "annotation": "",
     "annotation_map": "",
@@ -32,7 +32,7 @@ SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
 
 
 def read_samples(
-    path: str | Path, tissues: tuple[str, ...] = (), allow_shared_patients: Sequence[str] = ()
+    path: str | Path, tissues: tuple[str, ...] = (), allow_shared_donors: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read the samples table; whether the files it names exist is not looked at.
 
@@ -42,7 +42,7 @@ def read_samples(
         Tab-separated text with the columns of `COLUMNS`; lines that begin with ``#`` are comments.
     tissues
         Tissue names that the marker tables know; empty: any name.
-    allow_shared_patients
+    allow_shared_donors
         Donors that may stand on two sides (see `stnuclei.config.leakage`).
 
     Returns
@@ -60,7 +60,7 @@ def read_samples(
     if not problems:
         table = _filled(table)
         problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
-        problems += _table_problems(table, allow_shared_patients)
+        problems += _table_problems(table, allow_shared_donors)
     refuse(f"samples table {path}", problems)
     return table.set_index("sample", drop=False)
 
@@ -122,10 +122,10 @@ def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
     return problems
 
 
-def _table_problems(table: pd.DataFrame, allow_shared_patients: Sequence[str]) -> list[str]:
+def _table_problems(table: pd.DataFrame, allow_shared_donors: Sequence[str]) -> list[str]:
     names = table["sample"]
     problems = [f"sample {name}, column sample: named twice" for name in sorted(set(names[names.duplicated()]))]
-    problems += table_leaks(table, allow_shared_patients)
+    problems += table_leaks(table, allow_shared_donors)
     if table.empty:
         problems.append("there is no sample in it")
     return problems

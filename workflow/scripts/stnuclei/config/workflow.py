@@ -82,7 +82,7 @@ class EvaluationBlock(Settings):
     radius_um: Positive = Field(
         3.0, description="A predicted centroid within this of a true one is a hit, um (12 px at 0.25 um/px)."
     )
-    allow_shared_patients: Annotated[list[Name], Distinct] = Field(
+    allow_shared_donors: Annotated[list[Name], Distinct] = Field(
         [], description="Donors that may be trained on and scored: said in every table (see config/paper)."
     )
     allow_pannuke_organs: Annotated[list[Name], Distinct] = Field(

@@ -77,7 +77,7 @@ def paper_samples(metadata: str | Path, folder: str) -> pd.DataFrame:
         raise UserError(f"HEST-1k table: organ {', '.join(unknown)} is not in the paper's split; take out its rows")
     rows = chosen.to_dict("records")
     table = [_row(row, folder) for row in rows]
-    table += [{**ANNOTATED, "patient": _donor(row)} for row in rows if row["id"] == ANNOTATED_ID]
+    table += [{**ANNOTATED, "donor": _donor(row)} for row in rows if row["id"] == ANNOTATED_ID]
     order = ["train", "seg_eval", "cls_eval"]
     return (
         pd.DataFrame(table, columns=list(COLUMNS))
@@ -98,7 +98,7 @@ def _row(row: dict[str, object], folder: str) -> dict[str, str]:
         "path": folder,
         "tissue": tissue,
         "split": "seg_eval" if held_out else "train",
-        "patient": _donor(row),
+        "donor": _donor(row),
         "disease": "normal" if row["disease_state"] == "Healthy" else str(row["disease_state"]).lower(),
         "hest_id": str(row["id"]),
     }

@@ -65,7 +65,7 @@ def _facts(row: Any, folder: Path) -> list[tuple[str, str]]:
     facts = [
         ("tissue", row["tissue"]),
         ("platform", f"{row['platform']} {store.get('provenance', {}).get('software', '')}".strip()),
-        ("donor", row.get("patient", "").rpartition("/")[2]),
+        ("donor", row.get("donor", "").rpartition("/")[2]),
         ("disease", row.get("disease", "")),
         ("H&E", f"{store['um_per_px']:.4f} um/px" if "um_per_px" in store else ""),
         ("size", f"{shape[1]:,} x {shape[0]:,} px" if len(shape) > 1 else ""),
