@@ -20,7 +20,7 @@ SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) $$(grep '^torch==' requirements.lock)
 	$(INSTALL) -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation -e .  # setuptools came with torch
+	$(PIP) --no-deps -e .
 	touch $@
 
 environment: .venv/ready
