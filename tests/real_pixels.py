@@ -1,6 +1,7 @@
 """Xenium bundles of real H&E pixels and real count profiles, paired by class (see tests/data/README.md).
 
-``python tests/real_pixels.py FOLDER`` writes ``nucls`` (ten patches in eight orientations) and ``nucls_held_out`` (five others).
+``python tests/real_pixels.py FOLDER`` writes ``nucls`` (ten patches in eight orientations) and ``nucls_held_out``
+(the five others).
 """
 
 from __future__ import annotations

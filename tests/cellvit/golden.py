@@ -1,12 +1,13 @@
-"""The seeded weights of the golden figures; see golden/README.md of the shared folder."""
+"""The seeded weights of the golden figures; see `fill`."""
 
 import json
 import math
 import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
+
+from paths import DATA
 
 
 def fill(model):
@@ -30,13 +31,13 @@ def fill(model):
     return model
 
 
-def figures(shared: Path):
+def figures():
     """Arrays and numbers of the golden file."""
-    folder = shared / "golden"
+    folder = DATA / "golden"
     return np.load(folder / "official_cellvit.npz"), json.loads((folder / "official_cellvit.json").read_text())
 
 
-def keys(shared: Path, arch: str):
+def keys(arch: str):
     """Official (name, shape) of every entry of the state_dict, in order."""
-    lines = (shared / "reference" / "keys" / f"{arch}.txt").read_text().splitlines()
+    lines = (DATA / "keys" / f"{arch}.txt").read_text().splitlines()
     return [tuple(line.split("\t")) for line in lines if line]

@@ -55,7 +55,7 @@ def test_round_trip(tmp_path, options):
     assert Taxonomy.from_dict(metadata["taxonomy"]).names == Taxonomy.load("pannuke").names
 
 
-def test_our_file_has_the_official_layout(shared, tmp_path):
+def test_our_file_has_the_official_layout(tmp_path):
     model = build_model("cellvit-256", 6, 2)
     save_checkpoint(tmp_path / "m.pt", model, taxonomy="pannuke", tissues=["Breast", "Colon"], epoch=3)
     content = torch.load(tmp_path / "m.pt", weights_only=True)
@@ -64,7 +64,7 @@ def test_our_file_has_the_official_layout(shared, tmp_path):
     assert config["data.num_nuclei_classes"] == 6 and config["data.num_tissue_classes"] == 2
     assert config["model.backbone"] == "ViT256" and config["dataset_config.nuclei_types.Epithelial"] == 5
     assert not any(isinstance(value, dict) for value in config.values())
-    assert list(content["model_state_dict"]) == [name for name, _ in golden.keys(shared, "cellvit-256")]
+    assert list(content["model_state_dict"]) == [name for name, _ in golden.keys("cellvit-256")]
 
 
 @pytest.mark.parametrize("arch", ["cellvit-256", "cellvit-sam-b"])

@@ -25,10 +25,10 @@ def count(parameters):
 
 
 @pytest.mark.parametrize("arch", OFFICIAL)
-def test_names_shapes_and_counts_are_the_official_ones(shared, arch):
+def test_names_shapes_and_counts_are_the_official_ones(arch):
     with torch.device("meta"):
         model = build_model(arch, 6, 19)
-    assert [(name, str(tuple(v.shape))) for name, v in model.state_dict().items()] == golden.keys(shared, arch)
+    assert [(name, str(tuple(v.shape))) for name, v in model.state_dict().items()] == golden.keys(arch)
     total, unfrozen = OFFICIAL[arch]
     assert count(model.parameters()) == total
     assert total - count(model.encoder_parameters()) == unfrozen
@@ -38,8 +38,8 @@ def test_names_shapes_and_counts_are_the_official_ones(shared, arch):
     ("arch", "runs"),
     [("cellvit-256", [(1, 256), (2, 224)]), ("cellvit-sam-b", [(1, 256)])],
 )
-def test_forward_gives_the_official_numbers(shared, arch, runs):
-    arrays, _ = golden.figures(shared)
+def test_forward_gives_the_official_numbers(arch, runs):
+    arrays, _ = golden.figures()
     model = golden.fill(build_model(arch, 6, 19)).eval()
     for seed, size in runs:
         x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))

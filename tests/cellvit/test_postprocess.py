@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain
+from paths import DATA
 from stnuclei.cellvit.components import label_regions
 from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
 from stnuclei.cellvit.hv_gradients import sobel
@@ -21,13 +22,13 @@ from stnuclei.cellvit.targets import hv_maps
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "official_cellvit.npz")
+def golden():
+    return np.load(DATA / "golden" / "official_cellvit.npz")
 
 
 @pytest.fixture(scope="module")
-def figures(shared):
-    return json.loads((shared / "golden" / "official_cellvit.json").read_text())["per_seed"]
+def figures():
+    return json.loads((DATA / "golden" / "official_cellvit.json").read_text())["per_seed"]
 
 
 def same_partition(a, b):

@@ -7,14 +7,15 @@ import pytest
 import torch
 from scipy import ndimage
 
+from paths import DATA
 from stnuclei.cellvit import targets
 from stnuclei.cellvit.components import _split_on_device, label_regions, split_components
 from stnuclei.cellvit.targets import hv_maps, make_targets, type_map
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "official_cellvit.npz")
+def golden():
+    return np.load(DATA / "golden" / "official_cellvit.npz")
 
 
 def plain_hv(instances: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from evaluation.stores import grid
+from paths import DATA
 from stnuclei.evaluation.classification import accuracy, class_f1, confusion, macro_f1, official_class_scores
 from stnuclei.evaluation.detection import count_detections, f1_precision_recall, pair_centroids
 from stnuclei.evaluation.overlap import _from_sorted, joint_histogram
@@ -16,8 +17,8 @@ from stnuclei.evaluation.segmentation import dice, jaccard, panoptic_quality
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    folder = shared / "golden"
+def golden():
+    folder = DATA / "golden"
     figures = json.loads((folder / "official_cellvit.json").read_text())["per_seed"]
     return np.load(folder / "official_cellvit.npz"), figures
 

@@ -6,6 +6,7 @@ import bundle
 import numpy as np
 import pytest
 
+from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
 from stnuclei.io.alignment import apply, read_alignment
@@ -73,8 +74,8 @@ def test_identity_only_when_said():
     assert np.array_equal(read_alignment("identity", UM).matrix, np.eye(3))
 
 
-def test_real_matrix_turned_by_a_right_angle(shared):
-    folder = shared / "data" / "xenium_real_tables" / "he_alignment"
+def test_real_matrix_turned_by_a_right_angle():
+    folder = DATA / "xenium_tables" / "he_alignment"
     found = read_alignment(next(folder.glob("*imagealignment.csv")), UM)
     assert found.um_per_px(UM) == pytest.approx(0.136853, rel=1e-4)  # HEST-1k lists this for TENX117
 

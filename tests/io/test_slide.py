@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.slides import open_slide
 
@@ -117,10 +118,10 @@ def test_pixel_size_from_metadata(tmp_path, options, um):
     assert list(stated.values()) == ([pytest.approx(um, rel=1e-4)] if um else [])
 
 
-def test_a_real_svs_through_both_libraries(shared):
+def test_a_real_svs_through_both_libraries():
     from stnuclei.slides.openslide_file import OpenslideSlide
 
-    path = next((shared / "data" / "openslide_CMU1_small_region_svs").glob("*.svs"))
+    path = next((DATA / "openslide").glob("*.svs"))
     ours, theirs = open_slide(path), OpenslideSlide(path)
     assert ours.shape == theirs.shape == (2967, 2220, 3)
     assert ours.stated_um == {"Aperio MPP": pytest.approx(0.499)}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
+from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
 from stnuclei.io.cells import read_cells
@@ -136,14 +137,14 @@ def test_versions_as_they_are_written(text, numbers):
 
 
 @pytest.fixture
-def real(shared):
-    return shared / "data" / "xenium_real_tables"
+def real():
+    return DATA / "xenium_tables"
 
 
 @pytest.mark.parametrize(
     ("name", "cells", "first"),
     [("multiqc_sample1", 10_000, None), ("multiqc_sample2", 10_000, None), ("multiqc_sample3", 10_000, None),
-     ("mouse_brain_ctx_hp_xoa102", 36_602, "1"), ("speio_breast_rep1_6cells", 6, None)],
+     ("speio_breast_rep1_6cells", 6, None)],
 )  # fmt: skip
 def test_real_cells_tables(real, name, cells, first):
     table = read_cells(real / name)
@@ -152,6 +153,12 @@ def test_real_cells_tables(real, name, cells, first):
     assert first is None or table.ids[0] == first
     if "nucleus_count" in table.obs:
         assert (table.obs["nucleus_area"].isna() == (table.obs["nucleus_count"] == 0)).all()
+
+
+def test_a_whole_real_cells_table_of_xoa_1(shared):
+    table = read_cells(shared / "data" / "xenium_real_tables" / "mouse_brain_ctx_hp_xoa102")
+    assert len(table.ids) == 36_602 and np.isfinite(table.centroids_um).all()
+    assert table.ids[0] == "1" and all(isinstance(one, str) for one in table.ids[:50])
 
 
 @pytest.mark.parametrize(

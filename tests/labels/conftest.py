@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from paths import DATA
 from stnuclei.clustering import cluster_cells
 from stnuclei.markers import load_markers
 
@@ -47,5 +48,5 @@ def markers():
 
 
 @pytest.fixture(scope="session")
-def janesick(shared):
-    return anndata.read_h5ad(shared / "data/janesick_breast_rep1_labelled/rep1_matched_3878cells_313genes.h5ad")
+def janesick():
+    return anndata.read_h5ad(DATA / "janesick_breast" / "rep1_matched_3878cells_313genes.h5ad")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_annotation
 from stnuclei.labels import (
@@ -95,12 +96,12 @@ def test_annotations_are_read_in_every_form(tmp_path, ending):
     assert found["cell_id"].tolist() == ["a", "b", "c"]
 
 
-def test_all_twenty_names_of_janesick_ship_mapped(shared):
+def test_all_twenty_names_of_janesick_ship_mapped():
     from stnuclei.io.annotation import _read_mapping
     from stnuclei.taxonomy import Taxonomy
 
     mapping = _read_mapping("janesick2023_breast", Taxonomy.load("pannuke"), "")
-    original = pd.read_csv(shared / "markers/janesick2023_xenium_breast_labels.tsv", sep="\t")
+    original = pd.read_csv(DATA / "janesick_breast" / "janesick2023_xenium_breast_labels.tsv", sep="\t")
     assert len(original) == 20
     assert all(mapping[row.label] == row.pannuke_class for row in original.itertuples())
 

@@ -6,19 +6,20 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from paths import DATA
 from stnuclei.clustering import cluster_cells
 from stnuclei.errors import UserError
 from stnuclei.labels import label_cells
 from stnuclei.labels.evidence.parallel_analysis import shows_structure
 from stnuclei.markers import load_markers
 
-LABELLED = "data/janesick_breast_rep1_labelled/rep1_matched_3878cells_313genes.h5ad"
+LABELLED = "janesick_breast/rep1_matched_3878cells_313genes.h5ad"
 
 
 @pytest.fixture(scope="module")
-def cells(shared):
-    table = anndata.read_h5ad(shared / LABELLED)
-    classes = pd.read_csv(shared / "markers/janesick2023_xenium_breast_labels.tsv", sep="\t")
+def cells():
+    table = anndata.read_h5ad(DATA / LABELLED)
+    classes = pd.read_csv(DATA / "janesick_breast" / "janesick2023_xenium_breast_labels.tsv", sep="\t")
     table.obs["truth"] = table.obs["cell_type"].astype(str).map(classes.set_index("label")["pannuke_class"]).to_numpy()
     return table
 

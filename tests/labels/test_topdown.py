@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from paths import DATA
 from stnuclei.labels.baselines.topdown import topdown_scores
 
 
@@ -46,9 +47,9 @@ def test_counts_are_left_alone_and_empty_sets_never_win():
     assert np.isfinite(scores["some"]).all()
 
 
-def test_agrees_with_scanpy_up_to_the_choice_of_bins(shared):
+def test_agrees_with_scanpy_up_to_the_choice_of_bins():
     scanpy = pytest.importorskip("scanpy")
-    table = anndata.read_h5ad(shared / "data/janesick_breast_rep1_labelled/rep1_matched_3878cells_313genes.h5ad")
+    table = anndata.read_h5ad(DATA / "janesick_breast" / "rep1_matched_3878cells_313genes.h5ad")
     genes = ["EPCAM", "KRT8", "KRT7", "CDH1", "ESR1"]
     ours = topdown_scores(table, {"epithelial": genes})["epithelial"]
     scanpy.pp.normalize_total(table)
