@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from paths import ROOT
+from real_pixels import make_bundle
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +16,11 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"real data not found at {path}; set STNUCLEI_SHARED")
     return path
+
+
+@pytest.fixture(scope="session")
+def real_bundle(tmp_path_factory) -> Path:
+    """Xenium bundle of real H&E pixels and real count profiles: 1,456 nuclei of five patches in eight orientations."""
+    folder = tmp_path_factory.mktemp("real_pixels") / "nucls_held_out"
+    make_bundle(folder, "nucls_held_out")
+    return folder

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         sample = io.open_sample(options.input)
     else:
         sample = io.read_sample("xenium", options.input, options.he_image, options.he_alignment, checksums=False)
-    tissue = quality.find_tissue(sample)
+    tissue = quality.find_tissue(sample.he, sample.um_per_px, name=sample.name)
     report = quality.check_alignment(sample, tissue, max_shift_um=options.max_shift_um, seed=options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     report.save_png(options.out)
