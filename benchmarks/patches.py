@@ -29,8 +29,8 @@ import zarr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from stnuclei.loading.loader import PatchLoader  # noqa: E402
-from stnuclei.loading.shard_order import by_shards  # noqa: E402
+from stnuclei.loading.loader import PatchLoader, ReadSettings  # noqa: E402
+from stnuclei.loading.slow_disk import by_shards  # noqa: E402
 from stnuclei.loading.sources import Source  # noqa: E402
 from stnuclei.patches import PatchBlock, PatchStore, write_patches  # noqa: E402
 
@@ -139,7 +139,8 @@ def zarr_single(folder: Path, order: np.ndarray) -> int:
 
 def ours(folder: Path, order: np.ndarray, sweep: int = 0, threads: int = 1) -> int:
     """Our loader."""
-    loader = PatchLoader([Source(folder / "patches.zarr")], "pannuke", BATCH, order, threads=threads, sweep=sweep)
+    reading = ReadSettings(threads=threads, sweep=sweep)
+    loader = PatchLoader([Source(folder / "patches.zarr")], "pannuke", BATCH, order, reading=reading)
     return sum(len(batch["index"]) for batch in loader)
 
 

@@ -27,14 +27,17 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
-from stnuclei.config import TrainSettings  # noqa: E402
-from stnuclei.loading import PatchLoader, Source  # noqa: E402
+from stnuclei.cellvit.targets import make_targets  # noqa: E402
+from stnuclei.config.training import TrainSettings  # noqa: E402
+from stnuclei.loading import PatchLoader, ReadSettings, Source  # noqa: E402
 from stnuclei.loading.batches import on_device  # noqa: E402
 from stnuclei.patches import PatchBlock, write_patches  # noqa: E402
 from stnuclei.taxonomy import Taxonomy  # noqa: E402
 from stnuclei.training import failures, loop  # noqa: E402
-from stnuclei.training.distributed import processes  # noqa: E402
-from stnuclei.training.run import Run, prepare  # noqa: E402
+from stnuclei.training.distributed import process_group  # noqa: E402
+from stnuclei.training.resume import TrainingState  # noqa: E402
+from stnuclei.training.run import TrainingRun, prepare  # noqa: E402
+from stnuclei.training.step import take_step  # noqa: E402
 
 PX, NUCLEI = 256, 40
 
@@ -88,10 +91,10 @@ def rate(action: Callable[[], int], device: torch.device, seconds: float) -> flo
     return float(np.median(rounds[1:]))
 
 
-def measure(run: Run, seconds: float) -> dict[str, float]:
+def measure(run: TrainingRun, seconds: float) -> dict[str, float]:
     """Rates of all parts for one prepared run."""
-    settings, device = run.settings, run.world.device
-    size = settings.micro_batch(run.world.size)
+    settings, device = run.settings, run.group.device
+    size = settings.micro_batch(run.group.size)
     order = np.resize(run.sampler.epoch(0).ravel(), size * 8)
 
     def loader() -> PatchLoader:
@@ -101,13 +104,13 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
             batch_size=size,
             sampler=order,
             tissues=run.data.tissues,
-            threads=settings.readers,
+            reading=ReadSettings(threads=settings.readers),
         )
 
     batch = next(iter(on_device(loader(), device)))
     images, instances = run.augment(batch["image"], batch["instances"], seed=0)
-    targets = loop.make_targets(instances, batch["classes"])
-    network = run.world.wrap(run.model)
+    targets = make_targets(instances, batch["classes"])
+    network = run.group.wrap(run.network)
     batches = [batch] * settings.accumulation
 
     def forward() -> int:
@@ -116,12 +119,12 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
         return size
 
     def step() -> int:
-        loop.take_step(run, network, batches)
-        run.place.step = 0
+        take_step(run, network, batches)
+        run.state.step = 0
         return settings.batch_size
 
     def training() -> int:
-        run.place = loop.TrainingState()
+        run.state = TrainingState()
         loop.train_epoch(run)
         return run.sampler.steps * settings.batch_size
 
@@ -129,7 +132,7 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
         "loader": lambda: sum(len(b["image"]) for b in loader()),
         "loader to device": lambda: sum(len(b["image"]) for b in on_device(loader(), device)),
         "augmentation": lambda: len(run.augment(batch["image"], batch["instances"], seed=1)[0]),
-        "targets": lambda: len(loop.make_targets(instances, batch["classes"])["hv"]),
+        "targets": lambda: len(make_targets(instances, batch["classes"])["hv"]),
         "forward": forward,
         "step (all of the above and backward)": step,
         "training": training,
@@ -138,13 +141,13 @@ def measure(run: Run, seconds: float) -> dict[str, float]:
     return {name: rate(action, device, seconds) for name, action in parts.items()}
 
 
-def busy(device: torch.device, run: Run) -> str:
+def busy(device: torch.device, run: TrainingRun) -> str:
     """Share of the time of an epoch in which the GPU computes; empty on a CPU."""
     if device.type != "cuda":
         return ""
     from torch.profiler import ProfilerActivity, profile
 
-    run.place = loop.TrainingState()
+    run.state = TrainingState()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         begin = time.perf_counter()
         loop.train_epoch(run)
@@ -170,13 +173,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     columns: dict[str, dict[str, float | str]] = {}
-    with tempfile.TemporaryDirectory() as folder, processes(options.device) as world:
+    with tempfile.TemporaryDirectory() as folder, process_group(options.device) as group:
         source = write_store(Path(folder), options.patches)
         for architecture, size in zip(options.architectures, options.batch * len(options.architectures)):  # noqa: B905
             settings = TrainSettings(
                 architecture=architecture,
-                batch_size=size * world.size,
-                samples_per_epoch=size * world.size * options.steps,
+                batch_size=size * group.size,
+                samples_per_epoch=size * group.size * options.steps,
                 precision=options.precision,
                 compile=options.compile,
                 workers=options.workers,
@@ -185,19 +188,19 @@ def main() -> None:
             )
             out = Path(folder) / f"run{len(columns)}"
             stop = failures.StopRequest()
-            run = prepare([source], [], out, settings, Taxonomy.load("pannuke"), world, stop)
+            run, _ = prepare([source], [], out, settings, Taxonomy.load("pannuke"), group, stop)
             column = f"{architecture}, batch {size}, {str(run.precision).removeprefix('torch.')}"
             columns[column] = measure(replace(run), options.seconds)
-            share = busy(world.device, run)
+            share = busy(group.device, run)
             columns[column] |= {"GPU busy in training": share} if share else {}
-        if world.is_main:
-            report(columns, world, options)
+        if group.is_main:
+            report(columns, group, options)
 
 
-def report(columns: dict[str, dict[str, float | str]], world: object, options: argparse.Namespace) -> None:
+def report(columns: dict[str, dict[str, float | str]], group: object, options: argparse.Namespace) -> None:
     """Print the table; write it to benchmarks/results."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
-    where = f"{world.size} process(es), {device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    where = f"{group.size} process(es), {device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     lines = [f"| patches a second | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for part in next(iter(columns.values())):
         cells = [values.get(part, "") for values in columns.values()]

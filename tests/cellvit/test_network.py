@@ -9,7 +9,7 @@ from cellvit import golden
 from stnuclei.cellvit import build_model
 from stnuclei.cellvit.decoder import SKIP_MOMENTUM
 from stnuclei.cellvit.sam import SamAttention, position_bias, split_windows
-from stnuclei.cellvit.vit import Attention, VisionTransformer
+from stnuclei.cellvit.vit import Attention, DropRates, VisionTransformer
 from stnuclei.errors import UserError
 
 OFFICIAL = {
@@ -226,7 +226,7 @@ def test_dropout_acts_in_training_only():
 
 
 def test_drop_path_keeps_the_mean_and_drops_whole_samples():
-    drop = VisionTransformer(8, 2, 2, (1, 2, 2, 2), 0, drop_path=0.25).blocks[1].drop_path
+    drop = VisionTransformer(8, 2, 2, (1, 2, 2, 2), 0, DropRates(path=0.25)).blocks[1].drop_path
     torch.manual_seed(0)
     y = drop(torch.ones(4000, 2, 3))
     assert sorted(y.unique().tolist()) == pytest.approx([0, 1 / 0.75])

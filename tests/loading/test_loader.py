@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stnuclei.errors import UserError
-from stnuclei.loading.loader import PatchLoader
+from stnuclei.loading.loader import PatchLoader, ReadSettings
 from stnuclei.patches import PatchStore, patch_classes
 
 
@@ -38,7 +38,7 @@ def expected(sources, number):
 def test_any_order_from_several_stores(sources):
     order = np.random.default_rng(0).integers(0, 350, 200)  # with repeats
     seen = []
-    for batch in PatchLoader(sources, "pannuke", 32, order, threads=2):
+    for batch in PatchLoader(sources, "pannuke", 32, order, reading=ReadSettings(threads=2)):
         n = len(batch["index"])
         assert batch["image"].shape == (n, 3, 32, 32)
         assert batch["image"].dtype == torch.uint8
@@ -63,7 +63,7 @@ def test_threads_and_prefetch_change_nothing(sources, threads, prefetch):
     order = np.arange(350)[::-1]
 
     def run(**options):
-        loader = PatchLoader(sources, "pannuke", 64, order, **options)
+        loader = PatchLoader(sources, "pannuke", 64, order, reading=ReadSettings(**options))
         return [{name: value.clone() for name, value in batch.items()} for batch in loader]
 
     first = run(threads=1, prefetch=1)
@@ -87,7 +87,7 @@ def test_orders_may_be_batches_numbers_or_generators(sources):
 
 
 def test_batches_that_are_kept_stay_as_they_are(sources):
-    kept = list(PatchLoader(sources, "pannuke", 16, np.arange(350), prefetch=2))
+    kept = list(PatchLoader(sources, "pannuke", 16, np.arange(350), reading=ReadSettings(prefetch=2)))
     for batch in kept:
         number = int(batch["index"][0])
         assert np.array_equal(batch["image"][0].permute(1, 2, 0), expected(sources, number)[0])
@@ -95,7 +95,7 @@ def test_batches_that_are_kept_stay_as_they_are(sources):
 
 def test_memory_is_used_again_and_bounded(source_of):
     source = source_of("a", 256, size=64)
-    loader = PatchLoader([source], "pannuke", 64, np.arange(256).repeat(8), prefetch=2)
+    loader = PatchLoader([source], "pannuke", 64, np.arange(256).repeat(8), reading=ReadSettings(prefetch=2))
     places = {batch["image"].data_ptr() for batch in loader}
     assert len(places) <= 5  # two ahead, one with the caller, one being asked
     tracemalloc.start()
@@ -110,14 +110,14 @@ def test_memory_is_used_again_and_bounded(source_of):
 def test_stopping_early_leaves_nothing(sources):
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     for _ in range(20):
-        for batch in PatchLoader(sources, "pannuke", 16, np.arange(350), prefetch=4, sweep=2):
+        for batch in PatchLoader(sources, "pannuke", 16, np.arange(350), reading=ReadSettings(prefetch=4, sweep=2)):
             assert len(batch["index"]) == 16
             break
         iterator = iter(PatchLoader(sources, "pannuke", 16, np.arange(350)))
         next(iterator)
         iterator.close()
     with pytest.raises(ZeroDivisionError):
-        for _ in PatchLoader(sources, "pannuke", 16, np.arange(350), sweep=2):
+        for _ in PatchLoader(sources, "pannuke", 16, np.arange(350), reading=ReadSettings(sweep=2)):
             1 / 0
     gc.collect()
     assert threading.active_count() == threads
@@ -137,7 +137,7 @@ def test_damage_names_store_patch_and_file(sources, name):
     assert len(list(PatchLoader(sources, "pannuke", 32, np.arange(256)))) == 8  # the rest can be read
     path.unlink()
     with pytest.raises(UserError, match=rf"a/patches.zarr/{name}\[2..\].*not there"):
-        list(PatchLoader(sources, "pannuke", 32, np.arange(350), sweep=2))
+        list(PatchLoader(sources, "pannuke", 32, np.arange(350), reading=ReadSettings(sweep=2)))
 
 
 def test_stores_that_do_not_go_together(sources, source_of):
@@ -148,7 +148,7 @@ def test_stores_that_do_not_go_together(sources, source_of):
 
 
 def test_a_disk_that_does_not_answer_is_given_up(sources, monkeypatch):
-    loader = PatchLoader(sources, "pannuke", 8, np.arange(8), patience=0.2)
+    loader = PatchLoader(sources, "pannuke", 8, np.arange(8), reading=ReadSettings(patience=0.2))
 
     class Never:
         def result(self, timeout=None):
@@ -173,5 +173,7 @@ def test_a_disk_that_does_not_answer_is_given_up(sources, monkeypatch):
 def test_sweep_gives_the_same_batches(sources):
     order = np.random.default_rng(1).permutation(350)
     plain = [batch["image"].clone() for batch in PatchLoader(sources, "pannuke", 50, order)]
-    swept = [batch["image"].clone() for batch in PatchLoader(sources, "pannuke", 50, order, sweep=1)]
+    swept = [
+        batch["image"].clone() for batch in PatchLoader(sources, "pannuke", 50, order, reading=ReadSettings(sweep=1))
+    ]
     assert all(torch.equal(a, b) for a, b in zip(plain, swept, strict=True))

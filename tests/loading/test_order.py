@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stnuclei.loading.shard_order import by_shards, shard_numbers
+from stnuclei.loading.slow_disk import by_shards, shard_numbers
 
 LENGTHS = [1000, 3000, 256, 5000]
 N = sum(LENGTHS)

@@ -13,7 +13,7 @@ import torch
 
 from stnuclei.errors import UserError
 from stnuclei.training import train
-from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm, processes
+from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm, process_group
 
 WORKER = Path(__file__).with_name("two_processes.py")
 
@@ -64,7 +64,7 @@ def test_two_processes_train_what_one_does_in_two_parts(sources, settings, tmp_p
     said = run_two("-m", "stnuclei.training", run)
     assert "2 process(es) x 1 part(s) of 4" in said[0] and said[1] == ""
     train(sources, [], tmp_path / "one", settings.replace(accumulation=2), taxonomy="pannuke")
-    one, two = (torch.load(tmp_path / name / "last.pt")["parts"]["model"] for name in ("one", "two"))
+    one, two = (torch.load(tmp_path / name / "last.pt")["objects"]["model"] for name in ("one", "two"))
     for name, value in one.items():
         if "running" not in name and "tracked" not in name:  # two processes count a step once
             assert torch.allclose(value, two[name], atol=2e-4), name
@@ -90,15 +90,15 @@ def test_shared_batchnorm_alone_is_batchnorm():
 
 
 def test_one_process_needs_no_agreement():
-    with processes("cpu") as world:
-        assert world.is_main and world.size == 1
-        assert world.sum([1.5, 2.0]).tolist() == [1.5, 2.0]
-        assert world.any(False, True) == [False, True]
+    with process_group("cpu") as group:
+        assert group.is_main and group.size == 1
+        assert group.sum([1.5, 2.0]).tolist() == [1.5, 2.0]
+        assert group.any(False, True) == [False, True]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_gpu_asked_for_where_there_is_none():
-    with pytest.raises(UserError, match="torch sees no GPU"), processes("cuda"):
+    with pytest.raises(UserError, match="torch sees no GPU"), process_group("cuda"):
         pass
 
 

@@ -73,17 +73,17 @@ for epoch, width in enumerate((10, 300)):
     assert done.returncode == 1
     assert "the disk is full" in done.stderr and "the last.pt saved before is whole" in done.stderr, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
-    place, _ = resume.load(
+    state, _ = resume.load(
         tmp_path, {"model": torch.nn.Linear(10, 10)}, {"settings": {}, "data": "d", "classes": [], "tissues": []}, "cpu"
     )
-    assert place.epoch == 0
+    assert state.epoch == 0
 
 
 def test_state_of_other_settings_is_set_aside(tmp_path):
     model = {"model": torch.nn.Linear(2, 2)}
     resume.save(tmp_path, TrainingState(epoch=3), model, {**SAME, "settings": {"learning_rate": 1.0}})
-    place, words = resume.load(tmp_path, model, {**SAME, "settings": {"learning_rate": 2.0}}, "cpu")
-    assert place == TrainingState() and "learning_rate 1.0 -> 2.0" in words
+    state, words = resume.load(tmp_path, model, {**SAME, "settings": {"learning_rate": 2.0}}, "cpu")
+    assert state == TrainingState() and "learning_rate 1.0 -> 2.0" in words
     assert [path.name for path in tmp_path.iterdir()] == ["last.outdated.pt"]
 
 

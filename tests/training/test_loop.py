@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from stnuclei.cellvit import load_checkpoint
+from stnuclei.cellvit import build_model, load_checkpoint
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.loading import Source
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training import build, loop, train
+from stnuclei.training import loop, step, train
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
-from stnuclei.training.run import prepare
+from stnuclei.training.run import build_optimizer, chunk_seed, prepare, set_trainable
 from stnuclei.training.run_file import read_run
 
 CLOCK = ["seconds", "patches_per_s"]
@@ -31,7 +31,7 @@ def no_pictures(request, monkeypatch):
 
 
 def weights(folder):
-    return torch.load(folder / "last.pt", weights_only=True)["parts"]
+    return torch.load(folder / "last.pt", weights_only=True)["objects"]
 
 
 def rows(folder):
@@ -49,7 +49,7 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def unbroken(sources, tmp_path_factory):
-    from stnuclei.config import TrainSettings
+    from stnuclei.config.training import TrainSettings
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("unbroken")
@@ -63,7 +63,7 @@ def unbroken(sources, tmp_path_factory):
 
 def interrupted_at(monkeypatch, *numbers, by=signal.SIGTERM):
     """Send this process a signal before its n-th steps, counted over all runs of the test."""
-    count, step = [0], loop.take_step
+    count, real = [0], loop.take_step
 
     def take_step(*arguments):
         count[0] += 1
@@ -71,7 +71,7 @@ def interrupted_at(monkeypatch, *numbers, by=signal.SIGTERM):
             if by is None:
                 raise InterruptedError("power cut")
             os.kill(os.getpid(), by)
-        step(*arguments)
+        real(*arguments)
 
     monkeypatch.setattr(loop, "take_step", take_step)
 
@@ -123,29 +123,49 @@ def test_a_finished_run_can_be_made_longer(unbroken, sources, settings, tmp_path
     assert same(weights(tmp_path)["model"], weights(unbroken)["model"])
 
 
-def test_accumulated_parts_are_the_mean_of_the_parts(sources, settings, tmp_path):
-    settings = settings.replace(accumulation=2, epochs=1, samples_per_epoch=8)
-    train(sources, [], tmp_path, settings, taxonomy="pannuke")
-    assert len(rows(tmp_path)) == 1
+def test_accumulated_gradient_and_loss_are_the_mean_of_the_parts(sources, settings, tmp_path, monkeypatch):
+    settings = settings.replace(accumulation=2, weight_decay=0.0)
+    group = ProcessGroup(0, 1, torch.device("cpu"))
+    run, _ = prepare(sources, [], tmp_path, settings, Taxonomy.load("pannuke"), group, StopRequest())
+    run.loader.sampler = run.order()[:8]
+    batches = list(run.loader)
+    assert [len(batch["image"]) for batch in batches] == [4, 4]
+    gradients, losses = [], []
+    for part, batch in enumerate(batches):
+        terms = step.learn_from(run, run.network, batch, chunk_seed(settings.seed, 0, 0, part))
+        losses.append(terms["loss"].item())
+        gradients.append([p.grad.clone() for p in run.network.parameters() if p.grad is not None])
+        run.network.zero_grad()
+    seen = []
+    monkeypatch.setattr(
+        run.scaler,
+        "step",
+        lambda optimizer: seen.extend(p.grad.clone() for p in run.network.parameters() if p.grad is not None),
+    )
+    step.take_step(run, run.network, batches)
+    # `learn_from` has divided by the number of parts: the batch's gradient is the sum of what it left.
+    for whole, *parts in zip(seen, *gradients, strict=True):
+        assert torch.allclose(whole, sum(parts), rtol=1e-4, atol=1e-7)
+    assert run.state.sums["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_slow_disks_change_the_order_only(sources, settings, tmp_path):
-    taxonomy, world, stop = Taxonomy.load("pannuke"), ProcessGroup(0, 1, torch.device("cpu")), StopRequest()
+    taxonomy, group, stop = Taxonomy.load("pannuke"), ProcessGroup(0, 1, torch.device("cpu")), StopRequest()
     runs = [
-        prepare(sources, [], tmp_path / str(slow), settings.replace(slow_disk=slow), taxonomy, world, stop)
+        prepare(sources, [], tmp_path / str(slow), settings.replace(slow_disk=slow), taxonomy, group, stop)[0]
         for slow in (False, True)
     ]
     orders = [run.order() for run in runs]
     assert sorted(orders[0]) == sorted(orders[1]) and not np.array_equal(*orders)
-    runs[1].place.step = 3
+    runs[1].state.step = 3
     assert np.array_equal(runs[1].order(), orders[1][3 * 8 :])
     train(sources, [], tmp_path / "whole", settings.replace(slow_disk=True, epochs=1), taxonomy="pannuke")
 
 
 def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, monkeypatch):
-    terms = loop.cellvit_losses
+    terms = step.cellvit_losses
     monkeypatch.setattr(
-        loop,
+        step,
         "cellvit_losses",
         lambda *a, **k: {n: v * float("nan") if n == "hv_mse" else v for n, v in terms(*a, **k).items()},
     )
@@ -155,26 +175,26 @@ def test_loss_that_is_no_number_names_the_patches(sources, settings, tmp_path, m
 
 
 def test_encoder_stands_still_only_where_its_weights_were_loaded(settings):
-    network = build.build_model("cellvit-tiny", 6, 2)
+    network = build_model("cellvit-tiny", 6, 2)
     frozen = settings.replace(encoder_weights="hipt.pth", freeze_epochs=25)
 
     def still():
         return {name.split(".")[0] for name, p in network.named_parameters() if not p.requires_grad}
 
-    build.set_trainable(network, frozen, 24)
+    set_trainable(network, frozen, 24)
     assert still() == {"encoder"}
     assert all(p.requires_grad for name, p in network.named_parameters() if name.startswith("encoder.head."))
-    build.set_trainable(network, frozen, 25)
+    set_trainable(network, frozen, 25)
     assert not still()
-    build.set_trainable(network, settings, 0)
+    set_trainable(network, settings, 0)
     assert not still()
 
 
 def test_frozen_weights_do_not_decay(settings):
-    network = build.build_model("cellvit-tiny", 6, 2)
+    network = build_model("cellvit-tiny", 6, 2)
     frozen = settings.replace(encoder_weights="hipt.pth", weight_decay=0.5)
-    build.set_trainable(network, frozen, 0)
-    optimizer = build.optimizer(network, frozen, torch.device("cpu"))
+    set_trainable(network, frozen, 0)
+    optimizer = build_optimizer(network, frozen, torch.device("cpu"))
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     outputs = network(torch.randn(2, 3, 32, 32))
     sum(value.square().mean() for value in outputs.values()).backward()

@@ -8,7 +8,7 @@ import torch
 from stnuclei.cellvit import build_model
 from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS, cellvit_losses, total_loss
 from stnuclei.cellvit.targets import make_targets
-from stnuclei.training.distributed import SharedBatchNorm, processes, sum_over_processes
+from stnuclei.training.distributed import SharedBatchNorm, process_group, sum_over_processes
 
 
 def batch():
@@ -41,11 +41,11 @@ def fresh():
 
 def gradients(folder: Path) -> None:
     """Compare both processes' gradients with those of the whole batch in one process."""
-    with processes("cpu") as world:
+    with process_group("cpu") as group:
         model = SharedBatchNorm.convert(fresh())
-        rows = slice(4 * world.rank, 4 * world.rank + 4)
-        halves = backward(model, world.wrap(model), rows, sum_over_processes)
-        if world.is_main:
+        rows = slice(4 * group.rank, 4 * group.rank + 4)
+        halves = backward(model, group.wrap(model), rows, sum_over_processes)
+        if group.is_main:
             alone = fresh()
             whole = backward(alone, alone, slice(None), None)
             difference = {name: float((whole[name] - halves[name]).abs().max()) for name in whole}
@@ -58,14 +58,14 @@ def gradients(folder: Path) -> None:
                 },
                 folder / "gradients.pt",
             )
-        world.barrier()
+        group.barrier()
 
 
 def agree() -> None:
     """Sum numbers and flags."""
-    with processes("cpu") as world:
-        total = world.sum([1.0 + world.rank, 10.0 + 10 * world.rank])
-        print(total.tolist(), world.any(world.rank == 1, False), flush=True)
+    with process_group("cpu") as group:
+        total = group.sum([1.0 + group.rank, 10.0 + 10 * group.rank])
+        print(total.tolist(), group.any(group.rank == 1, False), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checkpoints: written in the layout of the official files, with what else one must know; both kinds are read."""
+"""Checkpoints in the layout of the official files, plus taxonomy, tissues, provenance; official files are read too."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save_checkpoint(
     epoch: int = 0,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model with all that prediction needs; aside, then renamed.
+    """Write a model with all that prediction needs, atomically.
 
     The file has the official layout (`arch`, flat `config`, `model_state_dict`, `epoch`) and three more entries
     (`taxonomy`, `tissues`, `provenance`), plain values all: it reads with ``weights_only=True``.
@@ -45,7 +45,7 @@ def save_checkpoint(
     path
         The file.
     model
-        A `CellViT`; the wrappers of torch.compile and of DistributedDataParallel are seen through.
+        A `CellViT`, also inside the wrappers of torch.compile and DistributedDataParallel.
     taxonomy
         Classes of the type map.
     tissues
@@ -106,7 +106,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> tuple[CellVi
 
     Returns
     -------
-    The model in evaluation mode, and what the file says of it: ``arch``, ``architecture`` (our name), ``config``
+    The model in evaluation mode, and its metadata: ``arch``, ``architecture`` (our name), ``config``
     (flat), ``taxonomy`` (dict; None in official files), ``classes`` (names, background first), ``tissues`` (names),
     ``mean`` and ``std`` (of the normalisation), ``epoch``, ``provenance``.
 
@@ -153,20 +153,20 @@ def _metadata(content: Mapping[str, Any], config: Mapping[str, Any], settings: M
 
 def _numbered(config: Mapping[str, Any], prefix: str, count: int, word: str) -> list[str]:
     """Names by number from a flat config's ``prefix<name>: number``; ``word 3`` where there is none."""
-    found = {v: key[len(prefix) :] for key, v in config.items() if key.startswith(prefix) and isinstance(v, int)}
-    return [found.get(i, f"{word} {i}") for i in range(count)]
+    names = {v: key[len(prefix) :] for key, v in config.items() if key.startswith(prefix) and isinstance(v, int)}
+    return [names.get(i, f"{word} {i}") for i in range(count)]
 
 
 def _settings(arch: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str | Path) -> ModelSettings:
-    """What to build, from the file's words and from its shapes, which must agree."""
+    """Settings of the model, from the file's config and from its shapes, which must agree."""
     if TYPES not in tensors or BINARY not in tensors or EMBED not in tensors:
         raise UserError(f"checkpoint {path}: lacks the tensors of a CellViT ({TYPES}, {BINARY}, {EMBED})")
     classes = len(tensors[TYPES])
     tissues = next((len(tensors[name]) for name in TISSUES if name in tensors), 0)
-    for key, found in (("data.num_nuclei_classes", classes), ("data.num_tissue_classes", tissues)):
+    for key, count in (("data.num_nuclei_classes", classes), ("data.num_tissue_classes", tissues)):
         # Official files always name a tissue count; that of a model without the head says nothing.
-        if config.get(key) not in (None, found) and found:
-            raise UserError(f"checkpoint {path}: config says {key} = {config[key]}, its tensors say {found}")
+        if config.get(key) not in (None, count) and count:
+            raise UserError(f"checkpoint {path}: config says {key} = {config[key]}, its tensors say {count}")
     rates = {key: float(config[f"model.{key}"]) for key in RATES if f"model.{key}" in config}
     regression = len(tensors[BINARY]) == 4
     return ModelSettings(_architecture(arch, config, tensors, path), classes, tissues, regression, rates)
@@ -177,36 +177,36 @@ def _architecture(
 ) -> Architecture:
     dim = len(tensors[EMBED])
     if arch == "CellViTSAM":
-        for one in ARCHITECTURES.values():
-            if one.is_sam and one.dim == dim:
-                return one
+        for sam in ARCHITECTURES.values():
+            if sam.is_sam and sam.dim == dim:
+                return sam
         raise UserError(f"checkpoint {path}: there is no SAM encoder of width {dim}")
     known = {"CellViT256": "cellvit-256", "CellViT": "cellvit-256", "CellViTTiny": "cellvit-tiny"}
     if arch not in known:
         raise UserError(f"checkpoint {path}: arch {arch!r} is not supported; known are CellViTSAM, {', '.join(known)}")
-    one = ARCHITECTURES[known[arch]]
+    published = ARCHITECTURES[known[arch]]
     if arch == "CellViT256":
-        return one
+        return published
     # Networks of any size say theirs in the config.
     sizes = {"dim": "embed_dim", "depth": "depth", "heads": "num_heads", "skips": "extract_layers", "grid": "grid"}
-    found = {ours: config[f"model.{key}"] for ours, key in sizes.items() if f"model.{key}" in config}
-    found["skips"] = tuple(found.get("skips", one.skips))
+    given = {ours: config[f"model.{key}"] for ours, key in sizes.items() if f"model.{key}" in config}
+    given["skips"] = tuple(given.get("skips", published.skips))
     widths = {key.rsplit(".", 1)[1]: value for key, value in config.items() if key.startswith("model.widths.")}
-    return replace(one, **{"dim": dim, **found}, widths=Widths(**widths) if widths else None)
+    return replace(published, **{"dim": dim, **given}, widths=Widths(**widths) if widths else None)
 
 
 def _official_config(settings: ModelSettings, taxonomy: Taxonomy, tissues: list[str]) -> dict[str, Any]:
     """The keys official code reads, and the sizes of a network that is not one of the published."""
-    one = settings.architecture
+    sizes = settings.architecture
     config: dict[str, Any] = {
         "data.num_nuclei_classes": settings.nuclei_classes,
         "data.num_tissue_classes": settings.tissues,
-        "model.backbone": one.backbone,
+        "model.backbone": sizes.backbone,
         "model.regression_loss": settings.regression,
-        "model.embed_dim": one.dim,
-        "model.depth": one.depth,
-        "model.num_heads": one.heads,
-        "model.extract_layers": list(one.skips),
+        "model.embed_dim": sizes.dim,
+        "model.depth": sizes.depth,
+        "model.num_heads": sizes.heads,
+        "model.extract_layers": list(sizes.skips),
         "transformations.normalize.mean": list(NORMALISATION),
         "transformations.normalize.std": list(NORMALISATION),
         "training.mixed_precision": True,
@@ -215,9 +215,9 @@ def _official_config(settings: ModelSettings, taxonomy: Taxonomy, tissues: list[
         **{f"dataset_config.tissue_types.{name}": i for i, name in enumerate(tissues)},
         **{f"model.{key}": rate for key, rate in settings.rates.items()},
     }
-    if one.official == "CellViTTiny":
-        widths = one.widths or Widths.published(one.dim)
-        config |= {"model.grid": one.grid, **{f"model.widths.{key}": value for key, value in asdict(widths).items()}}
+    if sizes.official == "CellViTTiny":
+        widths = sizes.widths or Widths.published(sizes.dim)
+        config |= {"model.grid": sizes.grid, **{f"model.widths.{key}": value for key, value in asdict(widths).items()}}
     return config
 
 
@@ -235,9 +235,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Only what a safe reader accepts: dicts, lists, strings, numbers, booleans, None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray | Tensor):

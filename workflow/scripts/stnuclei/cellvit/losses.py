@@ -1,4 +1,4 @@
-"""CellViT's losses: as the published code computes them, and with its two slips put right.
+"""CellViT's losses: as the published code computes them, and with its two errors corrected.
 
 Every term is a quotient of sums over pixels. All sums are taken first, in one vector: so unlabelled pixels leave every
 sum and every denominator of the class branch alike, and several processes can add their vectors in one message and
@@ -30,7 +30,7 @@ OFFICIAL_WEIGHTS: dict[str, float] = {
     "tissue_ce": 0.1,
 }
 DICE_SMOOTH, TVERSKY_SMOOTH, FOCUS_SMOOTH = 1e-3, 1e-6, 1e-8
-MISSED, FALSE = 0.7, 0.3  # weights of missed and of false pixels in Tversky's index
+FALSE_NEGATIVE, FALSE_POSITIVE = 0.7, 0.3  # weights of wrong pixels in Tversky's index
 FOCAL = 4.0 / 3.0
 CLAMP = 1e-7
 
@@ -205,7 +205,8 @@ def _dice(hit: Tensor, predicted: Tensor, area: Tensor) -> Tensor:
 
 
 def _focal_tversky(hit: Tensor, predicted: Tensor, area: Tensor) -> Tensor:
-    missed, false = area - hit, predicted - hit
-    index = (hit + TVERSKY_SMOOTH) / (hit + MISSED * missed + FALSE * false + TVERSKY_SMOOTH)
+    false_negative, false_positive = area - hit, predicted - hit
+    weighted = hit + FALSE_NEGATIVE * false_negative + FALSE_POSITIVE * false_positive
+    index = (hit + TVERSKY_SMOOTH) / (weighted + TVERSKY_SMOOTH)
     # Rounding may lift a perfect index above 1, and a negative number has no power of 4/3.
     return (1 - index).clamp(min=0) ** FOCAL

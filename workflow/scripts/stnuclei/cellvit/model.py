@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stnuclei.cellvit.decoder import Branch, Widths, skip_blocks
 from stnuclei.cellvit.sam import NECK, SamEncoder
-from stnuclei.cellvit.vit import PATCH, VisionTransformer
+from stnuclei.cellvit.vit import PATCH, DropRates, VisionTransformer
 from stnuclei.errors import UserError
 
 RATES = ("drop_rate", "attention_drop", "drop_path")
@@ -19,7 +19,7 @@ RATES = ("drop_rate", "attention_drop", "drop_path")
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tells one CellViT from another.
+    """Sizes of a CellViT.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def _sam(letter: str, dim: int, depth: int, heads: int) -> Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    one.name: one
-    for one in (
+    entry.name: entry
+    for entry in (
         Architecture("cellvit-256", "CellViT256", "ViT256", 384, 12, 6, (3, 6, 9, 12)),
         _sam("B", 768, 12, 12),
         _sam("L", 1024, 24, 16),
@@ -81,7 +81,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """All that is needed to build the same model again.
+    """Settings from which a model can be built again.
 
     Parameters
     ----------
@@ -110,21 +110,21 @@ class CellViT(nn.Module):
     Parameters
     ----------
     settings
-        What to build.
+        Architecture, classes, tissues, dropout.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        one, drop = settings.architecture, settings.rates.get("drop_rate", 0.0)
-        widths = one.widths or Widths.published(one.dim)
+        sizes, drop = settings.architecture, settings.rates.get("drop_rate", 0.0)
+        widths = sizes.widths or Widths.published(sizes.dim)
         self.encoder = _encoder(settings)
-        for name, block in skip_blocks(one.dim, widths, drop).items():
+        for name, block in skip_blocks(sizes.dim, widths, drop).items():
             self.add_module(name, block)
-        self.nuclei_binary_map_decoder = Branch(one.dim, widths, 4 if settings.regression else 2, drop)
-        self.hv_map_decoder = Branch(one.dim, widths, 2, drop)
-        self.nuclei_type_maps_decoder = Branch(one.dim, widths, settings.nuclei_classes, drop)
-        if one.is_sam and settings.tissues:
+        self.nuclei_binary_map_decoder = Branch(sizes.dim, widths, 4 if settings.regression else 2, drop)
+        self.hv_map_decoder = Branch(sizes.dim, widths, 2, drop)
+        self.nuclei_type_maps_decoder = Branch(sizes.dim, widths, settings.nuclei_classes, drop)
+        if sizes.is_sam and settings.tissues:
             self.classifier_head = nn.Linear(NECK, settings.tissues)
 
     def forward(self, x: Tensor, tokens: bool = False) -> dict[str, Tensor]:
@@ -168,24 +168,22 @@ class CellViT(nn.Module):
         return out
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """What stands still while the encoder is frozen: all of it but the tissue head."""
+        """Parameters that are frozen with the encoder: all of it but the tissue head."""
         return [p for name, p in self.encoder.named_parameters() if not name.startswith("head.")]
 
 
 def _encoder(settings: ModelSettings) -> nn.Module:
-    one, rates = settings.architecture, settings.rates
-    if one.is_sam:
-        return SamEncoder(one.dim, one.depth, one.heads, one.skips, one.whole)
+    sizes, rates = settings.architecture, settings.rates
+    if sizes.is_sam:
+        return SamEncoder(sizes.dim, sizes.depth, sizes.heads, sizes.skips, sizes.whole)
     return VisionTransformer(
-        one.dim,
-        one.depth,
-        one.heads,
-        one.skips,
+        sizes.dim,
+        sizes.depth,
+        sizes.heads,
+        sizes.skips,
         settings.tissues,
-        rates.get("drop_rate", 0.0),
-        rates.get("attention_drop", 0.0),
-        rates.get("drop_path", 0.0),
-        one.grid,
+        DropRates(*(rates.get(name, 0.0) for name in RATES)),
+        sizes.grid,
     )
 
 
@@ -233,7 +231,7 @@ def build_model(
     unknown = set(options) - sizes - set(RATES)
     if unknown:
         raise UserError(f"build_model has no option {', '.join(sorted(unknown))}; known are {', '.join(RATES)}")
-    one = replace(ARCHITECTURES[arch], **{key: options[key] for key in options if key in sizes})
+    architecture = replace(ARCHITECTURES[arch], **{key: options[key] for key in options if key in sizes})
     rates = {key: float(options[key]) for key in RATES if key in options}
-    model = CellViT(ModelSettings(one, nuclei_classes, count, regression, rates))
+    model = CellViT(ModelSettings(architecture, nuclei_classes, count, regression, rates))
     return model.to(memory_format=torch.channels_last)

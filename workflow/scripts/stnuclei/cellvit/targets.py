@@ -1,4 +1,4 @@
-"""What the three branches learn: binary map, distance maps and type map from instance maps.
+"""Training targets of the three branches: binary map, HV distance maps and type map from instance maps.
 
 The distance (HV) maps follow HoVer-Net (Graham 2019) as CellViT computes them: per instance and axis the pixel
 index plus one minus the rounded centre of mass; negative values divided by their largest size, positive ones by

@@ -1,4 +1,4 @@
-"""Reading files of tensors, and saying plainly which of them do not fit."""
+"""Safe reading of tensor files, and loading into a model with all mismatches listed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from stnuclei.errors import UserError
 
-SHOWN = 6
-# What reading bytes that are no file of tensors ends in, depending on which bytes they are.
+SHOWN = 6  # names listed in a message
+# Errors of torch.load for bytes that are no file of tensors; which one depends on the bytes.
 BROKEN = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -28,15 +28,15 @@ BROKEN = (
 )
 
 
-def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
+def read_tensors(path: str | Path, content: str, map_location: Any = "cpu") -> Any:
     """Read a file of ``torch.save`` without running any code it might hold.
 
     Parameters
     ----------
     path
         The file.
-    what
-        What it should be, for messages: ``checkpoint``, ``encoder weights``.
+    content
+        Expected content, for messages: ``checkpoint``, ``encoder weights``.
     map_location
         Where the tensors go.
 
@@ -47,7 +47,7 @@ def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{what} {path}: no such file")
+        raise UserError(f"{content} {path}: no such file")
     try:
         # DINO's files carry the arguments of their training as a Namespace, which is plain data.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -55,7 +55,7 @@ def read_tensors(path: str | Path, what: str, map_location: Any = "cpu") -> Any:
     except BROKEN as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{what} {path}: cannot be read safely ({reason}); give a file written by torch.save "
+            f"{content} {path}: cannot be read safely ({reason}); give a file written by torch.save "
             "that holds tensors and plain values only"
         ) from None
 
@@ -66,7 +66,7 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Any], where: str, assi
     Parameters
     ----------
     model
-        What to fill.
+        Loaded in place.
     tensors
         Tensors by the model's names.
     where
@@ -89,7 +89,7 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Any], where: str, assi
 
 
 def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[str]:
-    """What does not fit, in words: names missing, unexpected, of another shape; empty where all fits."""
+    """Mismatches in words: names missing, unexpected, of another shape; empty where there are none."""
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     shapes = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,12 +12,12 @@ PATCH = 16
 
 
 class DropPath(nn.Module):
-    """Leaves out the residual branch of whole samples in training (stochastic depth).
+    """Stochastic depth: skips the residual branch of whole samples in training.
 
     Parameters
     ----------
     rate
-        Share of samples whose branch is left out; the others are scaled so that the mean stays.
+        Fraction of samples whose branch is skipped; the others are scaled so that the mean stays.
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -93,6 +95,17 @@ class PatchEmbed(nn.Module):
         return self.proj(x)
 
 
+class DropRates(NamedTuple):
+    """Dropout of all layers, of attention, and of residual paths (that of the last block)."""
+
+    drop: float = 0.0
+    attention: float = 0.0
+    path: float = 0.0
+
+
+NO_DROPOUT = DropRates()
+
+
 class VisionTransformer(nn.Module):
     """ViT with a class token, learned positions of a 14 x 14 grid and the tissue head of CellViT-256.
 
@@ -104,8 +117,8 @@ class VisionTransformer(nn.Module):
         Numbers (from 1) of the four blocks whose output feeds the decoder; the last is the bottleneck.
     tissues
         Outputs of the tissue head; 0 for none.
-    drop, attention_drop, drop_path
-        Dropout rates; `drop_path` is that of the last block, growing linearly from 0 at the first.
+    rates
+        Dropout; that of residual paths grows linearly from 0 at the first block.
     grid
         Side of the grid of learned positions (14: 224 px).
     """
@@ -117,9 +130,7 @@ class VisionTransformer(nn.Module):
         heads: int,
         skips: tuple[int, ...],
         tissues: int,
-        drop: float = 0.0,
-        attention_drop: float = 0.0,
-        drop_path: float = 0.0,
+        rates: DropRates = NO_DROPOUT,
         grid: int = 14,
     ) -> None:
         super().__init__()
@@ -127,9 +138,9 @@ class VisionTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, dim))
         self.patch_embed = PatchEmbed(dim)
-        self.pos_drop = nn.Dropout(drop)
-        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(Block(dim, heads, drop, attention_drop, rate) for rate in rates)
+        self.pos_drop = nn.Dropout(rates.drop)
+        paths = [rates.path * i / max(1, depth - 1) for i in range(depth)]
+        self.blocks = nn.ModuleList(Block(dim, heads, rates.drop, rates.attention, path) for path in paths)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Linear(dim, tissues) if tissues else None
         self.apply(_initialise)

@@ -16,7 +16,7 @@ from anndata import AnnData
 from stnuclei.errors import UserError
 from stnuclei.expression.genes import shared_genes
 from stnuclei.expression.table import read_table
-from stnuclei.loading import PatchLoader, Source
+from stnuclei.loading import PatchLoader, ReadSettings, Source
 from stnuclei.patches import PatchStore
 
 
@@ -86,7 +86,8 @@ class PatchData:
     def loader(self, numbers: np.ndarray, batch_size: int, threads: int) -> PatchLoader:
         """Batches of the patches with these numbers, in this order; ``image`` uint8 (B, 3, P, P) and ``index``."""
         sources = [Source(source.patches) for source in self.sources]
-        return PatchLoader(sources, "pannuke", batch_size, np.asarray(numbers, np.int64), threads=threads)
+        order, reading = np.asarray(numbers, np.int64), ReadSettings(threads=threads)
+        return PatchLoader(sources, "pannuke", batch_size, order, reading=reading)
 
     def targets(self, numbers: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Log-normalised expression of patches, float32 (n, genes)."""

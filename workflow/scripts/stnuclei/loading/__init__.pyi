@@ -1,4 +1,4 @@
 from .collection import Collection as Collection
-from .loader import PatchLoader as PatchLoader
+from .loader import PatchLoader as PatchLoader, ReadSettings as ReadSettings
 from .sampler import Sampler as Sampler
 from .sources import Source as Source

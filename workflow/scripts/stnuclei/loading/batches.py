@@ -1,4 +1,4 @@
-"""Batches from the loader to the device, ahead of the step that uses them."""
+"""Prefetching of batches: from the loader to the device while the step before them computes."""
 
 from __future__ import annotations
 

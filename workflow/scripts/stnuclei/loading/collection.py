@@ -1,4 +1,4 @@
-"""Several sources as one numbered collection of patches: what is in each, without reading a pixel."""
+"""Several sources as one numbered collection of patches: counts, classes and tissues, without reading a pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.loading.loader import PatchLoader
+from stnuclei.loading.loader import PatchLoader, ReadSettings
 from stnuclei.loading.sources import Source
 from stnuclei.patches import PatchStore, patch_classes
 from stnuclei.taxonomy import Taxonomy
@@ -17,7 +17,7 @@ from stnuclei.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class Collection:
-    """What is known of all patches of several sources without reading a pixel.
+    """Contents of all patches of several sources: classes present, tissue, nuclei.
 
     Parameters
     ----------
@@ -85,17 +85,16 @@ class Collection:
     def loader(self, taxonomy: Taxonomy, batch_size: int, threads: int, sweep: int = 0) -> PatchLoader:
         """A loader of these patches; set its ``sampler`` before each pass."""
         nothing = np.zeros(0, np.int64)
-        return PatchLoader(
-            self.sources, taxonomy, batch_size, nothing, tissues=self.tissues, threads=threads, sweep=sweep
-        )
+        reading = ReadSettings(threads=threads, sweep=sweep)
+        return PatchLoader(self.sources, taxonomy, batch_size, nothing, tissues=self.tissues, reading=reading)
 
     def name_of(self, index: int) -> str:
-        """Which patch a number stands for, for messages: ``store[row]``."""
+        """Name of a patch for messages: ``store[row]``."""
         source = int(np.searchsorted(self.first, index, side="right")) - 1
         return f"{self.sources[source].patches}[{int(index) - int(self.first[source])}]"
 
     def fingerprint(self) -> str:
-        """Checksum of what the run learns from, so that a continued run notices other data."""
+        """Checksum of the training data, so that a continued run notices other data."""
         digest = hashlib.sha256(repr((self.first.tolist(), self.tissues, self.nuclei.tolist())).encode())
         digest.update(np.packbits(self.presence).tobytes() + self.tissue.tobytes())
         return digest.hexdigest()[:16]

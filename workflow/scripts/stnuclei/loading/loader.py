@@ -1,12 +1,13 @@
 """Batches of patches straight from the stores' shards.
 
-One tensorstore future a patch: its threads, which are not Python's, read, check and decode each patch into its place in
-the batch while the model computes. There are no worker processes, so nothing can be left behind, and what is read ahead
-is bounded by `prefetch` batches.
+One tensorstore future a patch: its threads, which are not Python's, read, check and decode each patch into its row of
+the batch while the model computes. There are no worker processes, so none can be left running, and at most `prefetch`
+batches are read ahead.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -17,16 +18,33 @@ import tensorstore as ts
 import torch
 
 from stnuclei.errors import UserError
-from stnuclei.loading.buffers import Buffers
-from stnuclei.loading.open_sources import open_sources
-from stnuclei.loading.shard_order import shard_numbers
-from stnuclei.loading.shard_sweep import Sweep
-from stnuclei.loading.sources import Source
+from stnuclei.loading.slow_disk import Sweep, shard_numbers
+from stnuclei.loading.sources import Source, open_sources
 from stnuclei.patches.arrays import SHARD, explain
 from stnuclei.taxonomy import Taxonomy
 
-#: A read that takes longer than this many seconds is given up with a message (a file server that does not answer).
-PATIENCE = 600.0
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """Threads and limits of reading.
+
+    Parameters
+    ----------
+    threads
+        Threads that decode, over all stores; those that wait for the disk are four times as many.
+    prefetch
+        Batches read ahead.
+    sweep
+        For disks that seek slowly: read whole files so many ahead of need. Only for an array of patch numbers that
+        stays with few files at a time (`stnuclei.loading.slow_disk.by_shards`).
+    patience
+        Seconds after which a read is given up with a message (a file server that does not answer).
+    """
+
+    threads: int = 2
+    prefetch: int = 2
+    sweep: int = 0
+    patience: float = 600.0
 
 
 class PatchLoader:
@@ -45,15 +63,8 @@ class PatchLoader:
         arrays that each are one batch. It alone decides the order; nothing here is random.
     tissues
         Names that ``tissue`` points into; none: those of all sources, sorted. A tissue not among them gets 0.
-    threads
-        Threads that decode, over all stores; those that wait for the disk are four times as many.
-    prefetch
-        Batches read ahead.
-    sweep
-        For disks that seek slowly: read whole files so many ahead of need. Only for an array of patch numbers that
-        stays with few files at a time (`stnuclei.loading.shard_order.by_shards`).
-    patience
-        Seconds after which a read is given up.
+    reading
+        Threads, batches ahead, limits.
 
     Yields
     ------
@@ -75,37 +86,34 @@ class PatchLoader:
         sampler: Iterable[int] | Iterable[np.ndarray] | np.ndarray,
         *,
         tissues: Sequence[str] | None = None,
-        threads: int = 2,
-        prefetch: int = 2,
-        sweep: int = 0,
-        patience: float = PATIENCE,
+        reading: ReadSettings | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"training.batch_size must be at least 1, not {batch_size}")
         self.batch_size, self.sampler = int(batch_size), sampler
-        self.prefetch, self.sweep, self.patience = max(0, int(prefetch)), int(sweep), patience
-        self._context = _context(max(1, int(threads)))
+        self.reading = reading or ReadSettings()
+        self._context = _context(max(1, self.reading.threads))
         self._buffers = Buffers()
         self.opened = open_sources(sources, Taxonomy.load(taxonomy), tissues, self._context)
-        self.first = np.cumsum([0, *(len(one) for one in self.opened)], dtype=np.int64)
+        self.first = np.cumsum([0, *(len(source) for source in self.opened)], dtype=np.int64)
 
     def __len__(self) -> int:
         """Batches, where the sampler has a length."""
         n = len(self.sampler)  # type: ignore[arg-type]
-        one = next(iter(self.sampler)) if n else 0
-        return n if np.ndim(one) else -(-n // self.batch_size)
+        first = next(iter(self.sampler)) if n else 0
+        return n if np.ndim(first) else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         pending: deque[_Batch] = deque()
         needed = 0
         try:
-            with Sweep(*self._files()) if self.sweep else nullcontext() as sweep:
+            with Sweep(*self._files()) if self.reading.sweep else nullcontext() as sweep:
                 for numbers in _batches(self.sampler, self.batch_size):
                     if sweep:
                         needed += len(numbers)
-                        sweep.need(int(self._files_needed[needed - 1]), self.patience)
+                        sweep.need(int(self._files_needed[needed - 1]), self.reading.patience)
                     pending.append(self._ask(numbers))
-                    if len(pending) > self.prefetch:
+                    if len(pending) > self.reading.prefetch:
                         yield self._take(pending.popleft())
                 while pending:
                     yield self._take(pending.popleft())
@@ -126,18 +134,18 @@ class PatchLoader:
         into_image = ts.array(image, context=self._context, copy=False, write=True)
         into_ids = ts.array(instances, context=self._context, copy=False, write=True)
         for k, (s, i) in enumerate(zip(batch.source, batch.row, strict=True)):
-            one = self.opened[s]
-            batch.reads.append((into_image[k].write(one.image[i]), into_ids[k].write(one.instances[i])))
+            opened = self.opened[s]
+            batch.reads.append((into_image[k].write(opened.image[i]), into_ids[k].write(opened.instances[i])))
         return batch
 
     def _take(self, batch: _Batch) -> dict[str, torch.Tensor]:
         """Wait for a batch; its classes and tissues meanwhile."""
-        places = list(zip(batch.source, batch.row, strict=True))
-        rows = [self.opened[s].rows(i) for s, i in places]
-        classes = np.full((len(rows), max([1, *(len(one) for one in rows)])), -1, np.int8)
-        for k, own in enumerate(rows):
-            classes[k, : len(own)] = own
-        tissue = [int(self.opened[s].tissue[i]) for s, i in places]
+        patches = list(zip(batch.source, batch.row, strict=True))
+        known = [self.opened[s].rows(i) for s, i in patches]
+        classes = np.full((len(known), max([1, *(len(ids) for ids in known)])), -1, np.int8)
+        for k, ids in enumerate(known):
+            classes[k, : len(ids)] = ids
+        tissue = [int(self.opened[s].tissue[i]) for s, i in patches]
         for k, pair in enumerate(batch.reads):
             for name, future in zip(("image", "instances"), pair, strict=True):
                 self._wait(batch, k, name, future)
@@ -152,12 +160,12 @@ class PatchLoader:
     def _wait(self, batch: _Batch, k: int, name: str, future: ts.WriteFutures) -> None:
         path, where = self.opened[batch.source[k]].path, f"[{batch.row[k]}]"
         try:
-            future.result(timeout=self.patience)
+            future.result(timeout=self.reading.patience)
         except TimeoutError:
             batch.cancel()
             raise UserError(
-                f"{path}{where}: no answer from the disk for {self.patience:.0f} s; look at the file system and start "
-                "again, the run continues where it stopped"
+                f"{path}{where}: no answer from the disk for {self.reading.patience:.0f} s; look at the file system "
+                "and start again, the run continues where it stopped"
             ) from None
         except (ValueError, OSError, NotImplementedError) as error:
             batch.cancel()
@@ -166,13 +174,14 @@ class PatchLoader:
     def _files(self) -> tuple[list[tuple], int]:
         """Files in the order of need for the sweep, and how many may be ahead; notes how many each patch needs."""
         numbers = np.concatenate([np.zeros(0, np.int64), *_batches(self.sampler, self.batch_size)])
-        shard = shard_numbers(numbers, [len(one) for one in self.opened])
+        shard = shard_numbers(numbers, [len(source) for source in self.opened])
         _, begin = np.unique(shard, return_index=True)
         begin = np.sort(begin)
         self._files_needed = np.searchsorted(begin, np.arange(len(numbers)), side="right")
         source = np.searchsorted(self.first, numbers[begin], side="right") - 1
         within = (numbers[begin] - self.first[source]) // SHARD
-        return [self.opened[s].files(i) for s, i in zip(source.tolist(), within.tolist(), strict=True)], self.sweep
+        files = [self.opened[s].files(i) for s, i in zip(source.tolist(), within.tolist(), strict=True)]
+        return files, self.reading.sweep
 
 
 @dataclass
@@ -192,6 +201,31 @@ class _Batch:
             for future in pair:
                 future.cancel()
         self.reads = []
+
+
+class Buffers:
+    """Pool of arrays for batches: fresh pages for 110 MB a batch would cost more than reading the patches.
+
+    An array, its views, the tensors made from it, and reads that still write into it all hold it; only when the last of
+    them is gone is its memory given to the next batch. So a caller may keep a batch as long as it likes.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[tuple[int, ...], str], list[np.ndarray]] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """Return an array of arbitrary content."""
+        free = self._free.setdefault((shape, dtype), [])
+        memory = free.pop() if free else np.empty(shape, dtype)
+        # What is lent is a second array object over the same memory: its end can be watched, the memory stays.
+        lent = np.frombuffer(memory.data, dtype).reshape(shape) if memory.size else memory.view()
+        weakref.finalize(_owner(lent), free.append, memory).atexit = False
+        return lent
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array object that all views of `array` hold on to."""
+    return array.base if isinstance(array.base, np.ndarray) else array
 
 
 def _context(threads: int) -> ts.Context:
@@ -216,11 +250,11 @@ def _batches(sampler: Iterable[int] | Iterable[np.ndarray], batch_size: int) -> 
                 yield numbers[begin : begin + batch_size]
         return
     held: list[int] = []
-    for one in sampler:
-        if np.ndim(one):
-            yield np.asarray(one).astype(np.int64).ravel()
+    for entry in sampler:
+        if np.ndim(entry):
+            yield np.asarray(entry).astype(np.int64).ravel()
             continue
-        held.append(int(one))  # type: ignore[arg-type]
+        held.append(int(entry))  # type: ignore[arg-type]
         if len(held) == batch_size:
             yield np.array(held, np.int64)
             held = []

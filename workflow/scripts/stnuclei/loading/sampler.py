@@ -1,6 +1,6 @@
-"""Which patches an epoch shows, in which order: a function of seed and epoch alone.
+"""Patches of an epoch and their order: a function of seed and epoch alone.
 
-Weights after CellViT's oversampling (facts in the reference notes, 2.5), with counts from our own training set where
+Weights after CellViT's oversampling, with counts from the training set at hand where
 the official code has PanNuke's written into it. With g the setting `sampling_gamma`:
 
 - tissue:  w(t) = N / (g n_t + (1 - g) N), n_t patches of tissue t, N their sum;

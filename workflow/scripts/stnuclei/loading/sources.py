@@ -1,9 +1,18 @@
-"""What a model is trained on: a patch store and a label set of its nuclei."""
+"""Patch stores with their labels: named by the user, and opened for the loader."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import tensorstore as ts
+
+from stnuclei.errors import UserError
+from stnuclei.patches import PatchStore, patch_classes
+from stnuclei.patches.arrays import SHARD, open_array
+from stnuclei.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -24,3 +33,84 @@ class Source:
     def __post_init__(self) -> None:
         object.__setattr__(self, "patches", Path(self.patches))
         object.__setattr__(self, "labels", Path(self.labels) if self.labels else None)
+
+
+@dataclass
+class OpenSource:
+    """A patch store opened for reading single patches.
+
+    Parameters
+    ----------
+    path
+        patches.zarr.
+    image, instances
+        (N, P, P, 3) uint8 and (N, P, P) int32 (cast from uint16 on the way), unread.
+    offset, classes
+        Patch i has nuclei of the classes ``classes[offset[i]:offset[i + 1]]``, int8.
+    tissue
+        int64 (N,), index into the names the loader was given.
+    """
+
+    path: Path
+    image: ts.TensorStore
+    instances: ts.TensorStore
+    offset: np.ndarray
+    classes: np.ndarray
+    tissue: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tissue)
+
+    def rows(self, i: int) -> np.ndarray:
+        """Class ids of patch i's nuclei."""
+        return self.classes[self.offset[i] : self.offset[i + 1]]
+
+    def files(self, shard: int) -> tuple[Path, Path]:
+        """The two files that hold the patches ``shard * SHARD`` to ``(shard + 1) * SHARD``."""
+        return self.path / "image" / "c" / f"{shard}/0/0/0", self.path / "instances" / "c" / f"{shard}/0/0"
+
+
+def open_sources(
+    sources: Sequence[Source], taxonomy: Taxonomy, tissues: Sequence[str] | None, context: ts.Context
+) -> list[OpenSource]:
+    """Open the sources.
+
+    Raises
+    ------
+    UserError
+        If one cannot be read, its labels belong to another sample, or patch sizes differ.
+    """
+    stores = [PatchStore(source.patches) for source in sources]
+    names = list(tissues) if tissues is not None else sorted({t for store in stores for t in store.tissues})
+    opened = [_open(store, source, taxonomy, names, context) for store, source in zip(stores, sources, strict=True)]
+    sizes = {source.image.shape[1] for source in opened}
+    if len(sizes) > 1:
+        raise UserError(
+            f"training: patches of {sorted(sizes)} px cannot be mixed; cut all samples with one patches.size"
+        )
+    return opened
+
+
+def _open(
+    store: PatchStore, source: Source, taxonomy: Taxonomy, tissues: Sequence[str], context: ts.Context
+) -> OpenSource:
+    offset = np.asarray(store.offset)
+    if source.labels is None:
+        classes = np.full(int(offset[-1]), -1, np.int8)
+    else:
+        classes = patch_classes(store, source.labels, taxonomy)
+    # A tissue that the model does not know (validation only) is of no consequence: index 0.
+    known = [tissues.index(t) if t in tissues else 0 for t in store.tissues] or [0]
+    image = open_array(store.path / "image", context)
+    instances = open_array(store.path / "instances", context)
+    for name, array in (("image", image), ("instances", instances)):
+        if array.shape[0] != len(offset) - 1:
+            raise UserError(
+                f"{store.path / name}: holds {array.shape[0]:,} patches, nuclei_offset {len(offset) - 1:,}; delete the "
+                "store and write it again with its rule"
+            )
+        if array.chunk_layout.write_chunk.shape[0] != SHARD:
+            raise UserError(f"{store.path / name}: has other shards than ours; write it again with its rule")
+    return OpenSource(
+        store.path, image, ts.cast(instances, ts.int32), offset, classes, np.array(known, np.int64)[store.tissue]
+    )

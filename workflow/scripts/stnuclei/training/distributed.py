@@ -1,4 +1,4 @@
-"""One process or many: who this process is, and how the processes agree.
+"""One process or many: rank and world size, and what the processes exchange.
 
 Several processes are started by ``torchrun``, on one machine or on several; gradients travel by NCCL between GPUs and
 by gloo between CPUs. Counts and decisions always travel by gloo, so that they never wait for a GPU.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class ProcessGroup:
     rank, size
         Number of this process, and how many there are.
     device
-        Where this process computes.
+        Device of this process.
     control
         Group for counts and decisions; None in a run of one process.
     """
@@ -39,11 +39,11 @@ class ProcessGroup:
     rank: int
     size: int
     device: torch.device
-    control: Any = None
+    control: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """Whether this process writes the files and the log."""
         return self.rank == 0
 
     def sum(self, values: Sequence[float] | torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ class ProcessGroup:
         return wrapped
 
 
-def without_sync(model: nn.Module) -> Any:
+def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
     """Context in which gradients stay in this process: all parts of a batch but the last."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
@@ -145,7 +145,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 @contextmanager
-def processes(device: str = "auto") -> Iterator[ProcessGroup]:
+def process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     """Join the processes ``torchrun`` started, or be the only one.
 
     Parameters

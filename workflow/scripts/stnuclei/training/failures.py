@@ -1,4 +1,4 @@
-"""What ends a run early, told in a sentence: signals, memory, disk, numbers that are none."""
+"""Early termination of a run: signals, out of memory, full disk, losses that are not finite."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class TrainingStopped(SystemExit):
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop, and by which signal."""
+    """Request to stop by a signal."""
 
     def __init__(self) -> None:
         self.signal: str | None = None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; the loop looks at it between two steps."""
+        """Note the signal; the loop checks it between two steps."""
         self.signal = signal.Signals(number).name
 
     def __bool__(self) -> bool:
@@ -46,7 +46,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Turn SIGTERM, SIGUSR1 (Slurm's warning) and the first Ctrl-C into a request that the loop honours."""
+    """Turn SIGTERM, SIGUSR1 (Slurm's warning) and Ctrl-C into a request that the loop checks between steps."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -63,7 +63,7 @@ def stop_requests() -> Iterator[StopRequest]:
 
 @contextmanager
 def memory_explained(settings: TrainSettings, processes: int) -> Iterator[None]:
-    """Say which batch and accumulation to set when the device's memory is short.
+    """Turn out-of-memory errors into a sentence that says which accumulation to set.
 
     Raises
     ------
@@ -95,15 +95,15 @@ def _memory_advice(settings: TrainSettings, processes: int) -> str:
     )
 
 
-def not_finite(what: str, epoch: int, step: int, names: Sequence[str], rate: float) -> UserError:
-    """The error for a loss or gradient that is no number.
+def not_finite(quantity: str, epoch: int, step: int, names: Sequence[str], rate: float) -> UserError:
+    """The error for a loss or gradient that is not finite.
 
     Parameters
     ----------
-    what
+    quantity
         ``loss`` or ``gradient``, with its value or the terms at fault.
     epoch, step
-        Where, counted from 1.
+        Counted from 1.
     names
         The patches of the batch, ``store[row]``.
     rate
@@ -111,7 +111,7 @@ def not_finite(what: str, epoch: int, step: int, names: Sequence[str], rate: flo
     """
     shown = ", ".join(names)
     return UserError(
-        f"training: the {what} is not finite in epoch {epoch}, step {step} (learning rate {rate:.3g}). Patches of the "
-        f"batch: {shown}. Look at these patches; if they are sound, lower training.learning_rate, set "
+        f"training: the {quantity} is not finite in epoch {epoch}, step {step} (learning rate {rate:.3g}). Patches of "
+        f"the batch: {shown}. Look at these patches; if they are sound, lower training.learning_rate, set "
         "training.gradient_clip, or use precision bf16 or fp32 in place of fp16. last.pt holds the state before"
     )

@@ -1,4 +1,4 @@
-"""What a run leaves for the eye: history.csv, TensorBoard files, curves.png."""
+"""Training logs: history.csv, TensorBoard files, learning curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stnuclei.files import atomic_write, disk_full_explained
 
 Row = dict[str, float]
 
-_KEPT = "last.pt holds the run's state"
+_SAVED = "last.pt holds the run's state"
 _PANELS = {
     "Loss (weighted sum)": ("train_loss", "val_loss"),
     "Nuclei against background": ("train_np_focaltversky", "train_np_dice"),
@@ -21,7 +21,7 @@ _PANELS = {
     "Validation: nuclei": ("val_bpq", "val_detection_f1", "val_dice"),
     "Validation: classes (F1)": ("val_macro_f1", "val_f1_*"),
 }
-_WORDS = {
+_LABELS = {
     "train_loss": "training",
     "val_loss": "validation",
     "train_np_focaltversky": "focal Tversky",
@@ -42,7 +42,7 @@ def write_csv(folder: Path, rows: list[Row]) -> None:
     """Write ``history.csv``, one row an epoch; columns are those of any row, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     path = folder / "history.csv"
-    with disk_full_explained(path, _KEPT), atomic_write(path) as aside:
+    with disk_full_explained(path, _SAVED), atomic_write(path) as aside:
         pd.DataFrame(rows, columns=columns).to_csv(aside, index=False, float_format="%.6g")
 
 
@@ -78,7 +78,7 @@ def draw(folder: Path, rows: list[Row], colors: dict[str, str], title: str) -> N
         axis.set_ylim(0, 1)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     path = folder / "curves.png"
-    with disk_full_explained(path, _KEPT), atomic_write(path) as aside:
+    with disk_full_explained(path, _SAVED), atomic_write(path) as aside:
         figure.savefig(aside, dpi=110)
     plt.close(figure)
 
@@ -87,7 +87,7 @@ def _panel(axis: Any, table: pd.DataFrame, columns: tuple[str, ...], colors: dic
     names = [c for pattern in columns for c in table if c == pattern or (pattern[-1] == "*" and c[:7] == pattern[:7])]
     for name in names:
         values = table[["epoch", name]].dropna()
-        label = _WORDS.get(name) or name.split("_", 1)[1].removeprefix("f1_").replace("_", " ")
+        label = _LABELS.get(name) or name.split("_", 1)[1].removeprefix("f1_").replace("_", " ")
         thick = 2.2 if name in ("val_macro_f1", "val_bpq", "train_loss") else 1.4
         color = colors.get(name) or ("0.2" if name == "val_macro_f1" else None)
         marker = "o" if len(values) < 30 else None

@@ -1,14 +1,15 @@
-"""The state of a run on disk: saved each epoch and when asked to stop, so that a broken run goes on as if unbroken.
+"""The state of a run on disk: saved each epoch and when asked to stop; a resumed run equals an uninterrupted one.
 
 Random numbers need no saving: each part of a batch draws its own from (seed, epoch, step, part), so the state is
-weights, optimiser, loss scaler, and how far the run has come.
+weights, optimiser, loss scaler, and progress.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -16,18 +17,29 @@ from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, disk_full_explained
 
+NAME = "last.pt"
+FORMAT = "stnuclei-training-state"
+VERSION = 2  # 1 had other names
 #: May change between a run and its continuation: where and how fast it runs, not what it computes.
 _FREE = frozenset(
     {"epochs", "workers", "device", "compile", "channels_last", "fused", "validate_every", "validation_patches"}
     | {"threads", "tensorboard", "accumulation", "precision", "processes"}
 )
-NAME = "last.pt"
-VERSION = 1
+
+
+class Stateful(Protocol):
+    """An object whose state can be saved and loaded: network, optimiser, scaler."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State as tensors and plain values."""
+
+    def load_state_dict(self, state_dict: Any) -> Any:
+        """Take over a state."""
 
 
 @dataclass
 class TrainingState:
-    """How far a run has come.
+    """Progress of a run.
 
     Parameters
     ----------
@@ -49,34 +61,34 @@ class TrainingState:
 
 
 def identity(settings: TrainSettings, data: str, classes: tuple[str, ...], tissues: tuple[str, ...]) -> dict[str, Any]:
-    """What must be the same for a run to be continued: settings that matter, data, classes, tissues."""
+    """What must not change for a run to be continued: settings that matter, data, classes, tissues."""
     kept = {key: value for key, value in settings.to_dict().items() if key not in _FREE}
     if settings.schedule == "cosine":
         kept["epochs"] = settings.epochs  # here the length of the run is part of every step
     return {"settings": kept, "data": data, "classes": list(classes), "tissues": list(tissues)}
 
 
-def save(folder: Path, place: TrainingState, parts: dict[str, Any], same: dict[str, Any]) -> None:
-    """Write the state beside the last one and put it in its place.
+def save(folder: Path, state: TrainingState, stateful: Mapping[str, Stateful], identity: dict[str, Any]) -> None:
+    """Write ``last.pt`` atomically.
 
     Parameters
     ----------
     folder
         Of the run.
-    place
-        How far it has come.
-    parts
-        Objects with ``state_dict``: model, optimizer, scaler.
-    same
-        See `identity`.
+    state
+        Progress.
+    stateful
+        Objects to save, by name: model, optimizer, scaler.
+    identity
+        See the function of that name.
 
     Raises
     ------
     UserError
         If the disk is full; the state saved before is untouched.
     """
-    content = {"format": "stnuclei-training-state", "version": VERSION, "place": asdict(place), "identity": same}
-    content["parts"] = {name: part.state_dict() for name, part in parts.items()}
+    content: dict[str, Any] = {"format": FORMAT, "version": VERSION, "state": asdict(state), "identity": identity}
+    content["objects"] = {name: item.state_dict() for name, item in stateful.items()}
     before = (folder / NAME).exists()
     kept = f"the {NAME} saved before is whole and the run will continue from it" if before else "nothing was saved yet"
     with disk_full_explained(folder / NAME, kept), atomic_write(folder / NAME) as aside:
@@ -84,15 +96,19 @@ def save(folder: Path, place: TrainingState, parts: dict[str, Any], same: dict[s
 
 
 def load(
-    folder: Path, parts: dict[str, Any], same: dict[str, Any], device: torch.device, rename: bool = True
+    folder: Path,
+    stateful: Mapping[str, Stateful],
+    identity: dict[str, Any],
+    device: torch.device | str,
+    rename: bool = True,
 ) -> tuple[TrainingState, str]:
-    """Bring model, optimiser and scaler to where an earlier run stopped.
+    """Load the state of an earlier run into model, optimiser and scaler.
 
-    A state of a run with other settings or data is set aside (``last.outdated.pt``), never overwritten unseen.
+    A state of a run with other settings or data is renamed to ``last.outdated.pt``, never overwritten.
 
     Returns
     -------
-    The place to go on from, and a sentence for the log.
+    The progress to continue from, and a sentence for the log.
 
     Raises
     ------
@@ -104,27 +120,27 @@ def load(
         return TrainingState(), "a new run"
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        known = content["format"] == "stnuclei-training-state" and content["version"] == VERSION
+        known = content["format"] == FORMAT and content["version"] == VERSION
     except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a damaged file
         raise UserError(
             f"{path}: this training state cannot be read ({str(error).splitlines()[0]}); remove it to start anew"
         ) from error
-    changed = _difference(content["identity"], same) if known else "another version of stnuclei"
+    changed = _difference(content["identity"], identity) if known else "another version of stnuclei"
     if changed:
         if rename:  # one of several processes does
             path.rename(path.with_name("last.outdated.pt"))
         return (
             TrainingState(),
-            f"a new run; the state found is of another one ({changed}) and was renamed last.outdated.pt",
+            f"a new run; the saved state is of another one ({changed}) and was renamed last.outdated.pt",
         )
-    for name, part in parts.items():
-        part.load_state_dict(content["parts"][name])
-    place = TrainingState(**content["place"])
-    return place, f"continued at epoch {place.epoch + 1}, step {place.step + 1}"
+    for name, item in stateful.items():
+        item.load_state_dict(content["objects"][name])
+    state = TrainingState(**content["state"])
+    return state, f"continued at epoch {state.epoch + 1}, step {state.step + 1}"
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What differs between two identities, in words; empty where nothing does."""
+    """Differences between two identities, in words; empty where there are none."""
     before, after = old["settings"], new["settings"]
     words = [
         f"{key} {before.get(key)} -> {after.get(key)}"

@@ -1,8 +1,7 @@
-"""A run: its parts, made from settings and data, and what it says."""
+"""`TrainingRun`: the objects of one training run, built from settings and data."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,53 +12,84 @@ import torch
 from torch import nn
 
 from stnuclei.augmentation.augmenter import Augmenter
+from stnuclei.cellvit.checkpoint import save_checkpoint
+from stnuclei.cellvit.encoder_weights import load_encoder
+from stnuclei.cellvit.model import CellViT, build_model
 from stnuclei.config.training import TrainSettings
+from stnuclei.files import disk_full_explained
 from stnuclei.loading.collection import Collection
 from stnuclei.loading.loader import PatchLoader
 from stnuclei.loading.sampler import Sampler, patch_weights
-from stnuclei.loading.shard_order import by_shards
+from stnuclei.loading.slow_disk import by_shards
 from stnuclei.loading.sources import Source
-from stnuclei.progress import Progress, clock
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training import build, failures, resume
-from stnuclei.training.distributed import ProcessGroup
-from stnuclei.training.resume import TrainingState
+from stnuclei.training import resume
+from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
+from stnuclei.training.failures import StopRequest
+from stnuclei.training.resume import Stateful, TrainingState
 from stnuclei.training.schedule import precision_of
 
 
 @dataclass
-class Run:
-    """All that a run consists of; the loop's functions take it from hand to hand."""
+class TrainingRun:
+    """State of one training run, passed between the loop's functions.
+
+    Parameters
+    ----------
+    settings, taxonomy, folder
+        The recipe, the classes, the folder of the run's files.
+    group
+        This process and the others.
+    data, validation
+        Training and validation patches (none: no validation).
+    loader, sampler
+        Batches of this process, and the order of patches.
+    network, optimizer, scaler, augment
+        The bare network and what trains it.
+    precision
+        Dtype of the forward pass.
+    identity
+        What must not change for a run to be continued, see `stnuclei.training.resume.identity`.
+    stop
+        Whether a signal asked the run to stop.
+    state
+        Progress: epoch, step, sums, history.
+    """
 
     settings: TrainSettings
     taxonomy: Taxonomy
     folder: Path
-    world: ProcessGroup
+    group: ProcessGroup
     data: Collection
-    held_out: Collection | None
+    validation: Collection | None
     loader: PatchLoader
     sampler: Sampler
-    model: nn.Module
+    network: CellViT
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     augment: Augmenter
     precision: torch.dtype
-    same: dict[str, Any]
-    stop: failures.StopRequest
-    place: TrainingState
+    identity: dict[str, Any]
+    stop: StopRequest
+    state: TrainingState
 
     @property
-    def parts(self) -> dict[str, Any]:
-        """What has a state to keep."""
-        return {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+    def stateful(self) -> dict[str, Stateful]:
+        """Objects whose state is saved, by name."""
+        return {"model": self.network, "optimizer": self.optimizer, "scaler": self.scaler}
 
     def order(self) -> np.ndarray:
         """Patch numbers this process still has to read in the current epoch, in order, int64 (n,)."""
-        order = self.sampler.share(self.place.epoch, self.world.rank, self.world.size)
+        order = self.sampler.share(self.state.epoch, self.group.rank, self.group.size)
         if self.settings.slow_disk:
-            seed = chunk_seed(self.settings.seed, self.place.epoch, 0, self.world.rank)
+            seed = chunk_seed(self.settings.seed, self.state.epoch, 0, self.group.rank)
             order = by_shards(order, np.diff(self.data.first).tolist(), seed=seed)
-        return order[self.place.step * (self.settings.batch_size // self.world.size) :]
+        return order[self.state.step * (self.settings.batch_size // self.group.size) :]
+
+    def say(self, text: str) -> None:
+        """Print, from the first process only."""
+        if self.group.is_main:
+            print(text, flush=True)
 
 
 def prepare(
@@ -68,69 +98,116 @@ def prepare(
     folder: Path,
     settings: TrainSettings,
     taxonomy: Taxonomy,
-    world: ProcessGroup,
-    stop: failures.StopRequest,
-) -> Run:
-    """Open the data, build model and optimiser, and go to where an earlier run stopped."""
-    settings.micro_batch(world.size)
+    group: ProcessGroup,
+    stop: StopRequest,
+) -> tuple[TrainingRun, str]:
+    """Open the data, build network and optimiser, and load the state of an earlier run; with a sentence on the start.
+
+    Parameters
+    ----------
+    sources, validation, folder, settings, taxonomy
+        See `stnuclei.training.loop.train`.
+    group, stop
+        The processes; the request to stop.
+    """
+    micro_batch = settings.micro_batch(group.size)
     folder.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     data = Collection.open(sources, taxonomy)
-    held_out = Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None
     weights = patch_weights(settings.sampling, data.tissue, data.presence, settings.sampling_gamma)
-    sampler = Sampler(len(data), settings.batch_size, weights, settings.samples_per_epoch, settings.seed)
-    model = build.model(settings, taxonomy, data.tissues, world.device)
-    run = Run(
+    network = build_network(settings, taxonomy, data.tissues, group.device)
+    run = TrainingRun(
         settings=settings,
         taxonomy=taxonomy,
         folder=folder,
-        world=world,
+        group=group,
         data=data,
-        held_out=held_out,
-        loader=data.loader(
-            taxonomy, settings.micro_batch(world.size), settings.readers, 2 if settings.slow_disk else 0
-        ),
-        sampler=sampler,
-        model=model,
-        optimizer=build.optimizer(model, settings, world.device),
-        scaler=build.scaler(settings, world.device),
-        augment=build.augmenter(settings),
-        precision=precision_of(settings, world.device),
-        same=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
+        validation=Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None,
+        loader=data.loader(taxonomy, micro_batch, settings.readers, 2 if settings.slow_disk else 0),
+        sampler=Sampler(len(data), settings.batch_size, weights, settings.samples_per_epoch, settings.seed),
+        network=network,
+        optimizer=build_optimizer(network, settings, group.device),
+        scaler=build_scaler(settings, group.device),
+        augment=Augmenter(seed=settings.seed, settings=settings.augmentation),
+        precision=precision_of(settings, group.device),
+        identity=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
         stop=stop,
-        place=TrainingState(),
+        state=TrainingState(),
     )
-    run.place, how = resume.load(folder, run.parts, run.same, world.device, rename=world.is_main)
-    world.barrier()
-    words = build.describe(data, sampler, settings, model, world, run.precision, taxonomy.names)
-    say(run, f"{words}\ntraining: {how}")
-    return run
+    run.state, start = resume.load(folder, run.stateful, run.identity, group.device, rename=group.is_main)
+    group.barrier()
+    return run, start
+
+
+def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence[str], device: torch.device) -> CellViT:
+    """The network on its device, with encoder weights where the settings name them.
+
+    The start is drawn from the seed alone, the same on every process and device.
+    """
+    torch.manual_seed(settings.seed)
+    network = build_model(
+        settings.architecture,
+        taxonomy.n_outputs,
+        list(tissues),
+        drop_rate=settings.drop_rate,
+        attention_drop=settings.attention_drop,
+        drop_path=settings.drop_path,
+    )
+    if settings.encoder_weights:
+        load_encoder(network, settings.encoder_weights)
+    if settings.sync_batchnorm:
+        on_gpu = device.type == "cuda"
+        network = (nn.SyncBatchNorm.convert_sync_batchnorm if on_gpu else SharedBatchNorm.convert)(network)
+    network = network.to(device)
+    if settings.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    torch.backends.cudnn.deterministic = settings.deterministic
+    if settings.compile:
+        network.compile()
+    return network
+
+
+def set_trainable(network: CellViT, settings: TrainSettings, epoch: int) -> None:
+    """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns."""
+    frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
+    for parameter in network.encoder_parameters():
+        parameter.requires_grad_(not frozen)
+
+
+def build_optimizer(network: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW over all parameters; frozen ones have no gradient and are passed over, without decay."""
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=settings.fused and device.type in ("cuda", "cpu"),
+    )
+
+
+def build_scaler(settings: TrainSettings, device: torch.device) -> torch.amp.GradScaler:
+    """Loss scaler, active only in fp16: bf16 has the exponents of fp32 and needs none."""
+    return torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16)
+
+
+def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
+    """Write ``checkpoint.pt``, which prediction reads, with the last epoch's scores in its provenance."""
+    scores = {key: value for key, value in run.state.history[-1].items() if key.startswith("val_")}
+    path = run.folder / "checkpoint.pt"
+    with disk_full_explained(path, "last.pt holds the finished run"):
+        save_checkpoint(
+            path,
+            run.network,
+            taxonomy=run.taxonomy,
+            tissues=list(run.data.tissues),
+            config=run.settings.to_dict(),
+            epoch=run.settings.epochs,
+            provenance={**provenance, "seed": run.settings.seed, "scores": scores},
+        )
 
 
 def chunk_seed(seed: int, epoch: int, step: int, chunk: int) -> int:
     """A 63-bit seed for one part of one batch."""
     return int(np.random.SeedSequence([seed, epoch, step, chunk]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def summary(row: Mapping[str, float], epochs: int) -> str:
-    """One line on an epoch."""
-    shown = ("train_loss", "val_loss", "val_bpq", "val_detection_f1", "val_macro_f1")
-    scores = ", ".join(f"{key.replace('_', ' ')} {row[key]:.4f}" for key in shown if key in row)
-    return f"epoch {row['epoch']:.0f}/{epochs}: {scores}, {row['patches_per_s']:.1f} patches/s"
-
-
-def note(run: Run, bar: Progress) -> str:
-    """What stands behind the progress bar: mean losses so far, and when the whole run will be done."""
-    place, settings = run.place, run.settings
-    mean = {name: value / place.step for name, value in place.sums.items()}
-    words = " ".join(f"{name} {mean[name]:.3f}" for name in ("loss", "np_dice", "hv_mse", "nt_bce") if name in mean)
-    taken = (time.monotonic() - bar.start) / max(bar.count, 1)
-    left = ((settings.epochs - place.epoch) * run.sampler.steps - place.step) * settings.batch_size
-    return f"{words}, run done in {clock(left * taken)}"
-
-
-def say(run: Run, text: str) -> None:
-    """Print, from the first process only."""
-    if run.world.is_main:
-        print(text, flush=True)

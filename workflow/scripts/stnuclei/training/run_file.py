@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from stnuclei.config import TrainSettings
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
-from stnuclei.loading import Source
+from stnuclei.loading.sources import Source
 
 KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
 
@@ -31,9 +31,9 @@ def read_run(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: neither JSON nor YAML ({error})") from None
     unknown, missing = set(content) - KEYS, {"sources", "out_dir"} - set(content)
     if unknown or missing:
-        words = [f"unknown {', '.join(sorted(unknown))}"] * bool(unknown)
-        words += [f"missing {', '.join(sorted(missing))}"] * bool(missing)
-        raise UserError(f"{path}: {' and '.join(words)}; the keys are {', '.join(sorted(KEYS))}")
+        problems = [f"unknown {', '.join(sorted(unknown))}"] * bool(unknown)
+        problems += [f"missing {', '.join(sorted(missing))}"] * bool(missing)
+        raise UserError(f"{path}: {' and '.join(problems)}; the keys are {', '.join(sorted(KEYS))}")
     return {
         "sources": [Source(**entry) for entry in content["sources"]],
         "validation": [Source(**entry) for entry in content.get("validation") or []],

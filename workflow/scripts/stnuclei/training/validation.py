@@ -1,4 +1,4 @@
-"""Scores of a model in training on patches it does not learn from.
+"""Scores of a model in training on its validation patches.
 
 bPQ, Dice: means over the patches that have nuclei. Detection: counts pooled over all patches, a predicted centroid
 within 3 um of a true one is a hit. Class F1, macro F1, accuracy: over the hits, as in the paper's Table 3.
@@ -14,29 +14,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.cellvit.targets import make_targets
-from stnuclei.config.training import TrainSettings
 from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
-from stnuclei.evaluation.detection import pair_centroids
-from stnuclei.evaluation.segmentation import panoptic_quality
+from stnuclei.evaluation.detection import f1_precision_recall, pair_centroids
+from stnuclei.evaluation.segmentation import dice, panoptic_quality
 from stnuclei.loading.batches import Batch, on_device
-from stnuclei.loading.collection import Collection
-from stnuclei.taxonomy import Taxonomy
-from stnuclei.training.distributed import ProcessGroup
-from stnuclei.training.schedule import precision_of
+from stnuclei.training.run import TrainingRun
 
 RADIUS_UM = 3.0
 UM_PER_PX = 0.25
 
 
 @dataclass
-class Tally:
-    """Sums from which all scores follow; those of several processes may be added.
+class ValidationSums:
+    """Sums from which all scores are computed; those of several processes can be added.
 
     Parameters
     ----------
@@ -56,7 +51,7 @@ class Tally:
         # predicted nucleus all of whose pixels are background counts as no nucleus, as in the published scores.
         self.pairs = np.zeros((self.n_classes + 2, self.n_classes + 1))
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: ValidationSums) -> None:
         """Add the sums of other patches."""
         self.unpack(self.pack() + other.pack())
 
@@ -72,18 +67,22 @@ class Tally:
         self.pairs = vector[5:].reshape(self.pairs.shape).copy()
 
     def scores(self, names: tuple[str, ...]) -> dict[str, float]:
-        """Scores by name; those that have no ground (no nuclei at all) are left out."""
+        """Scores by name; those without a denominator (no nuclei at all) are left out."""
         out: dict[str, float] = {"patches": self.patches}
         if self.patches:
             out["loss"] = self.loss / self.patches
         if self.with_nuclei:
             out |= {"bpq": self.pq / self.with_nuclei, "dice": self.dice / self.with_nuclei}
-        hits, missed = float(self.pairs[1:, 1:].sum()), float(self.pairs[1:, 0].sum())
-        extra = float(self.pairs[0, 1:].sum())
-        if hits + missed > 0:
-            out["detection_f1"] = 2 * hits / (2 * hits + missed + extra)
-            out["detection_precision"] = hits / max(hits + extra, 1)
-            out["detection_recall"] = hits / (hits + missed)
+        tp, fn = float(self.pairs[1:, 1:].sum()), float(self.pairs[1:, 0].sum())
+        fp = float(self.pairs[0, 1:].sum())
+        if tp + fn > 0:
+            f1, precision, recall = f1_precision_recall(tp, fp, fn)
+            # Where the model sees no nucleus at all its precision is 0, not absent: a column of the history.
+            out |= {
+                "detection_f1": f1,
+                "detection_precision": precision if tp + fp else 0.0,
+                "detection_recall": recall,
+            }
         matched = self.pairs[1:-1, 1:]
         if matched.sum() > 0:
             out |= {"macro_f1": float(macro_f1(matched)), "accuracy": float(accuracy(matched))}
@@ -92,29 +91,16 @@ class Tally:
         return out
 
 
-def validate(
-    model: nn.Module,
-    held_out: Collection,
-    settings: TrainSettings,
-    taxonomy: Taxonomy,
-    world: ProcessGroup,
-    limit: int | None,
-    between: Callable[[], None] = lambda: None,
-) -> dict[str, float]:
-    """Score a model on a sample of the held-out patches, the same in every epoch.
+def validate(run: TrainingRun, limit: int | None, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+    """Score a run's network on a sample of its validation patches, the same in every epoch.
 
     Parameters
     ----------
-    model
-        The bare network; left in the mode it came in.
-    held_out
-        The patches.
-    settings
-        `seed`, loss variant and weights, batch, workers.
-    taxonomy, world
-        Classes; processes, which share the patches.
+    run
+        Network (left in the mode it came in), validation patches, settings (seed, loss, batch, workers), processes,
+        which share the patches.
     limit
-        Patches to look at; none: all.
+        Patches scored; none: all.
     between
         Called between batches (to stop on a signal), the same number of times in every process.
 
@@ -122,42 +108,43 @@ def validate(
     -------
     Scores by name: loss, bpq, dice, detection_f1, detection_precision, detection_recall, macro_f1, f1_{class}.
     """
-    chosen = sample(len(held_out), limit, settings.seed)
-    size = min(settings.micro_batch(world.size), 64)
-    loader = held_out.loader(taxonomy, size, settings.readers)
-    loader.sampler = chosen[world.rank :: world.size]
-    tally = Tally(len(taxonomy.classes))
-    was_training = model.training
-    model.eval()
-    calls = math.ceil(math.ceil(len(chosen) / world.size) / size)  # of the process with the most patches
+    settings, group, patches = run.settings, run.group, run.validation
+    if patches is None:
+        return {}
+    chosen = sample(len(patches), limit, settings.seed)
+    size = min(settings.micro_batch(group.size), 64)
+    loader = patches.loader(run.taxonomy, size, settings.readers)
+    loader.sampler = chosen[group.rank :: group.size]
+    sums = ValidationSums(len(run.taxonomy.classes))
+    was_training = run.network.training
+    run.network.eval()
+    calls = math.ceil(math.ceil(len(chosen) / group.size) / size)  # of the process with the most patches
     with ThreadPoolExecutor(max_workers=max(1, min(settings.readers, 8))) as pool:
-        for done in _tallies(model, on_device(loader, world.device), settings, len(taxonomy.classes), pool):
-            tally.add(done)
+        for done in _batch_sums(run, on_device(loader, group.device), pool):
+            sums.add(done)
             calls -= 1
             between()
         for _ in range(calls):
             between()
-    model.train(was_training)
-    tally.unpack(world.sum(torch.from_numpy(tally.pack())).numpy())
-    return tally.scores(taxonomy.names)
+    run.network.train(was_training)
+    sums.unpack(group.sum(torch.from_numpy(sums.pack())).numpy())
+    return sums.scores(run.taxonomy.names)
 
 
 def sample(n: int, limit: int | None, seed: int) -> np.ndarray:
-    """Sorted numbers of the patches looked at, int64."""
+    """Sorted numbers of the patches scored, int64."""
     if limit is None or limit >= n:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
 
 
-def _tallies(
-    model: nn.Module, batches: Iterator[Batch], settings: TrainSettings, n_classes: int, pool: ThreadPoolExecutor
-) -> Iterator[Tally]:
-    """One tally a batch; post-processing of a batch runs in threads."""
+def _batch_sums(run: TrainingRun, batches: Iterator[Batch], pool: ThreadPoolExecutor) -> Iterator[ValidationSums]:
+    """Sums of each batch; the nuclei of a batch are separated in threads."""
+    settings = run.settings
     for batch in batches:
-        precision = precision_of(settings, batch["image"].device)
         with torch.inference_mode():
-            with torch.autocast(batch["image"].device.type, precision, enabled=precision != torch.float32):
-                outputs = model(normalised(batch["image"]))
+            with torch.autocast(run.group.device.type, run.precision, enabled=run.precision != torch.float32):
+                outputs = run.network(normalised(batch["image"]))
             outputs = {name: value.float() for name, value in outputs.items()}
             targets = make_targets(batch["instances"], batch["classes"])
             targets["tissue"] = batch["tissue"]
@@ -167,22 +154,22 @@ def _tallies(
             hv = outputs["hv_map"].cpu().numpy()
             types = outputs["nuclei_type_map"].softmax(1).cpu().numpy()
         true, classes = batch["instances"].cpu().numpy(), batch["classes"].cpu().numpy()
-        tally = Tally(n_classes)
-        tally.patches, tally.loss = float(len(true)), loss * len(true)
-        for one in pool.map(score_patch, true, classes, foreground, hv, types):
-            tally.add(one)
-        yield tally
+        sums = ValidationSums(len(run.taxonomy.classes))
+        sums.patches, sums.loss = float(len(true)), loss * len(true)
+        for scored in pool.map(score_patch, true, classes, foreground, hv, types):
+            sums.add(scored)
+        yield sums
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
-    """uint8 pixels as the network takes them: mean and standard deviation 0.5."""
+    """uint8 pixels normalised by mean and standard deviation 0.5, float32."""
     return (images.float() / 255 - 0.5) / 0.5
 
 
 def score_patch(
     true: np.ndarray, classes: np.ndarray, foreground: np.ndarray, hv: np.ndarray, types: np.ndarray
-) -> Tally:
-    """Compare one patch with the truth.
+) -> ValidationSums:
+    """Sums of one patch.
 
     Parameters
     ----------
@@ -193,18 +180,20 @@ def score_patch(
     foreground, hv, types
         Predictions: bool (H, W), float (2, H, W), probabilities (C, H, W).
     """
-    tally = Tally(types.shape[0] - 1)
+    sums = ValidationSums(types.shape[0] - 1)
     instances = separate_nuclei(foreground, hv)
     truth, predicted = measure(true), nuclei_table(instances, types)
     if len(truth):
-        tally.with_nuclei = 1.0
-        tally.pq = panoptic_quality(true, instances)[2]
-        tally.dice = 2 * float(((true > 0) & foreground).sum()) / float((true > 0).sum() + foreground.sum())
+        sums.with_nuclei = 1.0
+        sums.pq = panoptic_quality(true, instances)[2]
+        sums.dice = dice(true, foreground)
     row = classes[truth.id - 1].astype(int)
-    row[row < 1] = tally.n_classes + 1
+    row[row < 1] = sums.n_classes + 1
     column = predicted.class_id.astype(int)
-    pairs, lost, invented = pair_centroids(truth.centroid, predicted.centroid, RADIUS_UM / UM_PER_PX, "corrected")
-    np.add.at(tally.pairs, (row[pairs[:, 0]], column[pairs[:, 1]]), 1)
-    np.add.at(tally.pairs, (row[lost], 0), 1)
-    np.add.at(tally.pairs, (0, column[invented]), 1)
-    return tally
+    pairs, unpaired_true, unpaired_predicted = pair_centroids(
+        truth.centroid, predicted.centroid, RADIUS_UM / UM_PER_PX, "corrected"
+    )
+    np.add.at(sums.pairs, (row[pairs[:, 0]], column[pairs[:, 1]]), 1)
+    np.add.at(sums.pairs, (row[unpaired_true], 0), 1)
+    np.add.at(sums.pairs, (0, column[unpaired_predicted]), 1)
+    return sums

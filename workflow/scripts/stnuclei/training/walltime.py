@@ -1,4 +1,4 @@
-"""Stop in good time: ask Slurm how long the job may still run, and have the run saved before it is killed.
+"""Slurm's time limit: save the run and end before the job is killed.
 
 Slurm's own warning (``--signal``) goes to every process of the job's step, also to the Snakemake that watches the
 training: that one ends at once and the job with it, perhaps before all is saved. So the training looks at the clock
@@ -40,10 +40,10 @@ def parse_time_left(text: str) -> float | None:
     text
         As ``squeue --format=%L`` prints it.
     """
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if not found:
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if not match:
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60.0 + seconds
 
 
@@ -54,7 +54,7 @@ def warned_before_the_end(process: int, left: float | None = None, margin: float
     Parameters
     ----------
     process
-        Whom to warn: this process, or the torchrun that passes it on.
+        Process id that gets the signal: this process, or the torchrun that passes it on.
     left
         Seconds the job may still run (default: ask Slurm).
     margin
@@ -62,7 +62,7 @@ def warned_before_the_end(process: int, left: float | None = None, margin: float
 
     Yields
     ------
-    In how many seconds the warning comes; None where there is no limit.
+    Seconds until the signal; None where there is no limit.
     """
     left = seconds_left() if left is None else left
     if left is None:
