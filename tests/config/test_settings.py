@@ -179,3 +179,12 @@ def test_reading_settings_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_of_settings_is_written_from_the_models():
+    from stnuclei.config.reference import settings_page
+
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert page == settings_page(), "write it anew: python -m stnuclei.config.reference > docs/settings.md"
+    for row in ("| `epochs` | whole number >= 1 | `130` |", "| `border` | `keep`, `drop` | `keep` |"):
+        assert row in page

@@ -95,6 +95,11 @@ def sample_files(sample):
     return files
 
 
+def sample_row(*columns):
+    """Input function: some columns of a sample's row. A job whose columns did not change is not run again."""
+    return lambda wildcards: SAMPLES.loc[wildcards.sample, list(columns)].to_dict()
+
+
 def simulated(path):
     """Whether the demo's simulator makes this path."""
     return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])

@@ -74,7 +74,7 @@ rule map_annotation:
         mem_mb=memory(2000),
         runtime=runtime(15),
     params:
-        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        sample=sample_row("sample", "annotation", "annotation_map"),
         taxonomy=config["taxonomy"],
     message:
         "mapping the annotation of {wildcards.sample} to classes"

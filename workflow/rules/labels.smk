@@ -61,7 +61,7 @@ rule label_cells:
         mem_mb=memory(4000, 15, "tables"),
         runtime=runtime(120),
     params:
-        sample=lambda wildcards: SAMPLES.loc[wildcards.sample, ["sample", "tissue", "disease"]].to_dict(),
+        sample=sample_row("sample", "tissue", "disease"),
         taxonomy=config["taxonomy"],
         settings=lambda wildcards: config["labels"].get(wildcards.method.removesuffix("_no_refinement"), {}),
         seed=config["seed"],
@@ -133,7 +133,7 @@ rule score_labels:
         mem_mb=memory(2000, 2),
         runtime=runtime(20),
     params:
-        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        sample=sample_row("sample", "annotation", "annotation_map"),
         methods=METHODS,
         taxonomy=config["taxonomy"],
     message:

@@ -1,4 +1,7 @@
 # From a Xenium run or a HEST-1k sample to one store, with proof that the nuclei lie on nuclei.
+READ_COLUMNS = ("sample", "platform", "path", "he_image", "he_alignment", "tissue", "he_um_per_px", "hest_id")
+
+
 rule read_sample:
     input:
         bundle_input,
@@ -15,7 +18,7 @@ rule read_sample:
         mem_mb=memory(3000, 0.5),
         runtime=runtime(120),
     params:
-        sample=lambda wildcards: SAMPLES.loc[wildcards.sample].to_dict(),
+        sample=sample_row(*READ_COLUMNS),
         settings=config["slides"],
     message:
         "reading sample {wildcards.sample}"
