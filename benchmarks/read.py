@@ -139,7 +139,7 @@ def make(folder: Path, px: int, cells: int) -> None:
 def run(stage: str, folder: Path, threads: int) -> dict[str, float]:
     """Run one stage in this process; its time, and this process's peak memory."""
     from stnuclei.io import open_sample, read_sample, write_sample
-    from stnuclei.quality import TissueMap, check_alignment, find_tissue
+    from stnuclei.quality import TissueMap, check_alignment, draw_alignment, find_tissue
 
     store, tissue = folder.parent / "sample.zarr", folder.parent / "tissue.tif"
     start = time.perf_counter()
@@ -154,8 +154,9 @@ def run(stage: str, folder: Path, threads: int) -> dict[str, float]:
         sample = open_sample(store)
         find_tissue(sample.he, sample.um_per_px, name=sample.name).save(tissue)
     elif stage == "check_alignment":
-        report = check_alignment(open_sample(store), TissueMap.load(tissue))
-        report.save_png(folder.parent / "alignment.png")
+        sample, found = open_sample(store), TissueMap.load(tissue)
+        report = check_alignment(sample, found)
+        draw_alignment(report, sample, found, folder.parent / "alignment.png")
         extra["shift_px"] = float(np.hypot(*report.shift_px))
     else:
         extra["reads_per_s"] = random_reads(open_sample(store).he)

@@ -16,7 +16,7 @@ class Store:
         self.offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         total = int(self.offset[-1])
         self.classes = np.ones(total, np.int8) if classes is None else np.asarray(classes, np.int8)
-        self.cell_index = np.arange(total, dtype=np.int32)
+        self.cell_index = self.nucleus_index = np.arange(total, dtype=np.int32)
         self.tissues, self.probability = list(tissues), probability
         self.tissue = np.zeros(len(maps), np.uint8) if tissue is None else np.asarray(tissue, np.uint8)
         self.image = [np.full((*m.shape, 3), 200, np.uint8) for m in self.instances]

@@ -14,7 +14,7 @@ from shapely import affinity
 from export import made_nuclei as made
 from stnuclei.errors import UserError
 from stnuclei.evaluation import compare_slide
-from stnuclei.evaluation.agreement import INVENTED, MISSED, PAIRED
+from stnuclei.evaluation.agreement import NOT_IN_RUN, NOT_PREDICTED, PAIRED
 from stnuclei.evaluation.agreement_map import agreement_grid, draw_agreement
 from stnuclei.export.explorer import write_cell_groups, write_ranger_polygons
 
@@ -24,7 +24,7 @@ MATRIX = np.array([[0.0, -1.2, 2000.0], [1.2, 0.0, 10.0], [0, 0, 1]])
 
 @pytest.fixture
 def case(tmp_path):
-    """Give a run of 400 nuclei and a prediction: 20 missed, 30 invented, 38 of 380 with another class."""
+    """Give a run of 400 nuclei and a prediction: 20 not predicted, 30 not in the run, 38 of 380 with another class."""
     truth = made.outlines(made.grid(400, 40.0, 20))
     classes = np.arange(400) % 3 + 1
     predicted = classes.copy()
@@ -56,7 +56,7 @@ def case(tmp_path):
 def test_every_nucleus_of_both_sides_stands_once(case):
     path, sample, labels = case
     nuclei = compare_slide(path, sample, labels).nuclei
-    assert nuclei["status"].value_counts().to_dict() == {PAIRED: 380, MISSED: 20, INVENTED: 30}
+    assert nuclei["status"].value_counts().to_dict() == {PAIRED: 380, NOT_PREDICTED: 20, NOT_IN_RUN: 30}
     assert sorted(nuclei.loc[nuclei["nucleus_index"] >= 0, "nucleus_index"]) == list(range(400))
     assert sorted(nuclei.loc[nuclei["nucleus_id"] >= 0, "nucleus_id"]) == list(range(1, 411))
     paired = nuclei[nuclei["status"] == PAIRED]
@@ -73,14 +73,14 @@ def test_confusion_and_scores_are_those_of_the_case(case):
     agreement = compare_slide(path, sample, labels)
     table = agreement.confusion()
     assert table.to_numpy().sum() == 430
-    assert table.loc[INVENTED, "Epithelial"] == 30
+    assert table.loc[NOT_IN_RUN, "Epithelial"] == 30
     assert table.loc["Unknown"].sum() == 6
-    assert table[MISSED].sum() == 20
+    assert table[NOT_PREDICTED].sum() == 20
     scores = agreement.scores().set_index("class")
     # 38 of 380 differ; five of those and nucleus 7 have no label
     assert scores.loc["all", "pairs"] == 374
     assert scores.loc["all", "agreement"] == pytest.approx(342 / 374)
-    assert scores.loc["all", "found"] == pytest.approx(374 / 394)
+    assert scores.loc["all", "detected"] == pytest.approx(374 / 394)
     row = scores.loc["Neoplastic"]
     assert row["f1"] == pytest.approx(2 * row["agreement"] * row["precision"] / (row["agreement"] + row["precision"]))
     assert 0.8 < scores.loc["all", "kappa"] < scores.loc["all", "agreement"]
@@ -106,10 +106,10 @@ def test_overlap_can_be_asked_for(case):
 def test_map_shows_where_they_differ(case, tmp_path):
     path, sample, labels = case
     agreement = compare_slide(path, sample, labels)
-    share, side = agreement_grid(agreement.nuclei, 0.25, np.array([0.25, 0.3]))
-    rows = np.arange(share.shape[0]) * side / 0.25
-    assert np.nanmean(share[rows < 60]) < 0.65
-    assert np.nanmean(share[(rows > 400) & (rows < 700)]) > 0.95
+    fraction, side = agreement_grid(agreement.nuclei, 0.25, np.array([0.25, 0.3]))
+    rows = np.arange(fraction.shape[0]) * side / 0.25
+    assert np.nanmean(fraction[rows < 60]) < 0.65
+    assert np.nanmean(fraction[(rows > 400) & (rows < 700)]) > 0.95
     draw_agreement(agreement, 0.25, tmp_path / "map.png", "run")
     assert max(cv2.imread(str(tmp_path / "map.png")).shape) <= 1600
 

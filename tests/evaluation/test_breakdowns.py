@@ -9,11 +9,12 @@ import pytest
 from evaluation.stores import Store, grid
 from stnuclei.errors import UserError
 from stnuclei.evaluation import by_class, by_size, calibration, over_runs, pannuke_table, score_segmentation
-from stnuclei.evaluation.classification import official_class_scores
+from stnuclei.metrics import expected_calibration_error
 
 
 def rows(*counts):
     frame = pd.DataFrame(counts, columns=["true", "pred", "bin", "count"])
+    frame["probability"] = frame["bin"].map({9: 0.99, 5: 0.52, -1: np.nan})
     return frame.assign(patch=0, tissue="Colon")
 
 
@@ -31,13 +32,11 @@ PAIRS = rows(
 
 def test_by_class_counts_as_the_official_code():
     table = by_class(PAIRS).set_index("class")
-    paired_true = ["N"] * 6 + ["N"] * 2 + ["C"] + ["C"] * 3
-    paired_pred = ["N"] * 6 + ["C"] * 2 + ["N"] + ["C"] * 3
-    code = {"N": 1, "C": 3}
-    sides = [[code[x] for x in side] for side in (paired_true, paired_pred)]
-    for name, class_id in (("Neoplastic", 1), ("Connective", 3)):
-        expected = official_class_scores(*sides, [1] * 4, [3] * 5, class_id)
-        assert table.loc[name, ["f1", "precision", "recall"]].tolist() == pytest.approx(list(expected))
+    # F1 = 2TP/(2TP+2FP+2FN+FPd+FNd), P = TP/(TP+2FP+FPd), R = TP/(TP+2FN+FNd), as HoVer-Net and CellViT count
+    expected = {"Neoplastic": (6, 1, 2, 0, 4), "Connective": (3, 2, 1, 5, 0)}
+    for name, (tp, fp, fn, fpd, fnd) in expected.items():
+        scores = 2 * tp / (2 * tp + 2 * fp + 2 * fn + fpd + fnd), tp / (tp + 2 * fp + fpd), tp / (tp + 2 * fn + fnd)
+        assert table.loc[name, ["f1", "precision", "recall"]].tolist() == pytest.approx(list(scores))
     assert table.loc["Neoplastic", ["true", "predicted"]].tolist() == [12, 7]
     assert table.loc["Neoplastic", "matched_f1"] == pytest.approx(12 / 15)
     assert np.isnan(table.loc["Dead", "f1"])
@@ -45,10 +44,11 @@ def test_by_class_counts_as_the_official_code():
 
 def test_calibration_by_hand():
     table = calibration(PAIRS)
-    assert table["count"].tolist() == [0, 0, 0, 0, 0, 3, 0, 0, 0, 9]
-    assert table["accuracy"][5] == 0 and table["accuracy"][9] == 1
-    assert table.attrs["ece"] == pytest.approx((3 * 0.55 + 9 * 0.05) / 12)
-    assert np.isnan(calibration(PAIRS.iloc[:0]).attrs["ece"])
+    assert table[["low", "count", "accuracy"]].to_numpy().tolist() == [[0.5, 3, 0], [0.9, 9, 1]]
+    # the mean confidence of the bins, not their middle: 0.52 and 0.99
+    assert table["confidence"].tolist() == pytest.approx([0.52, 0.99])
+    assert expected_calibration_error(table) == pytest.approx((3 * 0.52 + 9 * 0.01) / 12)
+    assert np.isnan(expected_calibration_error(calibration(PAIRS.iloc[:0])))
 
 
 def test_by_size():
@@ -56,7 +56,7 @@ def test_by_size():
     big[2:50, 2:50] = 1  # 144 um2
     scores = score_segmentation(Store([grid(), big]), Store([grid(), np.zeros_like(big)]))
     table = by_size(scores)
-    assert table["true"].tolist() == [16, 0, 0, 1] and table["found"].tolist() == [16, 0, 0, 0]
+    assert table["true"].tolist() == [16, 0, 0, 1] and table["matched"].tolist() == [16, 0, 0, 0]
     assert table["recall"][0] == 1 and table["recall"][3] == 0 and np.isnan(table["recall"][1])
 
 

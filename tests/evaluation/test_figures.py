@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from evaluation.stores import Store, grid
+from stnuclei.drawing.pixels import class_colors, outline_instances
 from stnuclei.errors import UserError
 from stnuclei.evaluation import calibration, score_classification, score_segmentation
 from stnuclei.evaluation.charts import figure_calibration, figure_confusion, figure_pq
-from stnuclei.evaluation.drawing import class_colors, outline
-from stnuclei.evaluation.figures import choose_patches, error_atlas, figure_labels, figure_predictions
+from stnuclei.evaluation.error_atlas import error_atlas
+from stnuclei.evaluation.figures import choose_patches, figure_labels, figure_predictions
 from stnuclei.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.load("pannuke")
@@ -66,7 +67,9 @@ def test_choice_is_seeded_and_empty_stores_are_told():
 
 def test_outline_leaves_the_inside_alone():
     image = np.full((64, 64, 3), 200, np.uint8)
-    drawn = outline(image, grid(2, side=20), class_colors(np.array([1, 2, 3, -1]), TAXONOMY), scale=2, thickness=2)
+    drawn = outline_instances(
+        image, grid(2, side=20), class_colors(np.array([1, 2, 3, -1]), TAXONOMY), scale=2, thickness=2
+    )
     assert drawn.shape == (128, 128, 3)
     assert (drawn[24, 24] == 200).all()  # the middle of the first square
     assert (drawn[110:, 110:] == 200).all()

@@ -10,8 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from evaluation.stores import grid
 from paths import DATA
-from stnuclei.evaluation.classification import accuracy, class_f1, confusion, macro_f1, official_class_scores
-from stnuclei.evaluation.detection import count_detections, f1_precision_recall, pair_centroids
+from stnuclei.evaluation.detection import count_detections, pair_centroids
 from stnuclei.evaluation.overlap import _from_sorted, joint_histogram
 from stnuclei.evaluation.segmentation import dice, jaccard, panoptic_quality
 
@@ -34,10 +33,10 @@ def test_golden_panoptic_quality(golden, seed):
 @pytest.mark.parametrize("seed", "123456")
 def test_golden_pairs(golden, seed):
     arrays, figures = golden
-    pairs, lost, invented = pair_centroids(arrays[f"{seed}/pts_true"], arrays[f"{seed}/pts_pred"], 12)
+    pairs, no_pred, no_true = pair_centroids(arrays[f"{seed}/pts_true"], arrays[f"{seed}/pts_pred"], 12)
     assert np.array_equal(pairs, arrays[f"{seed}/pairs"]) and len(pairs) == figures[seed]["n_pairs"]
-    assert len(lost) == len(arrays[f"{seed}/pts_true"]) - len(pairs)
-    assert len(invented) == len(arrays[f"{seed}/pts_pred"]) - len(pairs)
+    assert len(no_pred) == len(arrays[f"{seed}/pts_true"]) - len(pairs)
+    assert len(no_true) == len(arrays[f"{seed}/pts_pred"]) - len(pairs)
 
 
 def test_perfect_empty_shifted_and_random():
@@ -154,31 +153,3 @@ def test_dummy_points_of_the_official_code():
     assert count_detections(none, np.array([[3.0, 4.0]]), 12) == (1, 0, 0)  # near the corner
     assert count_detections(none, none, 12, "corrected") == (0, 0, 0)
     assert count_detections(none, three, 12, "corrected") == (0, 3, 0)
-
-
-def test_detection_ratios():
-    assert f1_precision_recall(8, 2, 4) == pytest.approx((16 / 22, 0.8, 8 / 12))
-    assert np.isnan(f1_precision_recall(0, 0, 0)).all()
-
-
-def test_official_class_scores_by_hand():
-    paired_true, paired_pred = [1, 1, 1, 2, 2], [1, 1, 2, 1, 2]
-    # class 1: TP 2, FP 1 (true 2), FN 1; one unpaired truth, two unpaired predictions
-    f1, precision, recall = official_class_scores(paired_true, paired_pred, [1, 2], [1, 1, 3], 1)
-    assert precision == pytest.approx(2 / (2 + 2 + 2)) and recall == pytest.approx(2 / (2 + 2 + 1))
-    assert f1 == pytest.approx(4 / (4 + 2 + 2 + 2 + 1))
-    assert np.isnan(official_class_scores([1], [1], [], [], 5)).all()
-
-
-def test_macro_f1_and_accuracy_equal_scikit_learn():
-    from sklearn.metrics import accuracy_score, f1_score
-
-    rng = np.random.default_rng(0)
-    true, pred = rng.integers(0, 4, 500), rng.integers(0, 4, 500)
-    pred[:300] = true[:300]
-    table = confusion(true, pred, 4)
-    assert macro_f1(table) == pytest.approx(f1_score(true, pred, average="macro"))
-    assert class_f1(table) == pytest.approx(f1_score(true, pred, average=None))
-    assert accuracy(table) == pytest.approx(accuracy_score(true, pred))
-    stacked = np.stack([table, np.zeros_like(table)])
-    assert np.isnan(macro_f1(stacked)[1]) and np.isnan(accuracy(stacked)[1])

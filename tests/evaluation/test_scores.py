@@ -19,9 +19,9 @@ from stnuclei.evaluation import (
     write_table,
 )
 from stnuclei.evaluation.bootstrap import bootstrap
-from stnuclei.evaluation.mistakes import count_mistakes, trace_mistakes
+from stnuclei.evaluation.nucleus_errors import count_errors, trace_errors
 from stnuclei.evaluation.overlap import joint_histogram
-from stnuclei.evaluation.published import published, published_row
+from stnuclei.evaluation.tables import published, published_row
 
 EMPTY = np.zeros((64, 64), np.uint16)
 
@@ -141,7 +141,7 @@ def test_classification_by_hand():
     assert table.loc["Inflammatory", "Dead"] == 2 and table.loc["Unknown", "Connective"] == 4
     assert set(scores["bin"]) == {7} and scores["count"].sum() == 32
     row = table3(scores.assign(model="m", sample="s", policy="corrected"), bootstrap_n=0).iloc[0]
-    assert (row["nuclei"], row["unknown"], row["other"], row["missed"]) == (24, 4, 4, 0)
+    assert (row["nuclei"], row["unknown"], row["other"], row["false_negatives"]) == (24, 4, 4, 0)
     # F1: Neoplastic 24/28, Inflammatory 12/(6+10), Epithelial 1; Connective: neither truth nor scored prediction
     assert row["macro_f1"] == pytest.approx(np.mean([24 / 28, 12 / 16, 1]))
     assert row["accuracy"] == pytest.approx(20 / 24)
@@ -160,26 +160,26 @@ def test_unpaired_nuclei_are_counted():
     assert scores.loc[scores["pred"] == "Unpaired", "bin"].tolist() == [-1]
 
 
-def test_mistakes_are_told_apart():
+def test_errors_are_told_apart():
     true = np.zeros((40, 80), int)
     true[2:12, 2:12], true[2:12, 12:22], true[2:12, 30:50], true[20:30, 2:12], true[20:30, 30:40] = 1, 2, 3, 4, 5
     pred = np.zeros_like(true)
     pred[2:12, 2:22] = 1  # 1 and 2 merged
     pred[2:12, 30:40], pred[2:12, 40:50] = 2, 3  # 3 split
     pred[20:30, 8:22] = 4  # 4 badly outlined
-    pred[30:38, 60:70] = 5  # invented; 5 is missed
+    pred[30:38, 60:70] = 5  # a false positive; 5 is a false negative
     overlap = joint_histogram(true, pred)
-    assert count_mistakes(overlap) == {"missed": 1, "invented": 1, "split": 1, "merged": 1, "outline": 1}
-    of_true, of_pred = trace_mistakes(overlap)
-    assert of_true == {1: "merged", 2: "merged", 3: "split", 4: "outline", 5: "missed"}
-    assert of_pred == {1: "merged", 2: "split", 3: "split", 4: "outline", 5: "invented"}
-    same = trace_mistakes(joint_histogram(true, true), (np.array([1, 1, 1, 1, -1]), np.array([1, 2, 1, 1, 3])))
-    assert list(same[0].values()) == ["right", "class", "right", "right", "right"]
+    assert count_errors(overlap) == dict.fromkeys(("false_negative", "false_positive", "split", "merged", "outline"), 1)
+    of_true, of_pred = trace_errors(overlap)
+    assert of_true == {1: "merged", 2: "merged", 3: "split", 4: "outline", 5: "false_negative"}
+    assert of_pred == {1: "merged", 2: "split", 3: "split", 4: "outline", 5: "false_positive"}
+    same = trace_errors(joint_histogram(true, true), (np.array([1, 1, 1, 1, -1]), np.array([1, 2, 1, 1, 3])))
+    assert list(same[0].values()) == ["correct", "class", "correct", "correct", "correct"]
 
 
 def test_nuclei_by_size():
     row = scores_of(Store([grid()]), Store([grid()])).iloc[0]  # 100 px = 6.25 um2
-    assert row["true_0-15um2"] == row["found_0-15um2"] == 16 and row["true_60um2+"] == 0
+    assert row["true_0-15um2"] == row["matched_0-15um2"] == 16 and row["true_60um2+"] == 0
 
 
 def test_bootstrap_is_seeded_and_covers():

@@ -18,14 +18,14 @@ from stnuclei.evaluation import (
     table2,
     table3,
 )
-from stnuclei.evaluation.breakdown_tables import (
+from stnuclei.evaluation.breakdowns import (
     calibration_table,
     calibration_tables,
     class_table,
     organ_table,
     size_table,
 )
-from stnuclei.evaluation.published import published
+from stnuclei.evaluation.tables import published
 from stnuclei.io import annotation_table
 
 EMPTY = np.zeros((64, 64), np.uint16)
@@ -66,7 +66,7 @@ def test_perfect_predictions_give_ones():
             [1] * 6, abs=1e-5
         )
         assert third.loc[policy, ["macro_f1", "accuracy"]].tolist() == [1, 1]
-        assert third.loc[policy, ["nuclei", "missed", "other", "unknown"]].tolist() == [32, 0, 0, 0]
+        assert third.loc[policy, ["nuclei", "false_negatives", "other", "unknown"]].tolist() == [32, 0, 0, 0]
 
 
 def test_empty_predictions_give_zeros():
@@ -75,7 +75,7 @@ def test_empty_predictions_give_zeros():
     assert np.isnan(second.loc["corrected", "precision"])  # nothing was predicted
     # the published code puts a dummy at (0, 0) of each empty patch; the first square's centre lies within 12 px of it
     assert second.loc["official", "f1"] == pytest.approx(2 * 2 / (2 * 2 + 30))
-    assert third.loc["corrected", ["nuclei", "missed"]].tolist() == [0, 32]
+    assert third.loc["corrected", ["nuclei", "false_negatives"]].tolist() == [0, 32]
     assert np.isnan(third.loc["corrected", "accuracy"])
 
 

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from export import made_nuclei as made
+from stnuclei.drawing.pixels import outline_polygons, stamp_points
+from stnuclei.drawing.scale import round_length
 from stnuclei.errors import UserError
 from stnuclei.export import find_slide, summarise, write_exports
-from stnuclei.export.canvas import draw_outlines, round_length, stamp_points
 from stnuclei.export.density import density_maps
 from stnuclei.export.zooms import choose_windows, nuclei_in
 from stnuclei.io.nuclei_file import NucleiFile
@@ -29,7 +30,7 @@ def test_summary_counts_and_divides_by_tissue(segmented):
     for name, group in frame.groupby("class"):
         row = table.loc[name]
         assert row["nuclei"] == len(group)
-        assert row["share"] == pytest.approx(len(group) / 500)
+        assert row["fraction"] == pytest.approx(len(group) / 500)
         assert row["per_mm2"] == pytest.approx(len(group) / mm2)
         assert row["median_area_um2"] == pytest.approx(group["area_um2"].median(), rel=1e-6)
         assert row["mean_probability"] == pytest.approx(group["class_probability"].mean(), rel=1e-5)
@@ -124,7 +125,7 @@ def test_windows_show_many_classes_and_their_nuclei(segmented):
 def test_outlines_and_points_lie_where_they_should():
     pixels = np.full((80, 80, 3), 255, np.uint8)
     (shape,) = made.outlines(np.array([[20.0, 20.0]]), 8)
-    draw_outlines(pixels, np.array([shape]), np.array([[213, 94, 0]], np.uint8), 2.0)
+    outline_polygons(pixels, np.array([shape]), np.array([[213, 94, 0]], np.uint8), 2.0)
     assert (pixels[38:42, 38:42] == 255).all()
     assert (pixels[60:, 60:] == 255).all()
     assert (np.abs(pixels.astype(int) - [213, 94, 0]).max(-1) < 12).sum() > 20

@@ -7,7 +7,7 @@ import yaml
 from paths import ROOT
 from stnuclei.config.samples import read_samples
 from stnuclei.errors import UserError
-from stnuclei.evaluation.published import published_row
+from stnuclei.evaluation.tables import published_row
 from stnuclei.io.hest_samples_table import paper_samples
 
 

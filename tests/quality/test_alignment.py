@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stnuclei.errors import UserError
-from stnuclei.quality import check_alignment, load_correction
+from stnuclei.quality import check_alignment, draw_alignment, load_correction
 from stnuclei.quality.shift import Correlator
 
 
@@ -134,8 +134,8 @@ def test_json_holds_what_people_need(hest, hest_tissue, tmp_path):
 
 
 def test_picture(hest, hest_tissue, tools, tmp_path):
-    check_alignment(hest, hest_tissue).save_png(tmp_path / "good.png")
-    check_alignment(tools.moved(hest, np.eye(2), (40, 0)), hest_tissue).save_png(tmp_path / "bad.png")
+    for name, sample in (("good", hest), ("bad", tools.moved(hest, np.eye(2), (40, 0)))):
+        draw_alignment(check_alignment(sample, hest_tissue), sample, hest_tissue, tmp_path / f"{name}.png")
     good, bad = (np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) for name in ("good", "bad"))
     assert 900 < good.shape[0] < 1600 and 1200 < good.shape[1] < 1600
     assert good.std() > 30 and not np.array_equal(good, bad)

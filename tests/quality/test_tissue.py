@@ -7,7 +7,7 @@ import shapely
 from PIL import Image
 
 from stnuclei.errors import UserError
-from stnuclei.quality import TissueMap
+from stnuclei.quality import TissueMap, draw_tissue
 from stnuclei.quality.tissue_map import BACKGROUND, BLURRED, PEN, TISSUE
 
 
@@ -114,7 +114,7 @@ def test_saving_and_loading(hest_tissue, tmp_path):
 
 
 def test_figure(hest_tissue, tmp_path):
-    hest_tissue.figure(tmp_path / "t.png")
+    draw_tissue(hest_tissue, tmp_path / "t.png")
     picture = np.asarray(Image.open(tmp_path / "t.png").convert("RGB")).astype(int)
     assert 500 < picture.shape[0] < 1600 and picture.shape[1] < 1600
     for colour in ((44, 160, 44), (214, 39, 40)):  # tissue's and ink's outlines

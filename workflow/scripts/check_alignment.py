@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING
 from stnuclei.errors import UserError
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
-from stnuclei.quality import TissueMap, check_alignment
+from stnuclei.quality import TissueMap, check_alignment, draw_alignment
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 settings = snakemake.params.settings
 with job(snakemake.log[0], f"alignment of {snakemake.wildcards.sample}"):
+    sample, tissue = open_sample(snakemake.input.store), TissueMap.load(snakemake.input.tissue)
     report = check_alignment(
-        open_sample(snakemake.input.store),
-        TissueMap.load(snakemake.input.tissue),
+        sample,
+        tissue,
         max_shift_um=settings["max_shift_um"],
         refine=settings["refine"],
         seed=snakemake.params.seed,
     )
-    report.save_png(snakemake.output.figure)
+    draw_alignment(report, sample, tissue, snakemake.output.figure)
     report.save_json(snakemake.output.checked)
     print(report.message)
     if not report.passed and settings["on_failure"] == "stop":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from stnuclei.io.open_store import open_image
 from stnuclei.joblog import job
-from stnuclei.quality import find_tissue
+from stnuclei.quality import draw_tissue, find_tissue
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -15,4 +15,4 @@ with job(snakemake.log[0], f"tissue of {snakemake.wildcards.sample}"):
     name = attributes["sample"]
     tissue = find_tissue(slide, attributes["um_per_px"], um_per_px=snakemake.params.um_per_px, name=name)
     tissue.save(snakemake.output.tissue)
-    tissue.figure(snakemake.output.figure)
+    draw_tissue(tissue, snakemake.output.figure)

@@ -1,9 +1,9 @@
-"""Write the scores taken apart: by organ, by class, by size of nucleus, by confidence."""
+"""Write the scores by organ, by class, by size of nucleus and by confidence."""
 
 from typing import TYPE_CHECKING
 
 from stnuclei.evaluation import figure_calibration, figure_pq, footnotes, read_scores, write_table
-from stnuclei.evaluation.breakdown_tables import (
+from stnuclei.evaluation.breakdowns import (
     calibration_table,
     calibration_tables,
     class_table,
@@ -23,8 +23,11 @@ TITLES = {
         "F1, precision and recall as HoVer-Net and CellViT count them (nuclei without a partner included), matched "
         "F1 over pairs alone, PQ as the mean over patches; mean PQ is mPQ.",
     ),
-    "sizes": ("Nuclei found, by area", "Share of true nuclei with a prediction of IoU above one half."),
-    "calibration": ("Calibration", "How often the class is right, by its predicted probability; ECE is the mean gap."),
+    "sizes": ("Recall by area", "Fraction of true nuclei with a prediction of IoU above one half."),
+    "calibration": (
+        "Calibration",
+        "Correct classes by predicted probability; ECE: expected calibration error.",
+    ),
 }
 with job(snakemake.log[0], "breakdowns"):
     segmentation = read_scores(params.segmentation, snakemake.input.segmentation)

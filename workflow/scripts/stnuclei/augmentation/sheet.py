@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
-from stnuclei.files import atomic_write
+from stnuclei.drawing.figure import figure_file, show_pixels
+from stnuclei.drawing.pixels import outline_instances
 
 _SIDE = 1.75  # inch
+_OUTLINE = (0, 255, 51)  # green stands apart from haematoxylin and eosin
 
 
 def contact_sheet(
@@ -43,22 +44,19 @@ def contact_sheet(
     names = [name for name in PROBABILITIES if getattr(chosen, name) > 0]
     rows = [(name, chosen.replace(**{other: float(other == name) for other in PROBABILITIES})) for name in names]
     rows.append(("all, as in training", chosen))
-    figure = Figure(figsize=(_SIDE * (n + 1) * 1.15, _SIDE * len(rows)))
-    panels = figure.subplots(len(rows), n + 1, squeeze=False)
-    for line, (name, one) in zip(panels, rows, strict=True):
-        pictures, ids = augmented(image, instances, one, n, seed)
-        for axes, picture, outline in zip(line, [image, *pictures], [instances, *ids], strict=True):
-            axes.imshow(picture, interpolation="antialiased")
-            axes.imshow(_edges(outline), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        words = f"{name}\n{strength(name, chosen)}"
-        line[0].set_ylabel(words, fontsize=8, rotation=0, ha="right", va="center", linespacing=1.3)
-    for axes, title in zip(panels[0], ["as it is", *(f"draw {k + 1}" for k in range(n))], strict=True):
-        axes.set_title(title, fontsize=8)
-    figure.subplots_adjust(0.13, 0.003, 0.998, 0.985, 0.02, 0.02)
-    with atomic_write(path) as aside:
-        figure.savefig(aside, dpi=130, facecolor="white")
+    size = (_SIDE * (n + 1) * 1.15, _SIDE * len(rows))
+    with figure_file(path, *size, dpi=130, max_px=None, layout=None) as figure:
+        panels = figure.subplots(len(rows), n + 1, squeeze=False)
+        for line, (name, one) in zip(panels, rows, strict=True):
+            pictures, ids = augmented(image, instances, one, n, seed)
+            for axes, pixels, drawn in zip(line, [image, *pictures], [instances, *ids], strict=True):
+                colors = np.tile(np.array(_OUTLINE, np.uint8), (int(drawn.max(initial=0)), 1))
+                show_pixels(axes, outline_instances(pixels, drawn, colors, 2, 1))
+            words = f"{name}\n{strength(name, chosen)}"
+            line[0].set_ylabel(words, fontsize=8, rotation=0, ha="right", va="center", linespacing=1.3)
+        for axes, title in zip(panels[0], ["original", *(f"draw {k + 1}" for k in range(n))], strict=True):
+            axes.set_title(title, fontsize=8)
+        figure.subplots_adjust(0.13, 0.003, 0.998, 0.985, 0.02, 0.02)
 
 
 def augmented(
@@ -82,15 +80,3 @@ def strength(name: str, settings: AugmentSettings) -> str:
     values = [v for v in values if v not in PROBABILITIES]
     lines = [f"{v.removeprefix(stem)} {getattr(settings, v):g}" for v in values]
     return "\n".join([f"p {getattr(settings, name):g}", *lines])
-
-
-def _edges(instances: np.ndarray) -> np.ndarray:
-    """Inner border pixels of every nucleus, (H, W, 4) float: green where there is one, else clear."""
-    padded = np.pad(instances, 1, mode="edge")
-    border = np.zeros(instances.shape, bool)
-    height, width = instances.shape
-    for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        border |= padded[dy : dy + height, dx : dx + width] != instances
-    overlay = np.zeros((*instances.shape, 4))
-    overlay[border & (instances > 0)] = (0.0, 1.0, 0.2, 0.9)
-    return overlay

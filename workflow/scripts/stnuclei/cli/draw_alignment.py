@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     tissue = quality.find_tissue(sample.he, sample.um_per_px, name=sample.name)
     report = quality.check_alignment(sample, tissue, max_shift_um=options.max_shift_um, seed=options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report.save_png(options.out)
+    quality.draw_alignment(report, sample, tissue, options.out)
     if options.json:
         report.save_json(options.json)
     print(report.message)

@@ -6,17 +6,19 @@ from .charts import (
     figure_confusion as figure_confusion,
     figure_pq as figure_pq,
 )
-from .classscores import confusion_table as confusion_table, score_classification as score_classification
+from .class_scores import confusion_table as confusion_table, score_classification as score_classification
 from .detection import pair_centroids as pair_centroids
-from .figures import (
-    error_atlas as error_atlas,
-    figure_labels as figure_labels,
-    figure_predictions as figure_predictions,
-)
+from .error_atlas import error_atlas as error_atlas
+from .figures import figure_labels as figure_labels, figure_predictions as figure_predictions
 from .overlap import joint_histogram as joint_histogram
 from .pannuke import pannuke_table as pannuke_table, pannuke_tissues as pannuke_tissues
-from .patchscores import score_segmentation as score_segmentation
-from .readscores import footnotes as footnotes, read_scores as read_scores
-from .scoretables import table2 as table2, table3 as table3
+from .patch_scores import score_segmentation as score_segmentation
+from .score_tables import table2 as table2, table3 as table3
 from .segmentation import dice as dice, jaccard as jaccard, panoptic_quality as panoptic_quality
-from .tables import describe_store as describe_store, readable as readable, table1 as table1, write_table as write_table
+from .table1 import describe_store as describe_store, table1 as table1
+from .tables import (
+    footnotes as footnotes,
+    read_scores as read_scores,
+    readable as readable,
+    write_table as write_table,
+)

@@ -14,14 +14,15 @@ from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.files import atomic_write
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.io.sample import Sample
+from stnuclei.metrics import cohen_kappa, f1_precision_recall, ratio
 from stnuclei.taxonomy import Taxonomy
 
-PAIRED, MISSED, INVENTED = "paired", "not predicted", "not in the run"
+PAIRED, NOT_PREDICTED, NOT_IN_RUN = "paired", "not predicted", "not in the run"
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a model's nuclei and a run's nuclei say of each other.
+    """Nuclei of a model and of a Xenium run, paired.
 
     Parameters
     ----------
@@ -39,37 +40,38 @@ class Agreement:
     taxonomy: Taxonomy
 
     def confusion(self) -> pd.DataFrame:
-        """Counts: a row a label (Unknown and `INVENTED` last), a column a predicted class (`MISSED` last)."""
+        """Counts: a row a label (Unknown and `NOT_IN_RUN` last), a column a predicted class (`NOT_PREDICTED` last)."""
         names = [*self.taxonomy.names, self.taxonomy.unknown.name]
-        label = self.nuclei["label"].fillna(INVENTED)
-        predicted = self.nuclei["predicted"].fillna(MISSED)
+        label = self.nuclei["label"].fillna(NOT_IN_RUN)
+        predicted = self.nuclei["predicted"].fillna(NOT_PREDICTED)
         table = pd.crosstab(label, predicted)
-        rows = [name for name in (*names, INVENTED) if name in table.index]
-        columns = [name for name in (*names, MISSED) if name in table.columns]
+        rows = [name for name in (*names, NOT_IN_RUN) if name in table.index]
+        columns = [name for name in (*names, NOT_PREDICTED) if name in table.columns]
         return table.reindex(index=rows, columns=columns, fill_value=0).rename_axis(index="label", columns=None)
 
     def scores(self) -> pd.DataFrame:
         """Agreement in numbers: one row for all nuclei, one a class that has labels.
 
-        Columns: class, labelled (nuclei with that label), found (share of them that were predicted at all), and over
-        pairs with a label: pairs, agreement (share with the same class; of a class its recall), precision, f1; in the
-        row of all nuclei f1 is the mean over classes, and kappa Cohen's.
+        Columns: class, labelled (nuclei with that label), detected (fraction of them that were predicted), and over
+        pairs with a label: pairs, agreement (fraction with the same class; of a class its recall), precision, f1; in
+        the row of all nuclei f1 is the mean over classes, and kappa Cohen's.
         """
         nuclei, unknown = self.nuclei, self.taxonomy.unknown.name
         labelled = nuclei[nuclei["label"].notna() & (nuclei["label"] != unknown)]
         pairs = labelled[labelled["status"] == PAIRED]
         rows = [self._class_scores(name, labelled, pairs) for name in self.taxonomy.names]
         rows = [row for row in rows if row["labelled"]]
-        same = (pairs["label"] == pairs["predicted"]).mean() if len(pairs) else np.nan
+        names = list(self.taxonomy.names)
+        counts = pd.crosstab(pairs["label"], pairs["predicted"]).reindex(index=names, columns=names, fill_value=0)
         whole = {
             "class": "all",
             "labelled": len(labelled),
-            "found": len(pairs) / len(labelled) if len(labelled) else np.nan,
+            "detected": float(ratio(len(pairs), len(labelled))),
             "pairs": len(pairs),
-            "agreement": same,
+            "agreement": float(ratio((pairs["label"] == pairs["predicted"]).sum(), len(pairs))),
             "precision": np.nan,
             "f1": np.mean([row["f1"] for row in rows]) if rows else np.nan,
-            "kappa": _kappa(pairs, same),
+            "kappa": cohen_kappa(counts),
         }
         return pd.DataFrame([whole, *rows])
 
@@ -77,15 +79,15 @@ class Agreement:
     def _class_scores(name: str, labelled: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, object]:
         true, predicted = pairs["label"] == name, pairs["predicted"] == name
         both, count = int((true & predicted).sum()), int((labelled["label"] == name).sum())
-        total = int(true.sum() + predicted.sum())
+        f1, precision, recall = f1_precision_recall(both, int(predicted.sum()) - both, int(true.sum()) - both)
         return {
             "class": name,
             "labelled": count,
-            "found": true.sum() / count if count else np.nan,
+            "detected": float(ratio(true.sum(), count)),
             "pairs": int(true.sum()),
-            "agreement": both / true.sum() if true.any() else np.nan,
-            "precision": both / predicted.sum() if predicted.any() else np.nan,
-            "f1": 2 * both / total if total else np.nan,
+            "agreement": recall,
+            "precision": precision,
+            "f1": f1,
             "kappa": np.nan,
         }
 
@@ -97,13 +99,6 @@ class Agreement:
             self.scores().to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
         with atomic_write(nuclei) as aside:
             self.nuclei.to_parquet(aside, index=False)
-
-
-def _kappa(pairs: pd.DataFrame, same: float) -> float:
-    """Cohen's kappa: agreement beyond what the two sides' shares of classes give by chance."""
-    by_label, by_class = (pairs[side].value_counts(normalize=True) for side in ("label", "predicted"))
-    chance = float((by_label * by_class).sum())
-    return (same - chance) / (1 - chance) if len(pairs) and chance < 1 else np.nan
 
 
 def compare_slide(
@@ -228,9 +223,9 @@ def _joined(
     paired = pd.concat([left, right], axis=1).assign(distance_um=distance, iou=iou, status=PAIRED)
     known = paired["label"] != taxonomy.unknown.name
     paired["agrees"] = pd.array((paired["label"] == paired["predicted"]).where(known), dtype="boolean")
-    missed = truth.drop(index=truth.index[pairs[:, 0]]).assign(status=MISSED)
-    invented = predicted.drop(index=predicted.index[pairs[:, 1]]).assign(status=INVENTED)
-    frame = pd.concat([paired, missed, invented], ignore_index=True)
+    unpredicted = truth.drop(index=truth.index[pairs[:, 0]]).assign(status=NOT_PREDICTED)
+    unknown = predicted.drop(index=predicted.index[pairs[:, 1]]).assign(status=NOT_IN_RUN)
+    frame = pd.concat([paired, unpredicted, unknown], ignore_index=True)
     for column in ("nucleus_id", "nucleus_index"):
         frame[column] = frame[column].fillna(-1).astype(np.int64)
     order = ["status", "nucleus_id", "nucleus_index", "cell_id", "predicted", "class_probability", "label"]

@@ -1,4 +1,4 @@
-"""Where on the tissue a model and gene expression agree, and what they take for what."""
+"""Map of the agreement between a model and gene expression, with their confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from scipy.ndimage import gaussian_filter
 
-from stnuclei.evaluation.agreement import INVENTED, MISSED, PAIRED, Agreement
-from stnuclei.export.canvas import picture, round_length
-from stnuclei.export.density import smoothing
+from stnuclei.drawing.charts import draw_confusion
+from stnuclei.drawing.figure import figure_file, legend
+from stnuclei.drawing.scale import map_bin_um, map_smoothing_um
+from stnuclei.evaluation.agreement import PAIRED, Agreement
 
-_BINS = 150
 _DOTS = 60_000  # more only hide each other
 
 
 def draw_agreement(agreement: Agreement, um_per_px: float, path: str | Path, title: str = "") -> None:
     """Draw the agreement over the tissue.
 
-    Three panels: share of nuclei with the class that expression gives, around each place; the nuclei that do not
+    Three panels: fraction of nuclei with the class that expression gives, around each point; the nuclei that do not
     agree, in the colour of the class predicted; the confusion.
 
     Parameters
@@ -39,18 +38,19 @@ def draw_agreement(agreement: Agreement, um_per_px: float, path: str | Path, tit
     extent = nuclei[["x", "y"]].max().fillna(1.0).to_numpy() * um_per_px / 1000
     aspect = float(np.clip(extent[1] / max(extent[0], 1e-9), 0.4, 1.4))
     whole = agreement.scores().iloc[0]
-    with picture(path, 16.0, 4.6 * aspect + 2.2) as figure:
+    with figure_file(path, 16.0, 4.6 * aspect + 2.2) as figure:
         left, middle, right = figure.subplots(1, 3, width_ratios=[1.15, 1, 1.05])
-        _draw_share(left, nuclei, um_per_px, extent)
+        _draw_fraction(left, nuclei, um_per_px, extent)
         _draw_disagreeing(middle, agreement, um_per_px, extent)
-        _draw_confusion(right, agreement)
-        found = f"{whole['pairs']:,} of {whole['labelled']:,} labelled nuclei found"
-        words = f"{found}, {100 * whole['agreement']:.1f} % of them agree, kappa {whole['kappa']:.2f}"
+        draw_confusion(right, agreement.confusion(), rows="label from expression", columns="predicted")
+        right.set_title("confusion", fontsize=11, loc="left")
+        detected = f"{whole['pairs']:,} of {whole['labelled']:,} labelled nuclei detected"
+        words = f"{detected}, {100 * whole['agreement']:.1f} % of them agree, kappa {whole['kappa']:.2f}"
         figure.suptitle(f"{title}: {words}" if title else words, fontsize=12, x=0.01, ha="left")
 
 
 def agreement_grid(nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -> tuple[np.ndarray, float]:
-    """Share of compared nuclei that agree around each place.
+    """Fraction of compared nuclei that agree around each point.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def agreement_grid(nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -
     (H, W) float64, NaN where hardly any nucleus is near, and the side of a bin, um.
     """
     longest = 1000 * float(max(extent))
-    side, sigma = max(round_length(longest / _BINS), 10.0), smoothing(longest)
+    side, sigma = map_bin_um(longest), map_smoothing_um(longest)
     shape = tuple(np.maximum(np.ceil(extent[::-1] * 1000 / side).astype(int), 1))
     compared = nuclei[nuclei["agrees"].notna()]
     row, column = (
@@ -77,7 +77,7 @@ def agreement_grid(nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -
     np.add.at(counts[0], (row, column), 1)
     np.add.at(counts[1], (row, column), compared["agrees"].astype(float))
     total, same = (gaussian_filter(one, sigma / side, mode="constant") for one in counts)
-    # Two nuclei within the kernel's reach are too few to speak of a share.
+    # Two nuclei within the kernel's reach are too few for a fraction.
     enough = total * 2 * np.pi * (sigma / side) ** 2 >= 2.0
     return np.where(enough, same / np.maximum(total, 1e-12), np.nan), side
 
@@ -89,11 +89,11 @@ def _frame(axes: Axes, extent: np.ndarray, title: str) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _draw_share(axes: Axes, nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -> None:
-    share, side = agreement_grid(nuclei, um_per_px, extent)
-    box = (0, share.shape[1] * side / 1000, share.shape[0] * side / 1000, 0)
-    image = axes.imshow(share, extent=box, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-    _frame(axes, extent, "share that agrees with expression")
+def _draw_fraction(axes: Axes, nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -> None:
+    fraction, side = agreement_grid(nuclei, um_per_px, extent)
+    box = (0, fraction.shape[1] * side / 1000, fraction.shape[0] * side / 1000, 0)
+    image = axes.imshow(fraction, extent=box, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    _frame(axes, extent, "fraction that agrees with expression")
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.85)
     bar.ax.tick_params(labelsize=8)
 
@@ -110,26 +110,5 @@ def _draw_disagreeing(axes: Axes, agreement: Agreement, um_per_px: float, extent
         axes.scatter(*(shown[axis] * um_per_px / 1000 for axis in ("x", "y")), s=size, c=colors, linewidths=0)
     _frame(axes, extent, "agree (grey) or differ, by predicted class")
     wrong = pairs[~agrees]["predicted"].value_counts()
-    dots = [
-        Line2D([], [], marker="o", linestyle="", color=taxonomy.color_of(name), label=f"{name} {wrong[name]:,}")
-        for name in taxonomy.names
-        if name in wrong
-    ]
-    options = {"ncols": 2, "frameon": False, "fontsize": 8.5, "handletextpad": 0.1, "columnspacing": 0.8}
-    axes.legend(handles=dots, loc="upper center", bbox_to_anchor=(0.5, -0.12), **options)
-
-
-def _draw_confusion(axes: Axes, agreement: Agreement) -> None:
-    table = agreement.confusion()
-    counts = table.to_numpy()
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), count in np.ndenumerate(counts):
-        if not count and (table.index[row] == INVENTED or table.columns[column] == MISSED):
-            continue
-        color = "white" if share[row, column] > 0.6 else "black"
-        text = f"{count:,}\n{100 * share[row, column]:.0f} %"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
-    axes.set_xticks(range(table.shape[1]), table.columns, rotation=35, ha="right", fontsize=8.5)
-    axes.set_yticks(range(table.shape[0]), table.index, fontsize=8.5)
-    axes.set_title("label from expression (rows), predicted (columns)", fontsize=11, loc="left")
+    entries = {f"{name} {wrong[name]:,}": taxonomy.color_of(name) for name in taxonomy.names if name in wrong}
+    legend(axes, entries, ncols=2, fontsize=8.5, columnspacing=0.8, loc="upper center", bbox_to_anchor=(0.5, -0.12))

@@ -1,16 +1,18 @@
-"""Scores taken apart: by class, by size of nucleus, by confidence, over runs."""
+"""Scores by organ, by class, by size of nucleus, by confidence and over runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
-from stnuclei.evaluation.classscores import N_BINS, UNPAIRED
-from stnuclei.evaluation.detection import f1_precision_recall
-from stnuclei.evaluation.patchscores import size_names
+from stnuclei.evaluation.class_scores import UNPAIRED
+from stnuclei.evaluation.patch_scores import size_names
+from stnuclei.evaluation.score_tables import table2
+from stnuclei.metrics import calibration_curve, expected_calibration_error, f1_precision_recall, ratio
 from stnuclei.taxonomy import Taxonomy
+
+Runs = Mapping[str, str] | None
 
 
 def by_class(scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke") -> pd.DataFrame:
@@ -30,47 +32,37 @@ def by_class(scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke") -> pd.D
     for name in taxonomy.names:
         true, pred, count = known["true"] == name, known["pred"] == name, known["count"]
         tp, fp, fn = (count[mask & paired].sum() for mask in (true & pred, pred & ~true, true & ~pred))
-        invented, lost = count[pred & ~paired].sum(), count[true & ~paired].sum()
-        f1, precision, recall = f1_precision_recall(tp, 2 * fp + invented, 2 * fn + lost)
-        row = {"class": name, "true": tp + fn + lost, "predicted": tp + fp + invented}
+        no_true, no_pred = count[pred & ~paired].sum(), count[true & ~paired].sum()
+        f1, precision, recall = f1_precision_recall(tp, 2 * fp + no_true, 2 * fn + no_pred)
+        row = {"class": name, "true": tp + fn + no_pred, "predicted": tp + fp + no_true}
         row["matched_f1"] = f1_precision_recall(tp, fp, fn)[0]
         rows.append(row | {"f1": f1, "precision": precision, "recall": recall})
     return pd.DataFrame(rows)
 
 
 def by_size(scores: pd.DataFrame) -> pd.DataFrame:
-    """Share of true nuclei that are matched (IoU > 1/2), by area, from rows of `score_segmentation`.
+    """Fraction of true nuclei that are matched (IoU > 1/2), by area, from rows of `score_segmentation`.
 
     Returns
     -------
-    size, true, found, recall.
+    size, true, matched, recall.
     """
     names = size_names()
-    true = [int(scores[f"true_{name}"].sum()) for name in names]
-    found = [int(scores[f"found_{name}"].sum()) for name in names]
-    recall = [f / t if t else np.nan for f, t in zip(found, true, strict=True)]
-    return pd.DataFrame({"size": names, "true": true, "found": found, "recall": recall})
+    true, matched = ([int(scores[f"{side}_{name}"].sum()) for name in names] for side in ("true", "matched"))
+    return pd.DataFrame({"size": names, "true": true, "matched": matched, "recall": ratio(matched, true)})
 
 
 def calibration(scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke") -> pd.DataFrame:
-    """How often the class is right by predicted probability, over pairs of known truth (`score_classification`).
+    """Fraction of correct classes by predicted probability, over pairs of known truth (`score_classification`).
 
     Returns
     -------
-    low, high (edges of the bin), count, accuracy, and in ``attrs["ece"]`` the expected calibration error: the mean
-    distance of accuracy and middle of the bin, weighted by count.
+    As `stnuclei.metrics.calibration_curve`.
     """
     taxonomy = Taxonomy.load(taxonomy)
     pairs = scores[scores["true"].isin(taxonomy.names) & scores["pred"].isin(taxonomy.names)]
-    right = pairs["count"].where(pairs["true"] == pairs["pred"], 0)
-    count = np.bincount(pairs["bin"], weights=pairs["count"], minlength=N_BINS)
-    hits = np.bincount(pairs["bin"], weights=right, minlength=N_BINS)
-    accuracy = np.divide(hits, count, out=np.full(N_BINS, np.nan), where=count > 0)
-    low = np.arange(N_BINS) / N_BINS
-    table = pd.DataFrame({"low": low, "high": low + 1 / N_BINS, "count": count.astype(int), "accuracy": accuracy})
-    gap = np.abs(accuracy - (low + 0.5 / N_BINS))
-    table.attrs["ece"] = float(np.nansum(gap * count) / count.sum()) if count.sum() else float("nan")
-    return table
+    correct = pairs["true"].astype(str).to_numpy() == pairs["pred"].astype(str).to_numpy()
+    return calibration_curve(correct, pairs["probability"].to_numpy(), pairs["count"].to_numpy())
 
 
 def over_runs(table: pd.DataFrame, groups: Mapping[str, str], metrics: tuple[str, ...]) -> pd.DataFrame:
@@ -93,3 +85,104 @@ def over_runs(table: pd.DataFrame, groups: Mapping[str, str], metrics: tuple[str
     out = means.join(spread.add_suffix("_sd"))
     out.insert(0, "runs", grouped.size())
     return out.reset_index()
+
+
+def organ_table(scores: pd.DataFrame, runs: Runs = None, bootstrap_n: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Segmentation of every organ; columns as of `table2`, with ``tissue``.
+
+    Parameters
+    ----------
+    scores
+        Rows of `score_segmentation` with ``model``, ``sample`` and ``policy``.
+    runs
+        Model -> name of what it is a run of.
+    bootstrap_n, seed
+        As for `table2`.
+    """
+    table = table2(scores, bootstrap_n=bootstrap_n, seed=seed, by=("tissue",), runs=runs)
+    return table.drop(columns=[name for name in table if name.endswith("_paper")])
+
+
+def class_table(
+    classes: pd.DataFrame, segmentation: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke", runs: Runs = None
+) -> pd.DataFrame:
+    """Every class on every set of annotated nuclei, and their mean.
+
+    Parameters
+    ----------
+    classes
+        Rows of `score_classification` with ``model``, ``sample`` and ``policy``.
+    segmentation
+        Rows of `score_segmentation` made with labels, for PQ by class.
+    runs
+        Model -> name of what it is a run of; numbers are means over runs.
+
+    Returns
+    -------
+    model, policy, sample, class (the last: ``mean``), true, predicted, matched_f1, f1, precision, recall (see
+    `by_class`) and pq, whose mean is mPQ.
+    """
+    taxonomy = Taxonomy.load(taxonomy)
+    keys = ["model", "policy", "sample"]
+    pq = _class_pq(segmentation, taxonomy, keys)
+    parts = []
+    for key, part in classes.groupby(keys, sort=False, observed=True):
+        table = by_class(part, taxonomy)
+        table["pq"] = [pq.get((*key, name), float("nan")) for name in table["class"]]
+        table = table[table["true"] + table["predicted"] > 0]
+        scored = table[table["true"] > 0]
+        mean = {"class": "mean", **scored[["true", "predicted"]].sum(), **scored.iloc[:, 3:].mean()}
+        mean["pq"] = pq.get((*key, "mean"), float("nan"))
+        table = pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
+        for position, (name, value) in enumerate(zip(keys, key, strict=True)):
+            table.insert(position, name, value)
+        parts.append(table)
+    return _over_runs(pd.concat(parts) if parts else pd.DataFrame(), [*keys, "class"], runs)
+
+
+def _class_pq(segmentation: pd.DataFrame, taxonomy: Taxonomy, keys: list[str]) -> dict[tuple[str, ...], float]:
+    """(model, policy, sample, class) -> mean PQ over patches; class ``mean`` -> mPQ, the mean of the patches' means."""
+    columns = {f"pq_{name}": name for name in taxonomy.names if f"pq_{name}" in segmentation}
+    if not columns:
+        return {}
+    pq = segmentation[[*keys, *columns]].rename(columns=columns)
+    pq["mean"] = pq[list(columns.values())].mean(axis=1)
+    means = pq.groupby(keys, sort=False, observed=True).mean()
+    return {(*key, name): value for key, row in means.iterrows() for name, value in row.items()}
+
+
+def size_table(scores: pd.DataFrame, runs: Runs = None) -> pd.DataFrame:
+    """Fraction of true nuclei matched, by area, over all slides; model, policy and the columns of `by_size`."""
+    parts = [
+        by_size(part).assign(model=model, policy=policy)
+        for (model, policy), part in scores.groupby(["model", "policy"], sort=False, observed=True)
+    ]
+    table = pd.concat(parts)[["model", "policy", "size", "true", "matched", "recall"]]
+    return _over_runs(table, ["model", "policy", "size"], runs)
+
+
+def calibration_tables(
+    classes: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke", policy: str = "official"
+) -> dict[str, pd.DataFrame]:
+    """Model -> its table of `calibration` over all annotated sets, by one policy."""
+    own = classes[classes["policy"] == policy]
+    return {str(model): calibration(part, taxonomy) for model, part in own.groupby("model", sort=False, observed=True)}
+
+
+def calibration_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All models' bins below each other: model, the columns of `calibration`, ece (of the model, in every row)."""
+    parts = [
+        table.assign(model=model, ece=expected_calibration_error(table))
+        for model, table in tables.items()
+        if len(table)
+    ]
+    columns = ["model", "low", "high", "count", "confidence", "accuracy", "ece"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _over_runs(table: pd.DataFrame, keys: list[str], runs: Runs) -> pd.DataFrame:
+    """Means over models that are runs of one thing; the order stays."""
+    if table.empty or not runs or all(runs.get(model, model) == model for model in table["model"]):
+        return table.reset_index(drop=True)
+    named = table.assign(model=[runs.get(model, model) for model in table["model"]])
+    return named.groupby(keys, sort=False, observed=True).mean().reset_index()

@@ -11,13 +11,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from stnuclei.evaluation.policies import Policy, check_policy
+from stnuclei.evaluation.rules import Policy, check_policy
 
 _LARGEST = 1 << 27  # entries of the official policy's distance matrix
 
 
 class Detection(NamedTuple):
-    """Counts of hits, invented and missed nuclei."""
+    """Counts of true positives, false positives and false negatives."""
 
     tp: int
     fp: int
@@ -105,23 +105,15 @@ def _solve(edges: np.ndarray, radius: float) -> np.ndarray:
 
 
 def count_detections(true_xy: np.ndarray, pred_xy: np.ndarray, radius: float, policy: Policy = "official") -> Detection:
-    """Hits, invented and missed nuclei of one patch.
+    """True positives, false positives and false negatives of one patch.
 
     The official code puts a dummy point at (0, 0) in the place of an empty side: a patch empty on both sides counts
-    one hit, one empty on one side one miss or invention too many (or a hit, by a nucleus near the corner).
+    a true positive, one empty on one side one false negative or positive too many (or a true positive, by a nucleus
+    near the corner).
     """
     true_xy, pred_xy = np.asarray(true_xy).reshape(-1, 2), np.asarray(pred_xy).reshape(-1, 2)
     if policy == "official":
         true_xy = true_xy if len(true_xy) else np.zeros((1, 2))
         pred_xy = pred_xy if len(pred_xy) else np.zeros((1, 2))
-    pairs, lost, invented = pair_centroids(true_xy, pred_xy, radius, policy)
-    return Detection(len(pairs), len(invented), len(lost))
-
-
-def f1_precision_recall(tp: float, fp: float, fn: float) -> tuple[float, float, float]:
-    """F1 = 2TP/(2TP+FP+FN), precision, recall from pooled counts; NaN where a denominator is 0."""
-    return _ratio(2 * tp, 2 * tp + fp + fn), _ratio(tp, tp + fp), _ratio(tp, tp + fn)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+    pairs, unpaired_true, unpaired_pred = pair_centroids(true_xy, pred_xy, radius, policy)
+    return Detection(len(pairs), len(unpaired_pred), len(unpaired_true))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from stnuclei.evaluation.breakdowns import over_runs
-from stnuclei.evaluation.detection import f1_precision_recall
-from stnuclei.evaluation.published import published, published_row
+from stnuclei.evaluation.tables import published, published_row
+from stnuclei.metrics import f1_precision_recall
 
 
 def pannuke_table(

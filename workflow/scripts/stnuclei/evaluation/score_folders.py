@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.errors import UserError
-from stnuclei.evaluation.classscores import codes_to_table, pair_codes
+from stnuclei.evaluation.class_scores import codes_to_table, pair_codes
 from stnuclei.evaluation.folders import extent, paint, pair_files, read_nuclei
-from stnuclei.evaluation.patchscores import Rules, score_patch
-from stnuclei.evaluation.policies import Policy
+from stnuclei.evaluation.patch_scores import score_patch
+from stnuclei.evaluation.rules import Policy, ScoringRules
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 
@@ -31,7 +31,7 @@ def score_folders(
     UserError
         Naming the file that is missing or cannot be scored.
     """
-    rules = Rules(policy, radius_um / um_per_px, um_per_px)
+    rules = ScoringRules(policy, radius_um / um_per_px, um_per_px)
     rows, codes, names = [], [], []
     for name, true_path, pred_path in progress(pair_files(truth, pred), None, f"scores ({policy})", "images"):
         true, predicted = read_nuclei(true_path, taxonomy), read_nuclei(pred_path, taxonomy)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from stnuclei.evaluation.overlap import Overlap, joint_histogram
-from stnuclei.evaluation.policies import Policy, check_policy
+from stnuclei.evaluation.rules import Policy, check_policy
 
 _EPSILON = 1e-6  # the official code adds it to both denominators
 

@@ -1,4 +1,4 @@
-"""Where on the slide how many nuclei of each class are, per mm2 of tissue."""
+"""Density maps: nuclei of each class per mm2 of tissue."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter
 
+from stnuclei.drawing.figure import figure_file
+from stnuclei.drawing.scale import map_bin_um, map_smoothing_um
 from stnuclei.errors import UserError
-from stnuclei.export.canvas import picture, round_length
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.quality.tissue_map import BLURRED, TISSUE, TissueMap
 
-_BINS = 150  # along the longer side
-_SMALLEST_UM = 10.0
-_SMOOTH_UM = 25.0  # standard deviation of the kernel, at least; 1.5 bins where bins are wide
-_LEAST_TISSUE = 0.2  # share of a bin's area below which its density says little
+_LEAST_TISSUE = 0.2  # fraction of a bin's area below which its density says little
 
 
 def density_maps(
@@ -50,7 +48,7 @@ def density_maps(
     if not meta.get("width"):
         raise UserError(f"{nuclei.path}: nuclei of a folder of pictures have no common plane to map densities on")
     um = np.array([meta["width"], meta["height"]]) * nuclei.um_per_px
-    side = bin_um or max(round_length(um.max() / _BINS), _SMALLEST_UM)
+    side = bin_um or map_bin_um(um.max())
     columns, rows = np.ceil(um / side).astype(int)
     counts = np.zeros((nuclei.taxonomy.n_outputs, rows, columns))
     to_bin = nuclei.um_per_px / side
@@ -61,22 +59,17 @@ def density_maps(
         np.add.at(counts[0], (row, column), 1)
         known = class_id > 0
         np.add.at(counts, (class_id[known], row[known], column[known]), 1)
-    share = _tissue_share(tissue, (rows, columns), side / nuclei.um_per_px, um / side)
+    fraction = _tissue_fraction(tissue, (rows, columns), side / nuclei.um_per_px, um / side)
     if region := (meta.get("settings") or {}).get("region"):
-        share *= _region_share(region, (rows, columns), to_bin)
+        fraction *= _region_fraction(region, (rows, columns), to_bin)
     sigma = smooth_um / side
     spread = np.stack([gaussian_filter(one, sigma) for one in counts]) if sigma else counts
-    area = (gaussian_filter(share, sigma) if sigma else share) * side**2 / 1e6
-    return np.where(share >= _LEAST_TISSUE, spread / np.maximum(area, 1e-12), np.nan), side
+    area = (gaussian_filter(fraction, sigma) if sigma else fraction) * side**2 / 1e6
+    return np.where(fraction >= _LEAST_TISSUE, spread / np.maximum(area, 1e-12), np.nan), side
 
 
-def smoothing(longest_um: float) -> float:
-    """Standard deviation, um, that maps of a slide with this longer side are smoothed by."""
-    return max(_SMOOTH_UM, 1.5 * longest_um / _BINS)
-
-
-def _tissue_share(tissue: TissueMap | None, shape: tuple[int, int], bin_px: float, extent: np.ndarray) -> np.ndarray:
-    """Share of each bin's area that is tissue, (rows, columns); `extent` is the slide's (width, height) in bins."""
+def _tissue_fraction(tissue: TissueMap | None, shape: tuple[int, int], bin_px: float, extent: np.ndarray) -> np.ndarray:
+    """Fraction of each bin's area that is tissue, (rows, columns); `extent` is the slide's (width, height) in bins."""
     inside = [np.clip(length - np.arange(n), 0, 1) for n, length in zip(shape, extent[::-1], strict=True)]
     if tissue is None:
         return np.outer(*inside)
@@ -86,8 +79,8 @@ def _tissue_share(tissue: TissueMap | None, shape: tuple[int, int], bin_px: floa
     return down @ found @ across.T
 
 
-def _region_share(region: Sequence[float], shape: tuple[int, int], to_bin: float) -> np.ndarray:
-    """Share of each bin's area inside x0, y0, x1, y1 (he_px), (rows, columns)."""
+def _region_fraction(region: Sequence[float], shape: tuple[int, int], to_bin: float) -> np.ndarray:
+    """Fraction of each bin's area inside x0, y0, x1, y1 (he_px), (rows, columns)."""
     x0, y0, x1, y1 = (value * to_bin for value in region)
     down, across = (
         np.clip(np.minimum(np.arange(n) + 1, end) - np.maximum(np.arange(n), begin), 0, 1)
@@ -117,12 +110,12 @@ def draw_density(nuclei: str | Path | NucleiFile, path: str | Path, tissue: Tiss
     """
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     longest = max(nuclei.metadata.get("width") or 0, nuclei.metadata.get("height") or 0) * nuclei.um_per_px
-    maps, side = density_maps(nuclei, tissue, smooth_um=smoothing(longest))
+    maps, side = density_maps(nuclei, tissue, smooth_um=map_smoothing_um(longest))
     shown = [0, *(one.id for one in nuclei.taxonomy.classes if np.nansum(maps[one.id]) > 0)]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     aspect = float(np.clip(maps.shape[1] / maps.shape[2], 0.3, 2.0))
-    with picture(path, 4.2 * columns, (3.4 * aspect + 0.5) * rows + 0.5) as figure:
+    with figure_file(path, 4.2 * columns, (3.4 * aspect + 0.5) * rows + 0.5) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in panels[len(shown) :]:
             axes.axis("off")

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from stnuclei.drawing.pixels import rgb
 from stnuclei.errors import UserError
-from stnuclei.evaluation.drawing import rgb
 from stnuclei.files import atomic_write
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.progress import Progress

@@ -1,25 +1,19 @@
-"""The whole slide at a glance: every nucleus in the colour of its class, beside the H&E."""
+"""Overview of a slide: every nucleus in the colour of its class, beside the H&E."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow as pa
 import shapely
 
-from stnuclei.export.canvas import (
-    class_legend,
-    colour_table,
-    draw_outlines,
-    fill_shapes,
-    picture,
-    read_view,
-    scale_bar,
-    show,
-    stamp_points,
-)
+from stnuclei.drawing.figure import figure_file, legend, scale_bar, show_pixels
+from stnuclei.drawing.pixels import class_colors, fill_polygons, outline_polygons, stamp_points
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.slides.slide import Slide
+from stnuclei.taxonomy import Taxonomy
 
 _LONGEST = 1100  # px of a panel's longer side
 _FILLED_PX = 4.0  # nuclei at least so wide are drawn with their outline, smaller ones as points
@@ -47,18 +41,20 @@ def draw_overview(nuclei: str | Path | NucleiFile, path: str | Path, slide: Slid
         plain, scale = read_view(slide, (0, 0, width, height), _LONGEST)
         paper = (255 - (255 - plain.astype(np.float32)) * 0.35).astype(np.uint8)
     counts = _draw_nuclei(nuclei, paper, scale)
-    panels = [paper] if plain is None else [plain, paper]
+    name = nuclei.metadata["slide"]
+    if plain is None:
+        panels = {f"{name}: {sum(counts.values()):,} nuclei": paper}
+    else:
+        panels = {name: plain, "nuclei by class": paper}
     beside = height > 0.8 * width or plain is None
     inches = 7.0 / max(width, height) * np.array([width, height])
     rows, columns = (1, len(panels)) if beside else (len(panels), 1)
-    with picture(path, inches[0] * columns + 0.2, inches[1] * rows + _TEXT) as figure:
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        name = nuclei.metadata["slide"]
-        titles = [f"{name}: {sum(counts.values()):,} nuclei"] if plain is None else [name, "nuclei by class"]
-        for one, pixels, title in zip(axes, panels, titles, strict=True):
-            show(one, pixels, title)
-        scale_bar(axes[0], nuclei.um_per_px / scale)
-        class_legend(figure, counts, nuclei.taxonomy)
+    with figure_file(path, inches[0] * columns + 0.2, inches[1] * rows + _TEXT) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, (title, pixels) in zip(grid, panels.items(), strict=True):
+            show_pixels(axes, pixels, title)
+        scale_bar(grid[0], nuclei.um_per_px / scale)
+        legend(figure, count_entries(counts, nuclei.taxonomy))
 
 
 def _size(nuclei: NucleiFile) -> tuple[float, float]:
@@ -72,25 +68,25 @@ def _size(nuclei: NucleiFile) -> tuple[float, float]:
 
 
 def _draw_nuclei(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> dict[str, int]:
-    """Draw onto `paper` in place; number of nuclei of each class that occurs, in the taxonomy's order."""
-    columns = ["class_id", "centroid_x", "centroid_y", "area_um2", "geometry"]
-    taxonomy, colours, rng = nuclei.taxonomy, colour_table(nuclei.taxonomy), np.random.default_rng(0)
-    counts, side = np.zeros(len(colours), np.int64), _point_px(nuclei, paper, scale)
-    for batch in nuclei.arrow_batches(columns):
-        # Shuffled: no class lies over another because of its place in the file.
-        order = rng.permutation(len(batch))
-        class_id, x, y, area = (batch[name].to_numpy()[order] for name in columns[:4])
-        counts += np.bincount(class_id + 1, minlength=len(colours))
-        chosen = colours[class_id + 1]
+    """Draw onto `paper` in place; number of nuclei of each class that occurs, in the taxonomy's order, Unknown last."""
+    taxonomy, rng, side = nuclei.taxonomy, np.random.default_rng(0), _point_px(nuclei, paper, scale)
+    counts = np.zeros(taxonomy.n_outputs + 1, np.int64)
+    for batch in nuclei.arrow_batches(["class_id", "centroid_x", "centroid_y", "area_um2", "geometry"]):
+        # Shuffled: no class covers another by its position in the file.
+        batch = batch.take(pa.array(rng.permutation(len(batch))))
+        class_id, x, y, area = (column.to_numpy() for column in batch.columns[:4])
+        counts += np.bincount(class_id + 1, minlength=len(counts))
+        colors = class_colors(class_id, taxonomy)
         wide = np.sqrt(np.median(area)) / nuclei.um_per_px * scale if len(batch) else 0
         if wide >= _FILLED_PX:
-            shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False)[order])
-            draw_outlines(paper, shapes, chosen, scale, thickness=1)
-            fill_shapes(paper, shapes, chosen, scale)
+            polygons = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
+            outline_polygons(paper, polygons, colors, scale, thickness=1)
+            fill_polygons(paper, polygons, colors, scale)
         else:
-            stamp_points(paper, np.stack([x, y], 1) * scale, chosen, side)
-    names = [taxonomy.unknown.name, taxonomy.unknown.name, *taxonomy.names]
-    return {names[row]: int(counts[row]) for row in [*range(2, len(names)), 0] if counts[row]}
+            stamp_points(paper, np.stack([x, y], 1) * scale, colors, side)
+    known = dict(zip(taxonomy.names, counts[2:].tolist(), strict=True))
+    known[taxonomy.unknown.name] = int(counts[:2].sum())
+    return {name: count for name, count in known.items() if count}
 
 
 def _point_px(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> int:
@@ -98,3 +94,43 @@ def _point_px(nuclei: NucleiFile, paper: np.ndarray, scale: float) -> int:
     mm2 = nuclei.metadata.get("tissue_mm2")
     area = paper.shape[0] * paper.shape[1] if not mm2 else mm2 * 1e6 * (scale / nuclei.um_per_px) ** 2
     return int(np.clip(round(0.85 * np.sqrt(area / max(len(nuclei), 1))), 1, 4))
+
+
+def count_entries(counts: dict[str, int], taxonomy: Taxonomy) -> dict[str, str]:
+    """Legend of the classes that occur, with their number of nuclei: text -> colour."""
+    total = max(1, sum(counts.values()))
+    return {
+        f"{name} {count:,} ({100 * count / total:.0f} %)": taxonomy.color_of(name) for name, count in counts.items()
+    }
+
+
+def read_view(slide: Slide, box: tuple[float, float, float, float], longest: int) -> tuple[np.ndarray, float]:
+    """Read a region of a slide, shrunk so that its longer side has at most `longest` px.
+
+    Parameters
+    ----------
+    box
+        x0, y0, x1, y1 he_px.
+
+    Returns
+    -------
+    (H, W, 3) uint8, and px of the picture a he_px.
+    """
+    scale = min(1.0, longest / max(box[2] - box[0], box[3] - box[1]))
+    level = slide.level_for(1 / scale)
+    down = slide.downsample(level)
+    x0, y0, x1, y1 = (round(value / down) for value in box)
+    size = (max(1, round((box[2] - box[0]) * scale)), max(1, round((box[3] - box[1]) * scale)))
+    return _read_strips(slide, level, (x0, y0, x1, y1), size), scale
+
+
+def _read_strips(slide: Slide, level: int, bounds: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """Read strip by strip: a slide without a pyramid is never held whole."""
+    x0, y0, x1, y1 = bounds
+    out = np.empty((size[1], size[0], 3), np.uint8)
+    for begin in range(0, size[1], 64):
+        end = min(begin + 64, size[1])
+        top, bottom = (y0 + round((y1 - y0) * at / size[1]) for at in (begin, end))
+        strip = slide.read(level, top, max(bottom, top + 1), x0, x1)
+        out[begin:end] = cv2.resize(strip, (size[0], end - begin), interpolation=cv2.INTER_AREA)
+    return out

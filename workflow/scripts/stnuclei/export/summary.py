@@ -23,7 +23,7 @@ def summarise(nuclei: str | Path | NucleiFile) -> pd.DataFrame:
 
     Returns
     -------
-    One row a class in the taxonomy's order, then ``all nuclei``: slide, class, nuclei, share (of all nuclei),
+    One row a class in the taxonomy's order, then ``all nuclei``: slide, class, nuclei, fraction (of all nuclei),
     per_mm2 (of tissue; NaN where the area is not known), tissue_mm2, mean_probability (of the class it was given),
     median_area_um2.
     """
@@ -44,7 +44,7 @@ def summarise(nuclei: str | Path | NucleiFile) -> pd.DataFrame:
                 "slide": nuclei.metadata["slide"],
                 "class": name,
                 "nuclei": count,
-                "share": count / len(those) if len(those) else 0.0,
+                "fraction": count / len(those) if len(those) else 0.0,
                 "per_mm2": count / mm2 if mm2 else np.nan,
                 "tissue_mm2": mm2 if mm2 else np.nan,
                 "mean_probability": probability[those].mean(dtype=np.float64) if count else np.nan,

@@ -10,7 +10,9 @@ import numpy as np
 import shapely
 from shapely import affinity
 
-from stnuclei.export.canvas import class_legend, colour_table, draw_outlines, picture, scale_bar, show
+from stnuclei.drawing.figure import figure_file, legend, scale_bar, show_pixels
+from stnuclei.drawing.pixels import class_colors, outline_polygons
+from stnuclei.export.overview import count_entries
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.slides.slide import Slide
 
@@ -21,14 +23,14 @@ Box = tuple[float, float, float, float]
 
 
 def choose_windows(nuclei: NucleiFile, n: int = 3, um: float = WINDOW_UM) -> list[Box]:
-    """Squares of the slide worth looking at: many classes, many nuclei, not side by side.
+    """Choose squares of the slide with many classes and many nuclei, not side by side.
 
     Parameters
     ----------
     nuclei
         Of a slide; read in pieces.
     n
-        How many; fewer where fewer hold nuclei.
+        Squares at most; fewer where fewer hold nuclei.
     um
         Side of a square.
 
@@ -43,14 +45,14 @@ def choose_windows(nuclei: NucleiFile, n: int = 3, um: float = WINDOW_UM) -> lis
     for batch in nuclei.arrow_batches(["class_id", "centroid_x", "centroid_y"]):
         class_id, x, y = (column.to_numpy() for column in batch.columns)
         inside = (x < columns * side) & (y < rows * side)
-        place = ((y[inside] / side).astype(int), (x[inside] / side).astype(int))
-        np.add.at(counts, (np.maximum(class_id[inside], 0), *place), 1)
+        bins = ((y[inside] / side).astype(int), (x[inside] / side).astype(int))
+        np.add.at(counts, (np.maximum(class_id[inside], 0), *bins), 1)
     total = counts.sum(0)
     varied = (counts[1:] >= np.maximum(0.05 * total, 1)).sum(0)
     score = np.where(total > 0, varied + np.minimum(total / max(np.quantile(total, 0.95), 1.0), 1.0), 0)
     boxes: list[Box] = []
-    for place in np.argsort(-score.ravel(), kind="stable"):
-        row, column = divmod(int(place), columns)
+    for index in np.argsort(-score.ravel(), kind="stable"):
+        row, column = divmod(int(index), columns)
         near = any(abs(row - b[1] / side) + abs(column - b[0] / side) < 1.5 for b in boxes)
         if score[row, column] > 0 and not near:
             # On whole pixels, so that the picture and the outlines have one corner.
@@ -87,8 +89,8 @@ def draw_zooms(
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     boxes = choose_windows(nuclei, n, um) if boxes is None else list(boxes)
     found = nuclei_in(nuclei, boxes)
-    colours, columns = colour_table(nuclei.taxonomy), max(1, len(boxes))
-    with picture(path, 4.6 * columns, 9.9 if boxes else 1.5) as figure:
+    columns = max(1, len(boxes))
+    with figure_file(path, 4.6 * columns, 9.9 if boxes else 1.5) as figure:
         if not boxes:
             figure.text(0.5, 0.5, f"{nuclei.metadata['slide']}: no nucleus found", ha="center", va="center")
             return
@@ -97,14 +99,16 @@ def draw_zooms(
             plain, scale = enlarged(slide, box)
             marked = plain.copy()
             moved = np.array([affinity.translate(one, -box[0], -box[1]) for one in shapes], dtype=object)
-            draw_outlines(marked, moved, colours[class_id + 1], scale)
+            outline_polygons(marked, moved, class_colors(class_id, nuclei.taxonomy), scale)
             x, y = (box[0] * nuclei.um_per_px / 1000, box[1] * nuclei.um_per_px / 1000)
-            show(panels[0, column], plain, f"H&E at x {x:.2f}, y {y:.2f} mm")
-            show(panels[1, column], marked, "nuclei by class")
+            show_pixels(panels[0, column], plain, f"H&E at x {x:.2f}, y {y:.2f} mm")
+            show_pixels(panels[1, column], marked, "nuclei by class")
             scale_bar(panels[0, column], nuclei.um_per_px / scale)
         ids = np.concatenate([class_id for _, class_id in found])
-        names = {one.name: int((ids == one.id).sum()) for one in nuclei.taxonomy.classes}
-        class_legend(figure, {name: count for name, count in names.items() if count}, nuclei.taxonomy)
+        classes = (*nuclei.taxonomy.classes, nuclei.taxonomy.unknown)
+        counts = {entry.name: int((ids == entry.id).sum()) for entry in classes}
+        counts[nuclei.taxonomy.unknown.name] += int((ids == 0).sum())
+        legend(figure, count_entries({name: n for name, n in counts.items() if n}, nuclei.taxonomy))
 
 
 def enlarged(slide: Slide, box: Box, side: int = _SIDE) -> tuple[np.ndarray, float]:

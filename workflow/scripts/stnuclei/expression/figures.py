@@ -8,30 +8,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stnuclei.evaluation.drawing import save_figure
-from stnuclei.evaluation.published import published
+from stnuclei.drawing.figure import PRINT_DPI, figure_file, open_frame
+from stnuclei.evaluation.tables import published
 
+_PRINT = {"dpi": PRINT_DPI, "max_px": None}
 _RESULT, _SHUFFLED, _PERMUTED, _CONTROL = "#0072B2", "#D55E00", "#888888", "#E69F00"
 
 
 def draw_history(path: str | Path, history: pd.DataFrame, title: str, taken: int) -> None:
     """Losses and validation r by epoch; a line at the epoch `taken`, whose weights the model has."""
-    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(history["epoch"], history["train_loss"], color=_RESULT, label="training")
-    left.plot(history["epoch"], history["val_loss"], color=_SHUFFLED, label="validation")
-    right.plot(history["epoch"], history["val_r"], color=_SHUFFLED)
-    for axes, label in ((left, "mean squared error of log(1 + x)"), (right, "validation: mean r of all genes")):
-        axes.axvline(taken, color="#aaaaaa", linewidth=1, linestyle="--")
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _plain(axes)
-    left.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    save_figure(figure, path)
+    with figure_file(path, 8.4, 3.2, **_PRINT) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot(history["epoch"], history["train_loss"], color=_RESULT, label="training")
+        left.plot(history["epoch"], history["val_loss"], color=_SHUFFLED, label="validation")
+        right.plot(history["epoch"], history["val_r"], color=_SHUFFLED)
+        for axes, label in ((left, "mean squared error of log(1 + x)"), (right, "validation: mean r of all genes")):
+            axes.axvline(taken, color="#aaaaaa", linewidth=1, linestyle="--")
+            axes.set(xlabel="epoch", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _plain(axes)
+        left.legend(frameon=False, fontsize=8)
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
 
 
 def draw_predictability(
@@ -57,20 +56,19 @@ def draw_predictability(
         ``test`` or ``cross_tissue``.
     """
     own = genes[genes["part"] == part]
-    figure = Figure(figsize=(13.2, 4.3), layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    related = drivers[drivers["part"] == part].set_index("measure")
-    _scatter(first, own, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
-    _scatter(second, own, "abundance", "abundance: mean log(1 + x)", related.loc["abundance"], "Moran's I")
-    second.sharey(first)
-    first.legend(frameon=False, fontsize=7.5, loc="best")
-    kinds = summary[summary["part"] == part].set_index("kind")
-    _distribution(third, own, kinds)
-    patches, slides = kinds.loc["result", ["patches", "slides"]]
-    figure.suptitle(
-        f"{title}; {patches} {part.replace('_', '-')} patches of {slides} slide(s)", fontsize=10, x=0.01, ha="left"
-    )
-    save_figure(figure, path)
+    with figure_file(path, 13.2, 4.3, **_PRINT) as figure:
+        first, second, third = figure.subplots(1, 3)
+        related = drivers[drivers["part"] == part].set_index("measure")
+        _scatter(first, own, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
+        _scatter(second, own, "abundance", "abundance: mean log(1 + x)", related.loc["abundance"], "Moran's I")
+        second.sharey(first)
+        first.legend(frameon=False, fontsize=7.5, loc="best")
+        kinds = summary[summary["part"] == part].set_index("kind")
+        _distribution(third, own, kinds)
+        patches, slides = kinds.loc["result", ["patches", "slides"]]
+        figure.suptitle(
+            f"{title}; {patches} {part.replace('_', '-')} patches of {slides} slide(s)", fontsize=10, x=0.01, ha="left"
+        )
 
 
 def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, related: pd.Series, other: str) -> None:
@@ -123,18 +121,17 @@ def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title
     chosen = pd.concat([ranked.iloc[[0, 1, 2, len(ranked) // 2, -1]], control.iloc[:1]]).drop_duplicates("gene")
     xy, side = np.asarray(own.obsm["spatial"]), float(own.obs["patch_um"].iloc[0])
     width, height = np.ptp(xy, axis=0) + 2 * side
-    figure = Figure(figsize=(2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9), layout="constrained")
-    panels = figure.subplots(2, len(chosen), squeeze=False)
-    columns = own.var_names.get_indexer(chosen["gene"])
-    for column, (row, k) in enumerate(zip(chosen.itertuples(), columns, strict=True)):
-        for line, values in enumerate((own.layers["measured"][:, k], own.X[:, k])):
-            axes = panels[line, column]
-            _tiles(axes, xy, side, np.asarray(values, float))
-            axes.set_title(f"{row.gene}\nr {row.r:.2f}" if line == 0 else "", fontsize=8.5)
-    panels[0, 0].set_ylabel("measured", fontsize=9)
-    panels[1, 0].set_ylabel("predicted", fontsize=9)
-    figure.suptitle(f"{title}: {slide}", fontsize=10, x=0.01, ha="left")
-    save_figure(figure, path)
+    with figure_file(path, 2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9, **_PRINT) as figure:
+        panels = figure.subplots(2, len(chosen), squeeze=False)
+        columns = own.var_names.get_indexer(chosen["gene"])
+        for column, (row, k) in enumerate(zip(chosen.itertuples(), columns, strict=True)):
+            for line, values in enumerate((own.layers["measured"][:, k], own.X[:, k])):
+                axes = panels[line, column]
+                _tiles(axes, xy, side, np.asarray(values, float))
+                axes.set_title(f"{row.gene}\nr {row.r:.2f}" if line == 0 else "", fontsize=8.5)
+        panels[0, 0].set_ylabel("measured", fontsize=9)
+        panels[1, 0].set_ylabel("predicted", fontsize=9)
+        figure.suptitle(f"{title}: {slide}", fontsize=10, x=0.01, ha="left")
 
 
 def _tiles(axes: Any, xy: np.ndarray, side: float, values: np.ndarray) -> None:
@@ -154,5 +151,5 @@ def _tiles(axes: Any, xy: np.ndarray, side: float, values: np.ndarray) -> None:
 
 
 def _plain(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     axes.grid(alpha=0.2, linewidth=0.6)

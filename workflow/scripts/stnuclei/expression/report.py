@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from stnuclei.evaluation.published import published
+from stnuclei.evaluation.tables import published
 from stnuclei.expression.genes import gene_sets
 from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
 

@@ -15,8 +15,9 @@ from scipy import sparse
 from stnuclei.clustering.clustering import principal_components
 from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.ranking import rank_genes
-from stnuclei.labels.canvas import DPI, QUIET, bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
-from stnuclei.labels.maps import map_labels, positions
+from stnuclei.drawing.charts import point_area, scatter_classes
+from stnuclei.drawing.figure import QUIET, bare, figure_file, legend
+from stnuclei.labels.maps import fractions, map_labels, positions, wrapped
 from stnuclei.labels.result import Labels
 from stnuclei.taxonomy import Taxonomy
 
@@ -24,6 +25,7 @@ from stnuclei.taxonomy import Taxonomy
 EMBEDDED_CELLS = 20_000
 MARKERS_A_LABEL = 5
 CLUSTERS_SHOWN = 60
+_DPI = 100
 
 
 def draw_labels(
@@ -57,20 +59,21 @@ def draw_labels(
     """
     taxonomy = Taxonomy.load(taxonomy)
     names, expression = labels.cells["label"].to_numpy().astype(str), log_normalised(adata)
-    with picture(path, 16, 14) as figure:
+    with figure_file(path, 16, 14, dpi=_DPI) as figure:
         upper, lower = figure.subfigures(2, 1, height_ratios=[6.2, 7.8])
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
-            map_labels(axes[0], positions(adata), names, taxonomy, wrapped(shares(names, taxonomy)))
+            map_labels(axes[0], positions(adata), names, taxonomy, wrapped(fractions(names, taxonomy)))
         else:
             bare(axes[0], "no positions")
         chosen, points = embed(expression, embedding, seed)
-        scatter_labels(axes[1], points, names[chosen], taxonomy, point_area(len(chosen), 3.0))
+        scatter_classes(axes[1], points, names[chosen], taxonomy, point_area(len(chosen), 3.0))
         bare(axes[1], f"{_SPACE[embedding]}, by label")
         draw_clusters(axes[2], points, labels.cells["cluster"].to_numpy()[chosen])
         axes[2].set_title(f"{_SPACE[embedding]}, by cluster", fontsize=10, loc="left")
         present = [name for name in taxonomy.labels if name in set(names)]
-        legend_labels(axes[0], present, taxonomy, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+        colors = {name: taxonomy.color_of(name) for name in present}
+        legend(axes[0], colors, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
         dots, bars = lower.subplots(1, 2, width_ratios=[1, 1.25])
         draw_markers(dots, expression, adata.var_names.to_numpy(), names, taxonomy)
         draw_evidence(bars, labels.evidence, taxonomy)
@@ -172,7 +175,7 @@ def draw_evidence(axes: Axes, evidence: pd.DataFrame, taxonomy: Taxonomy) -> Non
         color = taxonomy.color_of(name) if name in taxonomy.labels else QUIET
         axes.barh(range(len(rows)), values, left=left, height=0.8, color=color, linewidth=0)
         left += values
-    size = float(np.clip(7.0 * DPI / (len(rows) + 2) / 1.9, 5.0, 8.5))
+    size = float(np.clip(7.0 * _DPI / (len(rows) + 2) / 1.9, 5.0, 8.5))
     for place, row in enumerate(rows.itertuples()):
         axes.text(1.02, place, _row_text(row), va="center", fontsize=size, color=taxonomy.color_of(row.decision))
     axes.set_yticks(range(len(rows)), [f"{r.cluster} ({r.n_cells:,})" for r in rows.itertuples()], fontsize=size)

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
+from stnuclei.drawing.charts import point_area, scatter_classes
+from stnuclei.drawing.figure import bare, figure_file, legend
 from stnuclei.errors import UserError
-from stnuclei.labels.canvas import bare, legend_labels, picture, point_area, scatter_labels, shares, wrapped
 from stnuclei.taxonomy import Taxonomy
 
 # Cells a close-up shows: few enough that each is seen.
@@ -35,7 +36,7 @@ def positions(adata: anndata.AnnData) -> np.ndarray:
 
 def map_labels(axes: Axes, xy: np.ndarray, labels: np.ndarray, taxonomy: Taxonomy, title: str = "") -> None:
     """Draw labels where the cells lie, y downwards as in the slide, both axes to one scale."""
-    scatter_labels(axes, xy, labels, taxonomy, point_area(len(xy), 2.4))
+    scatter_classes(axes, xy, labels, taxonomy, point_area(len(xy), 2.4))
     axes.set_aspect("equal")
     axes.set_xlim(xy[:, 0].min(), xy[:, 0].max())
     axes.set_ylim(xy[:, 1].max(), xy[:, 1].min())
@@ -103,14 +104,14 @@ def draw_comparison(
     bands = -(-len(columns) // per_row)
     present = [name for name in taxonomy.labels if any(name in set(labels) for labels in columns.values())]
     beside = max(3, 2 * per_row)
-    with picture(path, 4.0 * per_row, _height(xy, bands)) as figure:
+    with figure_file(path, 4.0 * per_row, _height(xy, bands), dpi=100) as figure:
         lines = 0.4 + 0.4 * -(-len(present) // beside)
         parts = np.atleast_1d(figure.subfigures(bands + 1, 1, height_ratios=[10] * bands + [lines]))
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}
             _band(parts[band], xy, chosen, square, taxonomy, per_row)
-        legend_labels(parts[-1], present, taxonomy, loc="center", ncols=beside)
+        legend(parts[-1], {name: taxonomy.color_of(name) for name in present}, loc="center", ncols=beside)
 
 
 def _height(xy: np.ndarray, bands: int) -> float:
@@ -144,9 +145,30 @@ def _band(
         if inside.any():
             map_labels(lower, xy[inside], labels[inside], taxonomy)
         # A title, for titles do not widen their column; always two lines, so that rows stay level.
-        note = wrapped(shares(labels, taxonomy))
+        note = wrapped(fractions(labels, taxonomy))
         lower.set_title(note if "\n" in note else note + "\n ", fontsize=8, loc="left")
         bare(lower)
         for spine in lower.spines.values():
             spine.set_visible(True)
             spine.set_linewidth(0.8)
+
+
+def fractions(labels: np.ndarray, taxonomy: Taxonomy) -> str:
+    """Percentage of each label as text, largest first: ``Connective 41 %, Unknown 3 %``."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    known = [names[i] for i in order if names[i] in taxonomy.labels]
+    fraction = dict(zip(names, counts / max(counts.sum(), 1), strict=True))
+    return ", ".join(f"{name} {100 * fraction[name]:.0f} %" for name in known)
+
+
+def wrapped(text: str, width: int = 46) -> str:
+    """Break a list at its commas, so that no line is much longer than `width` characters."""
+    lines, line = [], ""
+    for word in text.split(", "):
+        if line and len(line) + len(word) > width:
+            lines.append(line + ",")
+            line = word
+        else:
+            line = f"{line}, {word}" if line else word
+    return "\n".join([*lines, line])

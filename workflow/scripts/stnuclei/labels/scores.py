@@ -11,9 +11,8 @@ import pandas as pd
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.metrics import calibration_curve, expected_calibration_error, f1_precision_recall
 from stnuclei.taxonomy import Taxonomy
-
-CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class LabelScores:
     confusion
         Method -> counts, rows annotation, columns labels (Unknown last).
     calibration
-        One row a method and bin of confidence: confidence (mean), accuracy, n.
+        One row a method and bin of confidence (`stnuclei.metrics.calibration_curve`), over the decided cells.
     taxonomy
         Order and colours of the classes.
     """
@@ -85,10 +84,13 @@ def score_labels(
         actual = truth.reindex(scored["cell_id"].astype(str)).to_numpy().astype(str)
         given, confidence = scored["label"].to_numpy().astype(str), scored["confidence"].to_numpy(float)
         confusion[method] = confusion_matrix(actual, given, taxonomy)
-        curve = calibration_curve(actual == given, confidence, given != taxonomy.unknown.name)
+        decided = given != taxonomy.unknown.name
+        curve = calibration_curve((actual == given)[decided], confidence[decided])
         calibration.append(curve.assign(method=method))
         row = {"method": method, "n_annotated": len(truth), "n_scored": len(scored)}
-        rows.append(row | _summary(confusion[method], taxonomy) | {"calibration_error": calibration_error(curve)})
+        rows.append(
+            row | _summary(confusion[method], taxonomy) | {"calibration_error": expected_calibration_error(curve)}
+        )
     table = pd.DataFrame(rows)
     first = ["method", "n_annotated", "n_scored", "accuracy", "macro_f1", "unknown", "calibration_error"]
     table = table[[*first, *(column for column in table if column not in first)]]
@@ -103,7 +105,7 @@ def confusion_matrix(actual: np.ndarray, given: np.ndarray, taxonomy: Taxonomy) 
 
 
 def _summary(confusion: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, float]:
-    """Accuracy, macro F1, fraction Unknown, and per class precision = tp / labelled, recall = tp / annotated, F1."""
+    """Accuracy, macro F1, fraction Unknown, and precision, recall, F1 of each class of the annotation."""
     total = confusion.to_numpy().sum()
     hits = {name: float(confusion.loc[name].get(name, 0)) for name in confusion.index}
     result = {"accuracy": sum(hits.values()) / total, "unknown": confusion[taxonomy.unknown.name].sum() / total}
@@ -111,25 +113,12 @@ def _summary(confusion: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, float]:
     for name, hit in hits.items():
         labelled = float(confusion[name].sum()) if name in confusion else 0.0
         annotated = float(confusion.loc[name].sum())
-        f1.append(2 * hit / (labelled + annotated) if labelled + annotated else 0.0)
-        result |= {f"precision_{name}": hit / labelled if labelled else 0.0, f"recall_{name}": hit / annotated}
-        result |= {f"f1_{name}": f1[-1], f"n_{name}": int(annotated)}
+        # A class that the method never gives has no precision; the annotation has it, so that it counts as 0.
+        scores = np.nan_to_num(f1_precision_recall(hit, labelled - hit, annotated - hit))
+        f1.append(scores[0])
+        result |= dict(zip((f"f1_{name}", f"precision_{name}", f"recall_{name}"), scores.tolist(), strict=True))
+        result |= {f"n_{name}": int(annotated)}
     return result | {"macro_f1": float(np.mean(f1))}
-
-
-def calibration_curve(right: np.ndarray, confidence: np.ndarray, decided: np.ndarray) -> pd.DataFrame:
-    """Mean confidence against accuracy in ten bins of equal width, over decided cells; empty bins left out."""
-    right, confidence = right[decided], confidence[decided]
-    bins = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
-    rows = [(confidence[bins == b].mean(), right[bins == b].mean(), int((bins == b).sum())) for b in np.unique(bins)]
-    return pd.DataFrame(rows, columns=["confidence", "accuracy", "n"])
-
-
-def calibration_error(curve: pd.DataFrame) -> float:
-    """Expected calibration error: mean of |accuracy - confidence| over the bins, weighted by their cells."""
-    if curve.empty:
-        return float("nan")
-    return float(np.average((curve["accuracy"] - curve["confidence"]).abs(), weights=curve["n"]))
 
 
 def label_agreement(labels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from stnuclei.prediction.sweep import SweepJob, readers, sweep
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import TileGrid
 from stnuclei.progress import Progress, StageTimer
-from stnuclei.quality import TissueMap, find_tissue
+from stnuclei.quality import TissueMap, draw_tissue, find_tissue
 from stnuclei.slides.regions import pixel_ratio
 from stnuclei.slides.wrappers import DamageTolerantSlide
 
@@ -146,7 +146,7 @@ class SegmentationRun:
             slide = self.source.slide if self.settings.damaged == "stop" else DamageTolerantSlide(self.source.slide)
             tissue = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
             if tissue.overview is not None:
-                tissue.figure(partial.folder / "tissue.png")
+                draw_tissue(tissue, partial.folder / "tissue.png")
             tissue.save(path)
         return TissueMap.load(path)
 

@@ -75,9 +75,8 @@ def check_alignment(
     if not passed and not believable(measured, best) and measured.n_nuclei >= _FEWEST_NUCLEI:
         details["orientation"], hint = _orientation(scorer)
         message += hint
-    picture = {"sample": sample, "tissue": tissue_map, "correction": correction}
     numbers = (measured.shift_um, measured.shift_px, measured.contrast, measured.darker_fraction)
-    return AlignmentReport(sample.name, passed, message, *numbers, details, correction, kept.tiles, picture)
+    return AlignmentReport(sample.name, passed, message, *numbers, details, correction, kept.tiles)
 
 
 def _details(measured: Measured, best: Measured) -> dict[str, Any]:

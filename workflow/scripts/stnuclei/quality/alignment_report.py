@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +51,14 @@ class AlignmentReport:
     details: dict[str, Any]
     correction: np.ndarray
     tiles: pd.DataFrame
-    _picture: Any = field(default=None, repr=False)
 
     def save_json(self, path: str | Path) -> None:
-        """Write everything but the picture."""
-        content = {key: value for key, value in _fields(self).items() if key not in ("tiles", "correction", "_picture")}
+        """Write all fields as JSON."""
+        content = {key: value for key, value in _fields(self).items() if key not in ("tiles", "correction")}
         content["correction"] = np.asarray(self.correction).tolist()
         content["tiles"] = json.loads(self.tiles.to_json(orient="records"))
         with atomic_write(path) as aside:
             aside.write_text(json.dumps(_finite(content), indent=1))
-
-    def save_png(self, path: str | Path) -> None:
-        """Draw the overview with the tiles, and the best, median and worst tile with outlines."""
-        from stnuclei.quality.alignment_picture import draw_alignment
-
-        draw_alignment(self, self._picture, path)
 
 
 def _fields(report: AlignmentReport) -> dict[str, Any]:

@@ -82,9 +82,3 @@ class TissueMap:
             return cls(classes, float(info.pop("um_per_px")), float(info.pop("he_px_per_px")), info, overview)
         except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
             raise UserError(f"{path}: is no tissue map ({str(error)[:100]}); run find_tissue again") from error
-
-    def figure(self, path: str | Path) -> None:
-        """Draw the slide with its classes outlined, PNG."""
-        from stnuclei.quality.pictures import draw_tissue
-
-        draw_tissue(self, path)

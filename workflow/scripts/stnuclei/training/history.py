@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
+from stnuclei.drawing.figure import figure_file, open_frame
 from stnuclei.files import atomic_write, disk_full_explained
 
 Row = dict[str, float]
@@ -60,30 +62,24 @@ def draw(folder: Path, rows: list[Row], colors: dict[str, str], title: str) -> N
     title
         Above the figure.
     """
-    matplotlib.use("Agg", force=False)
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-
     table = pd.DataFrame(rows)
-    figure, axes = plt.subplots(2, 3, figsize=(13, 6.6), sharex=True, constrained_layout=True)
-    for axis, (name, columns) in zip(axes.flat, _PANELS.items(), strict=True):
-        _panel(axis, table, columns, colors)
-        axis.set_title(name, fontsize=11, loc="left")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        axis.grid(alpha=0.25, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[1]:
-        axis.set_xlabel("epoch")
-    for axis in axes[1, 1:]:
-        axis.set_ylim(0, 1)
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     path = folder / "curves.png"
-    with disk_full_explained(path, _SAVED), atomic_write(path) as aside:
-        figure.savefig(aside, dpi=110)
-    plt.close(figure)
+    with disk_full_explained(path, _SAVED), figure_file(path, 13, 6.6, dpi=110) as figure:
+        axes = figure.subplots(2, 3, sharex=True)
+        for axis, (name, columns) in zip(axes.flat, _PANELS.items(), strict=True):
+            _panel(axis, table, columns, colors)
+            axis.set_title(name, fontsize=11, loc="left")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+            axis.grid(alpha=0.25, linewidth=0.6)
+            open_frame(axis)
+        for axis in axes[1]:
+            axis.set_xlabel("epoch")
+        for axis in axes[1, 1:]:
+            axis.set_ylim(0, 1)
+        figure.suptitle(title, fontsize=12, x=0.01, ha="left")
 
 
-def _panel(axis: Any, table: pd.DataFrame, columns: tuple[str, ...], colors: dict[str, str]) -> None:
+def _panel(axis: Axes, table: pd.DataFrame, columns: tuple[str, ...], colors: dict[str, str]) -> None:
     names = [c for pattern in columns for c in table if c == pattern or (pattern[-1] == "*" and c[:7] == pattern[:7])]
     for name in names:
         values = table[["epoch", name]].dropna()

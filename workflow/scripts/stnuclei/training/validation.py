@@ -19,10 +19,10 @@ from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.cellvit.targets import make_targets
-from stnuclei.evaluation.classification import accuracy, class_f1, macro_f1
-from stnuclei.evaluation.detection import f1_precision_recall, pair_centroids
+from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.segmentation import dice, panoptic_quality
 from stnuclei.loading.batches import Batch, on_device
+from stnuclei.metrics import accuracy, class_f1, f1_precision_recall, macro_f1
 from stnuclei.training.run import TrainingRun
 
 RADIUS_UM = 3.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +12,11 @@ import pandas as pd
 from stnuclei.cellvit.nuclei import measure
 from stnuclei.cellvit.outlines import is_polygon
 from stnuclei.evaluation.detection import count_detections
-from stnuclei.evaluation.mistakes import count_mistakes
+from stnuclei.evaluation.nucleus_errors import count_errors
 from stnuclei.evaluation.overlap import Overlap, joint_histogram
-from stnuclei.evaluation.policies import Policy, check_policy
+from stnuclei.evaluation.rules import Policy, ScoringRules, check_policy
 from stnuclei.evaluation.segmentation import dice_from_pixels, match, panoptic_from_counts
-from stnuclei.evaluation.stores import each_patch, open_pair, patch_tissues
+from stnuclei.evaluation.stores import PredictedPatches, TruePatches, each_patch, open_pair, patch_tissues
 from stnuclei.patches.classes import patch_classes
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
@@ -26,31 +24,9 @@ from stnuclei.taxonomy import Taxonomy
 SIZES_UM2 = (0.0, 15.0, 30.0, 60.0, float("inf"))  # small lymphocytes to large tumour nuclei
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How a patch is scored.
-
-    Parameters
-    ----------
-    policy
-        ``official`` or ``corrected``.
-    radius
-        px, of the detection pairs.
-    um_per_px
-        Resolution of the maps.
-    iou
-        What counts as a match.
-    """
-
-    policy: Policy = "official"
-    radius: float = 12.0
-    um_per_px: float = 0.25
-    iou: float = 0.5
-
-
 def score_segmentation(
-    patches: Any,
-    predictions: Any,
+    patches: TruePatches | str | Path,
+    predictions: PredictedPatches | str | Path,
     policy: Policy = "official",
     *,
     radius_um: float = 3.0,
@@ -81,8 +57,8 @@ def score_segmentation(
     Returns
     -------
     One row a patch: patch, tissue, n_true, n_pred, true_pixels, pred_pixels, both_pixels, dice, jaccard, matched,
-    iou_sum, dq, sq, pq (= bPQ), tp, fp, fn (detection), missed, invented, split, merged, outline (see
-    `count_mistakes`), true_/found_{size} (true nuclei and matched ones by area, um2) and pq_{class}.
+    iou_sum, dq, sq, pq (= bPQ), tp, fp, fn (detection), false_negative, false_positive, split, merged, outline (see
+    `count_errors`), true_/matched_{size} (true nuclei and matched ones by area, um2) and pq_{class}.
 
     Raises
     ------
@@ -91,8 +67,7 @@ def score_segmentation(
     """
     check_policy(policy)
     patches, predictions = open_pair(patches, predictions)
-    um_per_px = float(getattr(patches, "um_per_px", 0.25))
-    rules = Rules(policy, radius_um / um_per_px, um_per_px)
+    rules = ScoringRules(policy, radius_um / patches.um_per_px, patches.um_per_px)
     taxonomy = Taxonomy.load(taxonomy)
     classes = None if labels is None else patch_classes(patches, labels, taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
@@ -126,7 +101,7 @@ def _columns(rows: Iterable[dict[str, float]]) -> pd.DataFrame:
 def score_patch(
     true: np.ndarray,
     pred: np.ndarray,
-    rules: Rules,
+    rules: ScoringRules,
     pred_classes: np.ndarray | None = None,
     true_classes: np.ndarray | None = None,
     class_names: tuple[str, ...] = (),
@@ -153,7 +128,7 @@ def score_patch(
     row |= _panoptic_scores(overlap, rules)
     xy = true_shapes.centroid[keep_true], pred_shapes.centroid[keep_pred]
     row |= count_detections(*xy, rules.radius, rules.policy)._asdict()
-    row |= count_mistakes(overlap, rules.iou) | _by_size(overlap, rules)
+    row |= count_errors(overlap, rules.iou) | _by_size(overlap, rules)
     if true_classes is not None and pred_classes is not None:
         row |= class_panoptic(overlap, true_classes, pred_classes, class_names, rules)
     return row
@@ -173,7 +148,7 @@ def _pixel_scores(true: np.ndarray, pred: np.ndarray, overlap: Overlap, policy: 
     }
 
 
-def _panoptic_scores(overlap: Overlap, rules: Rules) -> dict[str, float]:
+def _panoptic_scores(overlap: Overlap, rules: ScoringRules) -> dict[str, float]:
     iou = overlap.iou[match(overlap, rules.iou)]
     n_true, n_pred = len(overlap.true_ids), len(overlap.pred_ids)
     scores = panoptic_from_counts(len(iou), iou.sum(), n_true, n_pred, rules.policy)._asdict()
@@ -182,13 +157,13 @@ def _panoptic_scores(overlap: Overlap, rules: Rules) -> dict[str, float]:
     return {"matched": len(iou), "iou_sum": float(iou.sum())} | scores
 
 
-def _by_size(overlap: Overlap, rules: Rules) -> dict[str, int]:
+def _by_size(overlap: Overlap, rules: ScoringRules) -> dict[str, int]:
     area = overlap.true_area * rules.um_per_px**2
     size = np.searchsorted(SIZES_UM2, area, side="right") - 1
-    found = overlap.true_row[match(overlap, rules.iou)]
+    matched = overlap.true_row[match(overlap, rules.iou)]
     bins = len(SIZES_UM2) - 1
-    counts = {"true": np.bincount(size, minlength=bins), "found": np.bincount(size[found], minlength=bins)}
-    return {f"{kind}_{name}": int(n[b]) for kind, n in counts.items() for b, name in enumerate(size_names())}
+    counts = {"true": np.bincount(size, minlength=bins), "matched": np.bincount(size[matched], minlength=bins)}
+    return {f"{side}_{name}": int(n[b]) for side, n in counts.items() for b, name in enumerate(size_names())}
 
 
 def size_names() -> list[str]:
@@ -198,7 +173,7 @@ def size_names() -> list[str]:
 
 
 def class_panoptic(
-    overlap: Overlap, true_classes: np.ndarray, pred_classes: np.ndarray, names: tuple[str, ...], rules: Rules
+    overlap: Overlap, true_classes: np.ndarray, pred_classes: np.ndarray, names: tuple[str, ...], rules: ScoringRules
 ) -> dict[str, float]:
     """PQ of every class, ``pq_{name}``; their mean over classes and patches is mPQ.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +12,22 @@ import pandas as pd
 from stnuclei.cellvit.nuclei import measure
 from stnuclei.cellvit.outlines import is_polygon
 from stnuclei.evaluation.detection import pair_centroids
-from stnuclei.evaluation.policies import Policy, check_policy
-from stnuclei.evaluation.stores import each_patch, open_pair, patch_tissues
+from stnuclei.evaluation.rules import Policy, check_policy
+from stnuclei.evaluation.stores import PredictedPatches, TruePatches, each_patch, open_pair, patch_tissues
+from stnuclei.metrics import CALIBRATION_BINS
 from stnuclei.patches.classes import patch_classes
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 
 UNPAIRED = "Unpaired"
-N_BINS = 10  # of the predicted probability, for calibration
+#: Codes int64 (K,) of pairs and nuclei without a partner, and the predicted probability float (K,), NaN for none.
+Codes = tuple[np.ndarray, np.ndarray]
 
 
 def score_classification(
-    patches: Any,
+    patches: TruePatches | str | Path,
     labels: str | Path | pd.DataFrame | np.ndarray,
-    predictions: Any,
+    predictions: PredictedPatches | str | Path,
     taxonomy: str | Taxonomy = "pannuke",
     policy: Policy = "official",
     *,
@@ -56,7 +57,7 @@ def score_classification(
     One row for each (patch, true, pred, bin) that occurs: patch, tissue, true and pred (class names; ``Unknown`` for
     a true nucleus without a label, ``Background`` for a prediction without a class, ``Unpaired`` for the missing
     side of a nucleus without a partner), bin (tenth of the predicted probability of the class, -1 where there is no
-    prediction), count.
+    prediction), probability (float32, mean of those in the row; NaN without a prediction), count.
 
     Raises
     ------
@@ -68,9 +69,9 @@ def score_classification(
     taxonomy = Taxonomy.load(taxonomy)
     classes = patch_classes(patches, labels, taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
-    radius = radius_um / float(getattr(patches, "um_per_px", 0.25))
+    radius = radius_um / patches.um_per_px
 
-    def one(i: int) -> np.ndarray:
+    def one(i: int) -> Codes:
         maps = np.asarray(patches.instances[i]), np.asarray(predictions.instances[i])
         rows = predictions.nuclei(i)
         return pair_codes(*maps, classes[offset[i] : offset[i + 1]], rows, taxonomy.n_outputs, radius, policy)
@@ -79,18 +80,19 @@ def score_classification(
     return codes_to_table(codes, patch_tissues(patches), taxonomy)
 
 
-def codes_to_table(codes: Iterable[np.ndarray], tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Count the codes of each patch (see `pair_codes`) and name what they stand for; 12 bytes a row while it grows."""
-    rows = array("i")
-    for i, one in enumerate(codes):
-        code, count = np.unique(one, return_counts=True)
+def codes_to_table(codes: Iterable[Codes], tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Count the codes of each patch (see `pair_codes`) and name them; 16 bytes a row while it grows."""
+    rows, means = array("i"), array("f")
+    for i, (each, probability) in enumerate(codes):
+        code, inverse, count = np.unique(each, return_inverse=True, return_counts=True)
         rows.frombytes(np.column_stack([np.full(len(code), i), code, count]).astype(np.int32).tobytes())
-    return _named(np.frombuffer(rows, np.int32).reshape(-1, 3), tissues, taxonomy)
+        means.frombytes((np.bincount(inverse, probability, len(code)) / count).astype(np.float32).tobytes())
+    return _named(np.frombuffer(rows, np.int32).reshape(-1, 3), np.frombuffer(means, np.float32), tissues, taxonomy)
 
 
 def _shape(taxonomy: Taxonomy) -> tuple[int, int, int]:
     """Codes: true -1 Unknown, 0.. classes, last Unpaired; pred 0.., last Unpaired; bins and none."""
-    return taxonomy.n_outputs + 2, taxonomy.n_outputs + 1, N_BINS + 1
+    return taxonomy.n_outputs + 2, taxonomy.n_outputs + 1, CALIBRATION_BINS + 1
 
 
 def pair_codes(
@@ -101,7 +103,7 @@ def pair_codes(
     n_outputs: int,
     radius: float,
     policy: Policy,
-) -> np.ndarray:
+) -> Codes:
     """One code for each pair and each nucleus without a partner: (true class + 1, predicted class, bin) ravelled."""
     true_shapes, pred_shapes = measure(true), measure(pred)
     true_class = true_classes[true_shapes.id - 1].astype(np.int64)
@@ -113,19 +115,21 @@ def pair_codes(
         keep_pred = is_polygon(pred, pred_shapes) & (pred_class > 0)
     true_class, pred_class, probability = true_class[keep_true], pred_class[keep_pred], probability[keep_pred]
     xy = true_shapes.centroid[keep_true], pred_shapes.centroid[keep_pred]
-    pairs, lost, invented = pair_centroids(*xy, radius, policy)
-    bins = np.clip(np.nan_to_num(probability) * N_BINS, 0, N_BINS - 1).astype(np.int64)
-    rows = np.concatenate([pairs[:, 0], lost])
-    nobody = n_outputs  # one past the last class
-    code_true = np.concatenate([true_class[rows], np.full(len(invented), nobody)])
-    fill = np.full(len(lost), nobody), np.full(len(lost), N_BINS)
-    code_pred = np.concatenate([pred_class[pairs[:, 1]], fill[0], pred_class[invented]])
-    code_bin = np.concatenate([bins[pairs[:, 1]], fill[1], bins[invented]])
-    return np.ravel_multi_index((code_true + 1, code_pred, code_bin), (n_outputs + 2, n_outputs + 1, N_BINS + 1))
+    pairs, no_pred, no_true = pair_centroids(*xy, radius, policy)
+    bins = np.clip(np.nan_to_num(probability) * CALIBRATION_BINS, 0, CALIBRATION_BINS - 1).astype(np.int64)
+    rows = np.concatenate([pairs[:, 0], no_pred])
+    none = n_outputs  # one past the last class
+    code_true = np.concatenate([true_class[rows], np.full(len(no_true), none)])
+    fill = np.full(len(no_pred), none), np.full(len(no_pred), CALIBRATION_BINS)
+    code_pred = np.concatenate([pred_class[pairs[:, 1]], fill[0], pred_class[no_true]])
+    code_bin = np.concatenate([bins[pairs[:, 1]], fill[1], bins[no_true]])
+    shape = n_outputs + 2, n_outputs + 1, CALIBRATION_BINS + 1
+    each = np.concatenate([probability[pairs[:, 1]], np.full(len(no_pred), np.nan), probability[no_true]])
+    return np.ravel_multi_index((code_true + 1, code_pred, code_bin), shape), each
 
 
-def _named(rows: np.ndarray, tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """The table of `score_classification` from (K, 3) int32 patch, code, count; names are categories of one list."""
+def _named(rows: np.ndarray, means: np.ndarray, tissues: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
+    """The table of `score_classification` from (K, 3) int32 patch, code, count and (K,) mean probabilities."""
     patch, code, count = rows.T
     names = [taxonomy.unknown.name, "Background", *taxonomy.names, UNPAIRED]
     true, pred, bins = (part.astype(np.int8) for part in np.unravel_index(code, _shape(taxonomy)))
@@ -136,7 +140,8 @@ def _named(rows: np.ndarray, tissues: np.ndarray, taxonomy: Taxonomy) -> pd.Data
             "tissue": pd.Categorical.from_codes(tissue.astype(np.int16)[patch], tissue_names),
             "true": pd.Categorical.from_codes(true, names),
             "pred": pd.Categorical.from_codes(pred + np.int8(1), names),
-            "bin": np.where(bins == N_BINS, np.int8(-1), bins),
+            "bin": np.where(bins == CALIBRATION_BINS, np.int8(-1), bins),
+            "probability": means.copy(),
             "count": count.copy(),
         }
     )

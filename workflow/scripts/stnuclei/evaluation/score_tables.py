@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.bootstrap import Scores, bootstrap
-from stnuclei.evaluation.classification import accuracy, class_f1
-from stnuclei.evaluation.classscores import UNPAIRED
-from stnuclei.evaluation.published import published_row
+from stnuclei.evaluation.class_scores import UNPAIRED
+from stnuclei.evaluation.tables import published_row
+from stnuclei.metrics import accuracy, class_f1, mean_present, ratio
 from stnuclei.taxonomy import Taxonomy
 
 SEGMENTATION = ("dice", "jaccard", "bpq", "f1", "precision", "recall")
@@ -77,8 +77,8 @@ def _over_models(scores: pd.DataFrame, runs: Mapping[str, str] | None) -> pd.Dat
 def segmentation_sums(scores: pd.DataFrame) -> np.ndarray:
     """(N, 9): sum and presence of Dice, Jaccard and PQ, then TP, FP, FN, from rows of `score_segmentation`."""
     means = scores[["dice", "jaccard", "pq"]].to_numpy(float)
-    found = ~np.isnan(means)
-    return np.hstack([np.where(found, means, 0), found, scores[["tp", "fp", "fn"]].to_numpy(float)])
+    present = ~np.isnan(means)
+    return np.hstack([np.where(present, means, 0), present, scores[["tp", "fp", "fn"]].to_numpy(float)])
 
 
 def segmentation_from_sums(sums: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def segmentation_from_sums(sums: np.ndarray) -> np.ndarray:
     tp, fp, fn = (sums[..., i] for i in (6, 7, 8))
     parts = np.stack([sums[..., 0], sums[..., 1], sums[..., 2], 2 * tp, tp, tp], -1)
     wholes = np.stack([sums[..., 3], sums[..., 4], sums[..., 5], 2 * tp + fp + fn, tp + fp, tp + fn], -1)
-    return np.divide(parts, wholes, out=np.full(parts.shape, np.nan), where=wholes > 0)
+    return ratio(parts, wholes)
 
 
 def table3(
@@ -114,8 +114,8 @@ def table3(
 
     Returns
     -------
-    model, policy, runs, slides, patches, nuclei (scored pairs), unknown, other, missed, macro_f1 and accuracy with
-    intervals and ``_paper``, and ``f1_{class}``.
+    model, policy, runs, slides, patches, nuclei (scored pairs), unknown, other, false_negatives, macro_f1 and accuracy
+    with intervals and ``_paper``, and ``f1_{class}``.
     """
     taxonomy = Taxonomy.load(taxonomy)
     names = [c.name for c in taxonomy.classes if c.expression]
@@ -129,7 +129,7 @@ def table3(
         row |= {"slides": part["sample"].nunique(), "patches": len(sums), "nuclei": round(sums.sum() / len(each))}
         row |= {key: round(n / len(each)) for key, n in _left_out(part, names, taxonomy).items()}
         row |= _with_intervals(sums, _class_scores(len(names)), CLASSIFICATION, sample, bootstrap_n, seed)
-        f1 = _mean(class_f1(_square(sums.sum(0), len(names)))[:, : len(names)])
+        f1 = mean_present(class_f1(_square(sums.sum(0), len(names)))[:, : len(names)], -2)
         row |= {f"f1_{name}": value for name, value in zip(names, f1, strict=True)}
         out.append(row | _paper("table3", (rows or {}).get(model, model), CLASSIFICATION))
     return pd.DataFrame(out)
@@ -166,10 +166,7 @@ def _square(sums: np.ndarray, n: int) -> np.ndarray:
 def _class_scores(n: int) -> Scores:
     def scores(sums: np.ndarray) -> np.ndarray:
         table = _square(sums, n)
-        f1 = class_f1(table)[..., :n]
-        found = ~np.isnan(f1)
-        mean = np.divide(np.nansum(f1, -1), found.sum(-1), out=np.full(f1.shape[:-1], np.nan), where=found.any(-1))
-        return np.stack([mean, accuracy(table)], -1)
+        return np.stack([mean_present(class_f1(table)[..., :n]), accuracy(table)], -1)
 
     return scores
 
@@ -180,7 +177,7 @@ def _left_out(scores: pd.DataFrame, names: list[str], taxonomy: Taxonomy) -> dic
     return {
         "unknown": int(count[true == taxonomy.unknown.name].sum()),
         "other": int(count[scored_truth & paired & ~pred.isin(names)].sum()),
-        "missed": int(count[scored_truth & ~paired].sum()),
+        "false_negatives": int(count[scored_truth & ~paired].sum()),
     }
 
 
@@ -190,12 +187,12 @@ def _with_intervals(
     """Means over runs, their spread, and intervals of the means, from sums (N, runs, S)."""
     count, runs, width = sums.shape
     each = scores(sums.sum(0))
-    row = dict(zip(names, _mean(each), strict=True))
+    row = dict(zip(names, mean_present(each, -2), strict=True))
     spread = each.std(0, ddof=1) if runs > 1 else np.full(len(names), np.nan)
     row |= {f"{name}_sd": value for name, value in zip(names, spread, strict=True)}
 
     def mean_scores(flat: np.ndarray) -> np.ndarray:
-        return _mean(scores(flat.reshape(*flat.shape[:-1], runs, width)))
+        return mean_present(scores(flat.reshape(*flat.shape[:-1], runs, width)), -2)
 
     for unit, groups in (("patch", None), ("slide", np.asarray(slides))):
         if n:
@@ -203,13 +200,6 @@ def _with_intervals(
             row |= {f"{name}_{unit}_low": value for name, value in zip(names, low, strict=True)}
             row |= {f"{name}_{unit}_high": value for name, value in zip(names, high, strict=True)}
     return row
-
-
-def _mean(each: np.ndarray) -> np.ndarray:
-    """Mean over the last axis but one, of what is there."""
-    found = ~np.isnan(each)
-    count = found.sum(-2)
-    return np.divide(np.nansum(each, -2), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _paper(table: str, name: str, metrics: tuple[str, ...]) -> dict[str, float]:

@@ -1,0 +1,131 @@
+"""Figures without global state: made, dressed and written atomically."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from stnuclei.drawing.scale import round_length
+from stnuclei.files import atomic_write
+
+MAX_PX = 1600  # a page shows no more, and two such pictures still fit a report of 25 MB many times
+PRINT_DPI, PAGE = 220, 7.2  # of figures for print; the width between the margins of a page, inch
+INK, QUIET = "#222222", "#777777"
+
+
+@contextmanager
+def figure_file(
+    path: str | Path,
+    width: float,
+    height: float,
+    *,
+    dpi: float = 150,
+    max_px: int | None = MAX_PX,
+    layout: str | None = "constrained",
+) -> Iterator[Figure]:
+    """Give an empty figure and write it when the block ends without an error.
+
+    No pyplot: its figures are global state that is not safe in threads and outlives the job.
+
+    Parameters
+    ----------
+    path
+        The ending chooses the format (png, pdf, svg).
+    width, height
+        Inches.
+    dpi
+        Pixels an inch, fewer where a side would exceed `max_px`.
+    max_px
+        Most pixels a side; None: no limit (figures for print).
+    layout
+        Layout engine of matplotlib.
+    """
+    if max_px is not None:
+        dpi = min(dpi, max_px / max(width, height))
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
+    yield figure
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, facecolor="white")
+
+
+def bare(axes: Axes, title: str = "") -> None:
+    """Remove ticks and frame; title on the left."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=10, loc="left", color=INK)
+
+
+def open_frame(axes: Axes) -> None:
+    """Remove the upper and right side of the frame."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+
+
+def show_pixels(axes: Axes, pixels: np.ndarray, title: str = "") -> None:
+    """Show a picture (H, W, 3) without ticks and frame."""
+    axes.imshow(pixels, interpolation="antialiased")
+    bare(axes)
+    axes.set_title(title, fontsize=11, loc="left")
+
+
+def scale_bar(axes: Axes, um_per_unit: float, um: float | None = None, fraction: float = 0.2) -> None:
+    """Draw a scale bar on the lower left of axes whose limits and aspect are set.
+
+    Parameters
+    ----------
+    axes
+        A picture or map; y may point either way.
+    um_per_unit
+        Micrometres of one unit of its coordinates (a pixel of a picture).
+    um
+        Length; None: the round length nearest below `fraction` of the width.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = right - left, top - bottom  # height is negative where y points down
+    um = um or round_length(width * um_per_unit * fraction * 1.02)
+    short = min(width, abs(height))
+    pad, up = 0.012 * short, np.sign(height)
+    x, y, length = left + 0.03 * width, bottom + up * 0.03 * short, um / um_per_unit
+    label = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} \N{MICRO SIGN}m"
+    axes.plot([x - pad, x + length + pad], [y, y], color="white", linewidth=6, solid_capstyle="butt", alpha=0.9)
+    axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
+    box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.0}
+    axes.text(x + length / 2, y + up * 2 * pad, label, ha="center", va="bottom", fontsize=8, bbox=box)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def legend(
+    target: Axes | Figure | SubFigure,
+    entries: Mapping[str, str] | Iterable[tuple[str, str]],
+    *,
+    line: bool = False,
+    **options: object,
+) -> None:
+    """Legend of dots (or lines, for outlines) from names and their colours, in the order given.
+
+    Parameters
+    ----------
+    target
+        Axes or figure; of a figure the legend stands below the pictures.
+    entries
+        Name -> ``#rrggbb``.
+    line
+        Swatches as lines.
+    options
+        Of matplotlib's legend.
+    """
+    pairs = list(entries.items() if isinstance(entries, Mapping) else entries)
+    style = {"linewidth": 4} if line else {"marker": "o", "linestyle": "", "markersize": 7, "markeredgecolor": INK,
+                                           "markeredgewidth": 0.4}  # fmt: skip
+    handles = [Line2D([], [], color=color, label=name, **style) for name, color in pairs]
+    if isinstance(target, Figure):
+        columns = max(1, min(len(pairs), int(target.get_figwidth() / 2.3)))
+        options = {"loc": "outside lower center", "ncols": columns} | options
+    target.legend(handles=handles, **({"frameon": False, "fontsize": 9, "handletextpad": 0.3} | options))

@@ -1,0 +1,137 @@
+"""Score tables as text: a value with its spread, interval and published figure, the same in Markdown and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+#: Endings of columns that stand in the cell of their metric.
+_BESIDE = ("_low", "_high", "_paper", "_sd")
+#: Counts of nuclei that were not scored: shown last.
+_LAST = ("unknown", "other", "false_negatives")
+_HEADINGS = {
+    "bpq": "bPQ",
+    "mpq": "mPQ",
+    "bpq_patches": "bPQ, mean of patches",
+    "mpq_patches": "mPQ, mean of patches",
+    "pq": "PQ",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "matched_f1": "F1 of pairs",
+    "ece": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class ScoreText:
+    """Value of a metric as text, and what stands beside it.
+
+    Parameters
+    ----------
+    value
+        With its spread over runs.
+    interval
+        ``0.350–0.470``, or empty.
+    published
+        The paper's figure, or empty.
+    is_number
+        Whether the value is one: numbers are set flush right.
+    """
+
+    value: str
+    interval: str = ""
+    published: str = ""
+    is_number: bool = True
+
+    def line(self) -> str:
+        """All in one line: value (interval) [published]."""
+        interval = f" ({self.interval})" if self.interval else ""
+        return self.value + interval + (f" [{self.published}]" if self.published else "")
+
+
+def number(value: Any) -> str:
+    """Format a number for reading: counts with separators, fractions with four digits, a dash for NaN."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return "\N{EN DASH}"
+    if float(value) == int(value) and (abs(value) > 1 or isinstance(value, int)):
+        return f"{int(value):,}"
+    return f"{value:.4f}" if abs(value) < 1.5 else f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def heading(name: str) -> str:
+    """Heading of a column."""
+    return _HEADINGS.get(name, name.replace("_", " ").replace("f1 ", "F1 ").replace("pq ", "PQ "))
+
+
+def format_frame(frame: pd.DataFrame) -> dict[str, list[ScoreText]]:
+    """Format a table as the workflow writes it.
+
+    Parameters
+    ----------
+    frame
+        ``{metric}_sd``, ``{metric}_slide_low``, ``{metric}_paper`` ... beside the metrics.
+
+    Returns
+    -------
+    Column -> its cells, from top to bottom. Columns that hold nothing are left out, and ``runs`` where each is 1; rows
+    that differ in nothing but the policy are one.
+    """
+    frame = merge_policies(frame)
+    frame = frame.drop(columns=[name for name in frame if len(frame) and frame[name].isna().all()])
+    if "runs" in frame and (frame["runs"] == 1).all():
+        frame = frame.drop(columns="runs")
+    names = [name for name in frame if not name.endswith(_BESIDE) and not name.startswith("paper_")]
+    names.sort(key=_LAST.__contains__)  # stable
+    rows = frame.to_dict("records")
+    return {name: [format_score(row, name) for row in rows] for name in names}
+
+
+def merge_policies(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row where both policies give the same scores to four digits."""
+    if "policy" not in frame or frame.empty:
+        return frame
+    others = [name for name in frame if name != "policy" and not name.endswith(_BESIDE)]
+    keys = frame[others].round(4).astype(str).agg("|".join, axis=1)
+    policies = frame.groupby(keys, sort=False)["policy"].transform(lambda p: " = ".join(dict.fromkeys(p)))
+    return frame.assign(policy=policies)[~keys.duplicated()].reset_index(drop=True)
+
+
+def format_score(row: Mapping[str, Any], name: str) -> ScoreText:
+    """Format one metric of a row."""
+    value = row[name]
+    if isinstance(value, str):
+        return ScoreText(value, is_number=False)
+    text = number(value)
+    if (spread := _present(row, f"{name}_sd")) is not None:
+        text += f" \N{PLUS-MINUS SIGN} {spread:.4f}"
+    return ScoreText(text, _interval(row, name), _published(row, name))
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    """Bootstrap interval: by slide, or by patch where there is one slide."""
+    for unit in ("slide", "patch"):
+        low, high = _present(row, f"{name}_{unit}_low"), _present(row, f"{name}_{unit}_high")
+        if low is not None and high is not None:
+            return f"{low:.3f}\N{EN DASH}{high:.3f}"
+    return ""
+
+
+def _published(row: Mapping[str, Any], name: str) -> str:
+    paper = _present(row, f"{name}_paper")
+    paper = _present(row, f"paper_{name}") if paper is None else paper
+    if paper is None:
+        return ""
+    counted = float(row[name]).is_integer() and paper >= 1
+    return f"{int(paper):,}" if counted else number(paper)
+
+
+def _present(row: Mapping[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    return None if value is None or isinstance(value, str) or pd.isna(value) else value
