@@ -147,11 +147,11 @@ def test_scores_of_a_model_stand_beside_its_nulls_and_the_published_row():
 
 
 def test_the_runs_report_shows_table_and_pictures_beside_the_published_row(tmp_path):
-    from stnuclei.reporting.expression import expression_section
-    from stnuclei.reporting.run import Run
+    from stnuclei.reporting.landing import expression_section
+    from stnuclei.reporting.report_run import ReportRun
 
     config = {"taxonomy": "pannuke", "expression": {"models": {"m": {}, "n": {}}}}
-    run = Run(tmp_path, tmp_path, config, {}, [], {})
+    run = ReportRun(tmp_path, tmp_path, config, {}, [], {})
     assert not expression_section(run)  # nothing was trained: no section
     names = predictions(1).var_names
     slide = pd.DataFrame({"gene": names, "mean": np.arange(8.0), "moran_i": np.linspace(0, 0.7, 8)})

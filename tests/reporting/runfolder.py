@@ -12,7 +12,7 @@ from PIL import Image
 
 from paths import ROOT
 from stnuclei.config import expand_runs, with_defaults
-from stnuclei.reporting import Run
+from stnuclei.reporting import ReportRun
 
 SAMPLES = {
     "breast": {
@@ -95,7 +95,7 @@ def tables(folder: Path) -> None:
     pd.DataFrame({"gene": ["EPCAM"], "r": [0.5]}).to_csv(folder / "genes.tsv", sep="\t", index=False)
 
 
-def finished_run(folder: Path) -> Run:
+def finished_run(folder: Path) -> ReportRun:
     """Write the run and say what a report needs of it."""
     results = folder / "results"
     for name in SAMPLES:
@@ -116,4 +116,4 @@ def finished_run(folder: Path) -> Run:
     write_json(results / "provenance.json", {"code": {"commit": "abc123"}, "versions": {"torch": "2.13"}})
     config = with_defaults({"models": models}, yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
     warnings = ["samples a and b share a donor"]
-    return Run(results, folder / "benchmarks", config, SAMPLES, ["stnuclei"], groups, warnings)
+    return ReportRun(results, folder / "benchmarks", config, SAMPLES, ["stnuclei"], groups, warnings)

@@ -13,11 +13,10 @@ import pytest
 from PIL import Image
 
 from reporting.runfolder import SAMPLES, finished_run
-from stnuclei.reporting import Run, write_report
-from stnuclei.reporting.cells import number
+from stnuclei.reporting import ReportRun, write_report
+from stnuclei.reporting.page_tables import number
 from stnuclei.reporting.pictures import MAX_SIDE, shrink
 from stnuclei.reporting.write import ink_on
-from stnuclei.taxonomy import Taxonomy
 
 PAGES = {
     *("index", "samples/breast", "samples/brain", "samples/colon", "models/st-seed1", "models/st-seed2"),
@@ -45,7 +44,7 @@ class Links(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory) -> ReportRun:
     return finished_run(tmp_path_factory.mktemp("run"))
 
 
@@ -119,9 +118,9 @@ def test_a_samples_page(written):
     assert "NOT passed" in words_of(written[2], "samples/brain")
 
 
-def test_a_models_page_has_its_own_rows_and_what_it_learnt_from(written):
+def test_a_models_page_has_its_own_rows_and_its_training_data(written):
     words = words_of(written[2], "models/st-seed2")
-    assert "Learnt from slides of split train (labels by stnuclei)" in words
+    assert "Trained on slides of split train (labels by stnuclei)" in words
     assert "one run of st" in words
     assert "seed 2" in words
     assert "0.4100" in words
@@ -141,7 +140,7 @@ def test_a_large_run_has_its_first_page_in_the_file_and_all_in_the_zip(run, tmp_
 
 
 def test_parts_that_are_not_there_are_left_out(run, tmp_path):
-    bare = Run(tmp_path / "results", tmp_path / "none", run.config, SAMPLES, ["stnuclei"], run.groups)
+    bare = ReportRun(tmp_path / "results", tmp_path / "none", run.config, SAMPLES, ["stnuclei"], run.groups)
     info = write_report(bare, tmp_path / "r.html", tmp_path / "r.zip")
     assert info["pages"] == len(PAGES) - 1
     assert info["pictures"] == 0
@@ -163,14 +162,20 @@ def test_photographs_become_jpeg_and_charts_stay_sharp(tmp_path):
     assert image.getpixel((60, 60)) == (200, 30, 30)
 
 
-def test_words_on_class_colours_are_legible():
-    for name in ("pannuke", "lizard", "puma"):
-        for entry in Taxonomy.load(name).classes:
-            channels = [int(entry.color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-            linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-            light = np.dot([0.2126, 0.7152, 0.0722], linear)
-            ratio = (light + 0.05) / 0.05 if ink_on(entry.color) == "#000000" else 1.05 / (light + 0.05)
-            assert ratio >= 4.5, (name, entry.name)
+@pytest.mark.parametrize(
+    ("color", "ink"),
+    [
+        # Contrasts on white from WebAIM's checker: #757575 4.61, #767676 4.54 (on black 4.63): the turn lies between.
+        ("#757575", "#ffffff"),
+        ("#767676", "#000000"),
+        ("#0072b2", "#ffffff"),
+        ("#d55e00", "#000000"),
+        ("#ffffff", "#000000"),
+        ("#000000", "#ffffff"),
+    ],
+)
+def test_ink_on_class_colours_is_the_one_with_more_contrast(color, ink):
+    assert ink_on(color) == ink
 
 
 def test_numbers_are_written_as_one_reads_them():

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei.joblog import job
-from stnuclei.reporting import Run, write_report
+from stnuclei.reporting import ReportRun, write_report
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 with job(snakemake.log[0], "report"):
-    run = Run(
+    run = ReportRun(
         results=Path(params.results),
         benchmarks=Path(params.results) / "benchmarks",
         config=params.config,

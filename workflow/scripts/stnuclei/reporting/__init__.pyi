@@ -1,3 +1,3 @@
 from .model_card import write_card as write_card
-from .run import Run as Run
+from .report_run import ReportRun as ReportRun
 from .write import write_report as write_report

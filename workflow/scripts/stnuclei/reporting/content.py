@@ -1,4 +1,4 @@
-"""What a page is made of: pictures, tables, facts, and the links between pages."""
+"""Content of a report page: pictures, tables, facts, and links between pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of a table: the value, smaller lines below it, a class colour before it, a page it leads to."""
+class Entry:
+    """Entry of a table: the value, smaller lines below it, a class colour before it, a page it links to."""
 
     text: str
     notes: tuple[str, ...] = ()
@@ -28,10 +28,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a heading; `folded` tables open on a click."""
+    """Rows of entries under a heading; `folded` tables open on a click."""
 
     columns: list[str]
-    rows: list[list[Cell]]
+    rows: list[list[Entry]]
     title: str = ""
     note: str = ""
     folded: bool = False
@@ -39,10 +39,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a composition: shares of classes, which sum to one."""
+    """One line of a composition: fractions of classes, which sum to one."""
 
     name: str
-    shares: list[tuple[str, str, float]]  # class, colour, share
+    fractions: list[tuple[str, str, float]]  # class, colour, fraction
 
 
 @dataclass
@@ -61,9 +61,9 @@ class Section:
 
 @dataclass
 class Page:
-    """A page: its place (``index``, ``samples/breast``), title, facts in a line, and sections."""
+    """A page: its path without ending (``index``, ``samples/breast``), title, facts in a line, and sections."""
 
-    place: str
+    path: str
     title: str
     lead: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
@@ -73,10 +73,10 @@ class Page:
     @property
     def anchor(self) -> str:
         """Id of the page in a report that is one file."""
-        return self.place.replace("/", "--")
+        return self.path.replace("/", "--")
 
 
 def picture(folder: Path, name: str, caption: str, wide: bool = True) -> list[Picture]:
-    """The picture in a list, which is empty where there is no such file."""
+    """List of one picture, empty where there is no such file."""
     path = folder / name
     return [Picture(path, caption, wide)] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""The first page: tables and figures, what was run, on what, how long, and the way to all other pages."""
+"""First page: tables and figures, what was run, on what and how long, and links to all other pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from stnuclei.reporting.cells import number, plain_table, read_table, score_table
-from stnuclei.reporting.content import Bar, Cell, Page, Section, Table, picture
-from stnuclei.reporting.expression import expression_section
+from stnuclei.evaluation.formatting import number
+from stnuclei.expression.report import HEADS, as_cell
+from stnuclei.reporting.content import Bar, Entry, Page, Picture, Section, Table, picture
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on
-from stnuclei.reporting.run import Run
+from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import SPLITS, composition, patch_counts, read_json
 
 TABLES = {
@@ -38,11 +39,22 @@ FIGURES = {
     "figure2": "Figure 2: the same patches, labelled by each method.",
     "figure3": "Figure 3: H&E, truth and the nuclei of each model.",
     "pq": "PQ over patches.",
-    "calibration": "Calibration: how often a class is right, by its predicted probability.",
+    "calibration": "Calibration: fraction of correct classes by predicted probability.",
+}
+
+_EXPRESSION_NOTE = (
+    "Pearson r on held-out patches, within slides, averaged over slides. `shuffled`: networks trained on expression "
+    "permuted over patches; `permuted`: predictions permuted over patches; controls: genes with permuted "
+    "values. Last columns: Spearman correlation of r with Moran's I and with abundance, and each with the other held. "
+    "Last rows: the published figures, human liver."
+)
+_EXPRESSION_PICTURES = {
+    "predictability.png": "{}: r of every gene against its Moran's I and its abundance, and beside both nulls.",
+    "maps.png": "{}: measured (above) and predicted (below) expression of held-out patches.",
 }
 
 
-def landing_page(run: Run, pages: list[Page]) -> Page:
+def landing_page(run: ReportRun, pages: list[Page]) -> Page:
     """Build the first page; `pages` are all others."""
     title = run.results.resolve().parent.name if run.results.name.startswith("results") else run.results.name
     page = Page("index", "Nuclei from spatial transcriptomics", f"Report of the run in {title}/{run.results.name}")
@@ -63,7 +75,7 @@ def landing_page(run: Run, pages: list[Page]) -> Page:
     return page
 
 
-def _headline(run: Run) -> list[tuple[str, str]]:
+def _headline(run: ReportRun) -> list[tuple[str, str]]:
     counts = [patch_counts(run.sample_folder(name)) for name in run.samples]
     nuclei = sum(one.get("nuclei_in", one.get("nuclei", 0)) for one in counts)
     return [
@@ -75,12 +87,12 @@ def _headline(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _failed_alignments(run: Run) -> list[str]:
+def _failed_alignments(run: ReportRun) -> list[str]:
     reports = {name: read_json(run.sample_folder(name) / "alignment.json") for name in run.samples}
     return [f"{one.get('message', name)}." for name, one in reports.items() if one and not one.get("passed", True)]
 
 
-def _all_labels(run: Run) -> list[Bar]:
+def _all_labels(run: ReportRun) -> list[Bar]:
     """Composition of every sample by the first method; the legend of the whole report."""
     method = run.methods[0] if run.methods else ""
     return [
@@ -90,21 +102,21 @@ def _all_labels(run: Run) -> list[Bar]:
     ]
 
 
-def _tables(run: Run) -> list[Table]:
+def _tables(run: ReportRun) -> list[Table]:
     frames = {name: read_table(run.results / "tables" / f"{name}.tsv") for name in TABLES}
     return [
-        score_table(frame, *TABLES[name], run.taxonomy, run.place_of) for name, frame in frames.items() if len(frame)
+        score_table(frame, *TABLES[name], run.taxonomy, run.link_of) for name, frame in frames.items() if len(frame)
     ]
 
 
-def _figures(run: Run, names: tuple[str, ...]) -> list[Any]:
+def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Any]:
     folder = run.results / "figures"
     return [
         one for name in names for one in picture(folder, f"{name}.png", FIGURES[name], wide=name.startswith("figure"))
     ]
 
 
-def _samples(run: Run) -> Table:
+def _samples(run: ReportRun) -> Table:
     rows = []
     for name, row in run.samples.items():
         folder = run.sample_folder(name)
@@ -112,7 +124,7 @@ def _samples(run: Run) -> Table:
         verdict = {True: "passed", False: "NOT passed", None: "\N{EN DASH}"}[alignment.get("passed")]
         rows.append(
             [
-                Cell(name, link=f"samples/{name}"),
+                Entry(name, link=f"samples/{name}"),
                 row["tissue"],
                 SPLITS.get(row["split"], row["split"]),
                 counts.get("nuclei_in", float("nan")),
@@ -123,7 +135,7 @@ def _samples(run: Run) -> Table:
     return plain_table(["sample", "tissue", "used for", "nuclei", "patches", "alignment"], rows)
 
 
-def _models(run: Run) -> Table:
+def _models(run: ReportRun) -> Table:
     rows = []
     for name in run.groups:
         entry = run.config["models"][name]
@@ -131,8 +143,8 @@ def _models(run: Run) -> Table:
         last = pd.read_csv(history).iloc[-1] if history.is_file() else pd.Series(dtype=float)
         rows.append(
             [
-                Cell(name, link=f"models/{name}"),
-                trained_on(entry).removeprefix("Learnt from "),
+                Entry(name, link=f"models/{name}"),
+                trained_on(entry).removeprefix("Trained on "),
                 settings_of(run, name)["architecture"],
                 str(entry.get("seed", run.config["seed"])),
                 number(last.get("val_bpq")),
@@ -140,20 +152,20 @@ def _models(run: Run) -> Table:
                 time_of(run.jobs, "train_model", name) or "\N{EN DASH}",
             ]
         )
-    columns = ["model", "learnt from", "network", "seed", "bPQ, validation", "F1, validation", "trained in"]
+    columns = ["model", "trained on", "network", "seed", "bPQ, validation", "F1, validation", "trained in"]
     return plain_table(columns, rows)
 
 
-def _breakdowns(run: Run) -> Section:
-    section = Section("Scores taken apart", pictures=_figures(run, ("pq", "calibration")))
+def _breakdowns(run: ReportRun) -> Section:
+    section = Section("Scores by organ, class and size", pictures=_figures(run, ("pq", "calibration")))
     for name, title in BREAKDOWNS.items():
         frame = read_table(run.results / "tables" / f"{name}.tsv")
         if len(frame):
-            section.tables.append(score_table(frame, title, "", run.taxonomy, run.place_of, folded=True))
+            section.tables.append(score_table(frame, title, "", run.taxonomy, run.link_of, folded=True))
     return section
 
 
-def _other_tables(run: Run) -> list[Section]:
+def _other_tables(run: ReportRun) -> list[Section]:
     """Tables that other parts of the workflow wrote beside ours, so that no result is left out."""
     known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues", "expression"}
     section = Section("More tables")
@@ -164,12 +176,33 @@ def _other_tables(run: Run) -> list[Section]:
     return [section]
 
 
+def expression_section(run: ReportRun) -> Section:
+    """The baseline's section; empty where none was trained."""
+    section = Section("Expression from one patch")
+    frame = read_table(run.results / "tables" / "expression.tsv")
+    if frame.empty:
+        return section
+    columns = [name for name in HEADS if name in frame]
+    rows = [
+        [Entry(as_cell(name, row[name]), number=not isinstance(row[name], str)) for name in columns]
+        for row in frame.to_dict("records")
+    ]
+    section.tables.append(Table([HEADS[name] for name in columns], rows, "The single-patch baseline", _EXPRESSION_NOTE))
+    section.pictures = [one for model in run.config["expression"]["models"] for one in _expression_pictures(run, model)]
+    return section
+
+
+def _expression_pictures(run: ReportRun, model: str) -> list[Picture]:
+    folder = run.results / "expression" / model
+    return [one for name, words in _EXPRESSION_PICTURES.items() for one in picture(folder, name, words.format(model))]
+
+
 def _slides(pages: list[Page]) -> Section:
-    rows = [[Cell(page.title, link=page.place)] for page in pages if page.place.startswith("slides/")]
+    rows = [[Entry(page.title, link=page.path)] for page in pages if page.path.startswith("slides/")]
     return Section("Segmented slides", tables=[plain_table(["slide"], rows)] if rows else [])
 
 
-def _what_was_run(run: Run) -> Section:
+def _what_was_run(run: ReportRun) -> Section:
     provenance = read_json(run.results / "provenance.json")
     section = Section("What was run", f"Report written on: {hardware()}.")
     code = _flat(provenance, "run", "code", "seeds") or [("seed", str(run.config["seed"]))]
@@ -179,7 +212,7 @@ def _what_was_run(run: Run) -> Section:
     if versions := _flat(provenance, "versions"):
         section.tables.append(plain_table(["library", "version"], versions, "Versions", folded=True))
     text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-    section.tables.append(Table(["settings"], [[Cell(text)]], "Configuration", folded=True))
+    section.tables.append(Table(["settings"], [[Entry(text)]], "Configuration", folded=True))
     section.pictures += picture(Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.")
     return section
 

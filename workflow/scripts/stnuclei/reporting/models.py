@@ -1,4 +1,4 @@
-"""The page of one model: what it learnt from, its curves, scores, scores taken apart, mistakes and pictures."""
+"""Page of one model: training data, curves, scores, scores by class and size, errors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.reporting.cells import number, plain_table, read_table, score_table
-from stnuclei.reporting.content import Cell, Page, Section, Table, picture
+from stnuclei.evaluation.formatting import number
+from stnuclei.reporting.content import Entry, Page, Section, Table, picture
 from stnuclei.reporting.jobs import time_of
-from stnuclei.reporting.run import Run
+from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.report_run import ReportRun
 
 #: Tables of the results in which a model has rows, their headings, and whether they open on a click.
 SCORES = {"table2": "Segmentation (table 2)", "table3": "Classes (table 3)", "pannuke": "PanNuke, unseen folds"}
@@ -22,7 +23,7 @@ BREAKDOWNS = {
     "pannuke_tissues": "PanNuke by tissue",
 }
 _SHOWN = {
-    "train_loss": "loss, learnt from",
+    "train_loss": "loss, training",
     "val_loss": "loss, validation",
     "val_bpq": "bPQ, validation",
     "val_detection_f1": "detection F1, validation",
@@ -30,7 +31,7 @@ _SHOWN = {
 }
 
 
-def model_page(run: Run, name: str) -> Page:
+def model_page(run: ReportRun, name: str) -> Page:
     """Build the page from what lies in the model's folder and from the tables."""
     folder, entry = run.model_folder(name), run.config["models"][name]
     history = _history(folder / "history.csv")
@@ -41,7 +42,7 @@ def model_page(run: Run, name: str) -> Page:
             "Training", "", picture(folder, "curves.png", "Losses and validation scores by epoch."), _last(history)
         ),
         Section("Scores", tables=_tables(run, name, SCORES)),
-        Section("Scores taken apart", tables=_tables(run, name, BREAKDOWNS)),
+        Section("Scores by organ, class and size", tables=_tables(run, name, BREAKDOWNS)),
         _pictures(folder),
         _card(folder / "README.md"),
     ]
@@ -52,7 +53,7 @@ def _card(path: Path) -> Section:
     """The model card, word for word."""
     if not path.is_file():
         return Section("Model card")
-    return Section("Model card", tables=[Table(["README.md"], [[Cell(path.read_text())]], "Model card", folded=True)])
+    return Section("Model card", tables=[Table(["README.md"], [[Entry(path.read_text())]], "Model card", folded=True)])
 
 
 def trained_on(entry: dict[str, Any]) -> str:
@@ -65,10 +66,10 @@ def trained_on(entry: dict[str, Any]) -> str:
             names = source["samples"]
             which = f"slides of split {names}" if isinstance(names, str) else ", ".join(names)
             words.append(f"{which} (labels by {source['labels']})")
-    return "Learnt from " + " and ".join(words)
+    return "Trained on " + " and ".join(words)
 
 
-def settings_of(run: Run, name: str) -> dict[str, Any]:
+def settings_of(run: ReportRun, name: str) -> dict[str, Any]:
     """The training settings of a model, its own over the common ones."""
     return {**run.config["training"], **run.config["models"][name].get("training", {})}
 
@@ -77,7 +78,7 @@ def _history(path: Path) -> pd.DataFrame:
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
-def _facts(run: Run, name: str, entry: dict[str, Any], history: pd.DataFrame) -> list[tuple[str, str]]:
+def _facts(run: ReportRun, name: str, entry: dict[str, Any], history: pd.DataFrame) -> list[tuple[str, str]]:
     settings = settings_of(run, name)
     facts = [
         ("network", settings["architecture"]),
@@ -102,7 +103,7 @@ def _last(history: pd.DataFrame) -> list[Table]:
     return [plain_table(["epoch", *(_SHOWN[name] for name in columns)], body)]
 
 
-def _tables(run: Run, name: str, titles: dict[str, str]) -> list[Table]:
+def _tables(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:
     """The rows of this model, or of what it is a run of."""
     out = []
     for table, title in titles.items():
@@ -111,17 +112,17 @@ def _tables(run: Run, name: str, titles: dict[str, str]) -> list[Table]:
             continue
         own = frame[frame["model"].isin([name, run.groups[name]])].drop(columns="model")
         if len(own):
-            out.append(score_table(own, title, taxonomy=run.taxonomy, link=run.place_of))
+            out.append(score_table(own, title, taxonomy=run.taxonomy, link=run.link_of))
     return out
 
 
 def _pictures(folder: Path) -> Section:
-    section = Section("Mistakes")
+    section = Section("Errors")
     for path in sorted((folder / "scores").glob("*.confusion.png")):
         on = path.name.removesuffix(".confusion.png")
         section.pictures += picture(path.parent, path.name, f"Confusion of classes on {on}.", wide=False)
     for path in sorted((folder / "scores").glob("*.errors.png")):
         on = path.name.removesuffix(".errors.png")
-        words = f"The worst patches of {on}: each nucleus coloured by what happened to it."
+        words = f"Error atlas of {on}: its worst patches, each nucleus coloured by its error."
         section.pictures += picture(path.parent, path.name, words)
     return section

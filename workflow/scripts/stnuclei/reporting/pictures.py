@@ -8,6 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from stnuclei.progress import progress
+from stnuclei.reporting.content import Page
+
 MAX_SIDE = 1500  # px; a page is at most 1,100 px wide
 _FEW_COLORS = 4000  # a chart has fewer, a photograph more
 Image.MAX_IMAGE_PIXELS = None  # contact sheets of whole slides are no decompression bombs
@@ -51,3 +54,24 @@ def data_uri(content: bytes, ending: str) -> str:
     """The picture as text that stands in the page itself."""
     kind = {"jpg": "jpeg"}.get(ending, ending)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+class EncodedPictures:
+    """Every picture of a report, encoded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[bytes, str, tuple[int, int]]] = {}
+
+    def __getitem__(self, path: Path) -> tuple[bytes, str, tuple[int, int]]:
+        if path not in self._known:
+            self._known[path] = shrink(path)
+        return self._known[path]
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def size(self, pages: list[Page]) -> int:
+        """Bytes that the pictures of some pages take in a page that holds them itself."""
+        paths = {one.path for page in pages for section in page.sections for one in section.pictures}
+        listed = progress(sorted(paths), label="pictures of the report", unit="pictures")
+        return sum(len(self[path][0]) * 4 // 3 for path in listed)

@@ -1,4 +1,4 @@
-"""The page of one sample: where it comes from, alignment, tissue, labels and their evidence, patches."""
+"""Page of one sample: origin, alignment, tissue, labels and their evidence, patches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stnuclei.reporting.cells import number, plain_table, read_table, score_table
-from stnuclei.reporting.content import Bar, Cell, Page, Section, Table, picture
-from stnuclei.reporting.run import Run
+from stnuclei.evaluation.formatting import number
+from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture
+from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.report_run import ReportRun
 
 SPLITS = {
-    "train": "learnt from",
+    "train": "training",
     "val": "validation",
     "seg_eval": "held-out organ: segmentation scored",
     "cls_eval": "annotated: classes scored",
@@ -23,7 +24,7 @@ SPLITS = {
 _EVIDENCE_ROWS = 60
 
 
-def sample_page(run: Run, name: str) -> Page:
+def sample_page(run: ReportRun, name: str) -> Page:
     """Build the page from what lies in the sample's folder; parts that are not there are left out."""
     folder, row = run.sample_folder(name), run.samples[name]
     alignment = read_json(folder / "alignment.json")
@@ -87,16 +88,16 @@ def _alignment(folder: Path, alignment: dict[str, Any]) -> Section:
     return Section("Alignment", text, picture(folder, "alignment.png", caption))
 
 
-def composition(run: Run, path: Path, name: str) -> list[Bar]:
-    """Shares of the classes in one label set."""
+def composition(run: ReportRun, path: Path, name: str) -> list[Bar]:
+    """Fractions of the classes in one label set."""
     if not path.is_file():
         return []
-    shares = pd.read_parquet(path, columns=["label"])["label"].astype(str).value_counts(normalize=True)
-    order = [label for label in (*run.taxonomy.names, run.taxonomy.unknown.name) if label in shares]
-    return [Bar(name, [(label, run.taxonomy.color_of(label), float(shares[label])) for label in order])]
+    fractions = pd.read_parquet(path, columns=["label"])["label"].astype(str).value_counts(normalize=True)
+    order = [label for label in (*run.taxonomy.names, run.taxonomy.unknown.name) if label in fractions]
+    return [Bar(name, [(label, run.taxonomy.color_of(label), float(fractions[label])) for label in order])]
 
 
-def _labels(run: Run, name: str, folder: Path) -> Section:
+def _labels(run: ReportRun, name: str, folder: Path) -> Section:
     section = Section("Labels from expression")
     for method in run.methods:
         section.bars += composition(run, folder / "labels" / f"{method}.parquet", method)
@@ -109,7 +110,7 @@ def _labels(run: Run, name: str, folder: Path) -> Section:
         section.pictures += picture(folder, "label_scores.png", "Confusion of labels and annotation.")
     agreement = read_table(folder / "label_agreement.tsv")
     if len(run.methods) > 1 and len(agreement):
-        section.tables.append(score_table(agreement, "Share of cells that two methods label alike", folded=True))
+        section.tables.append(score_table(agreement, "Fraction of cells that two methods label alike", folded=True))
     for method in run.methods:
         section.pictures += picture(
             folder / "labels", f"{method}.png", f"{method}: map of the classes and their markers."
@@ -117,7 +118,7 @@ def _labels(run: Run, name: str, folder: Path) -> Section:
     return section
 
 
-def _evidence(run: Run, folder: Path) -> Section:
+def _evidence(run: ReportRun, folder: Path) -> Section:
     section = Section("Evidence by cluster")
     for method in run.methods:
         evidence = read_table(folder / "labels" / f"{method}.evidence.tsv")
@@ -128,17 +129,17 @@ def _evidence(run: Run, folder: Path) -> Section:
     return section
 
 
-def _evidence_table(run: Run, evidence: pd.DataFrame, method: str) -> Table:
+def _evidence_table(run: ReportRun, evidence: pd.DataFrame, method: str) -> Table:
     known = (*run.taxonomy.names, run.taxonomy.unknown.name)
     shown = evidence.head(_EVIDENCE_ROWS)
     names = [name for name in ("cluster", "n_cells", "decision", "top_genes", "cancer_ratio", "why") if name in shown]
     rows = []
     for row in shown[names].to_dict("records"):
         if row.get("decision") in known:
-            row["decision"] = Cell(row["decision"], color=run.taxonomy.color_of(row["decision"]))
+            row["decision"] = Entry(row["decision"], color=run.taxonomy.color_of(row["decision"]))
         if "top_genes" in row:
             row["top_genes"] = ", ".join(str(row["top_genes"]).split(",")[:8])
-        rows.append([value if isinstance(value, Cell) or value == value else "" for value in row.values()])
+        rows.append([value if isinstance(value, Entry) or value == value else "" for value in row.values()])
     more = (
         ""
         if len(evidence) <= _EVIDENCE_ROWS
@@ -153,8 +154,8 @@ def _patches(folder: Path) -> Section:
         return Section("Patches")
     words = [f"{counts['patches']:,} patches with {counts['nuclei']:,} nuclei"]
     if counts.get("nuclei_in"):
-        share = counts.get("nuclei_placed", 0) / counts["nuclei_in"]
-        words.append(f"{share:.1%} of the slide's {counts['nuclei_in']:,} nuclei are in one")
+        fraction = counts.get("nuclei_placed", 0) / counts["nuclei_in"]
+        words.append(f"{fraction:.1%} of the slide's {counts['nuclei_in']:,} nuclei are in one")
     words += [f"{n:,} left out: {why}" for why, n in counts.get("dropped", {}).items()]
-    caption = "Patches drawn by lot, nuclei outlined."
+    caption = "Random patches, nuclei outlined."
     return Section("Patches", "; ".join(words) + ".", picture(folder, "patches.png", caption))

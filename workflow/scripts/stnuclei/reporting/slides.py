@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stnuclei.reporting.cells import plain_table, read_table, score_table
 from stnuclei.reporting.content import Page, Picture, Section
-from stnuclei.reporting.run import Run
+from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import read_json
 
 _MOST_ROWS = 60
@@ -20,14 +20,14 @@ PICTURES = {
 }
 
 
-def slide_pages(run: Run) -> list[Page]:
+def slide_pages(run: ReportRun) -> list[Page]:
     """One page a slide; nothing where none was segmented."""
     folder = run.results / "slides"
     slides = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [page for page in (_slide_page(run, path) for path in slides) if page.sections]
 
 
-def _slide_page(run: Run, folder: Path) -> Page:
+def _slide_page(run: ReportRun, folder: Path) -> Page:
     page = Page(f"slides/{folder.name}", folder.name, "Segmented slide")
     for model in sorted(path for path in folder.iterdir() if path.is_dir()):
         section = Section(f"By model {model.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -16,47 +15,28 @@ from markupsafe import Markup
 
 from stnuclei import __version__
 from stnuclei.files import atomic_write
-from stnuclei.progress import progress
 from stnuclei.reporting.content import Page
 from stnuclei.reporting.landing import landing_page
 from stnuclei.reporting.models import model_page
-from stnuclei.reporting.pictures import data_uri, shrink
-from stnuclei.reporting.run import Run
+from stnuclei.reporting.pictures import EncodedPictures, data_uri
+from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import sample_page
 from stnuclei.reporting.slides import slide_pages
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = {"Samples": "samples/", "Models": "models/", "Slides": "slides/"}
+MENUS = {"Samples": "samples/", "Models": "models/", "Slides": "slides/"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """A picture as the page names it."""
+    """A picture as a page refers to it."""
 
     src: str
     width: int
     height: int
 
 
-class Pictures:
-    """Every picture of a report, encoded once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, tuple[bytes, str, tuple[int, int]]] = {}
-
-    def __getitem__(self, path: Path) -> tuple[bytes, str, tuple[int, int]]:
-        if path not in self._known:
-            self._known[path] = shrink(path)
-        return self._known[path]
-
-    def size(self, pages: list[Page]) -> int:
-        """Bytes that the pictures of some pages take in a page that holds them itself."""
-        paths = {one.path for page in pages for section in page.sections for one in section.pictures}
-        listed = progress(sorted(paths), label="pictures of the report", unit="pictures")
-        return sum(len(self[path][0]) * 4 // 3 for path in listed)
-
-
-def write_report(run: Run, html: str | Path, archive: str | Path, max_mb: float = 25.0) -> dict[str, Any]:
+def write_report(run: ReportRun, html: str | Path, archive: str | Path, max_mb: float = 25.0) -> dict[str, Any]:
     """Write ``report.html`` and ``report.zip``.
 
     Parameters
@@ -78,7 +58,7 @@ def write_report(run: Run, html: str | Path, archive: str | Path, max_mb: float 
     others += [model_page(run, name) for name in run.groups]
     others += slide_pages(run)
     pages = [landing_page(run, others), *others]
-    pictures = Pictures()
+    pictures = EncodedPictures()
     size = pictures.size(pages)
     whole = size < max_mb * 1e6
     with atomic_write(html) as aside:
@@ -86,12 +66,12 @@ def write_report(run: Run, html: str | Path, archive: str | Path, max_mb: float 
     with atomic_write(archive) as aside:
         _write_zip(aside, run, pages, pictures)
     mb = os.path.getsize(html) / 1e6
-    return {"pages": len(pages), "pictures": len(pictures._known), "mb": round(mb, 1), "whole": whole}
+    return {"pages": len(pages), "pictures": len(pictures), "mb": round(mb, 1), "whole": whole}
 
 
-def _single(run: Run, shown: list[Page], pages: list[Page], pictures: Pictures) -> str:
+def _single(run: ReportRun, shown: list[Page], pages: list[Page], pictures: EncodedPictures) -> str:
     """All `shown` pages in one; links to the others lead to the first page, which says where they are."""
-    there = {page.place: page.anchor for page in shown}
+    there = {page.path: page.anchor for page in shown}
 
     def source(path: Path) -> Image:
         content, ending, (width, height) = pictures[path]
@@ -101,17 +81,15 @@ def _single(run: Run, shown: list[Page], pages: list[Page], pictures: Pictures) 
     if len(shown) < len(pages):
         missing = f"The pages of the {len(pages) - 1} samples, models and slides are in report.zip: "
         missing += "unpack it and open report/index.html."
-    return _render(
-        run, shown, pages, source, lambda place: f"#{there.get(place, 'index')}", missing=missing, alone=False
-    )
+    return _render(run, shown, pages, source, lambda path: f"#{there.get(path, 'index')}", missing=missing, alone=False)
 
 
-def _write_zip(path: Path, run: Run, pages: list[Page], pictures: Pictures) -> None:
+def _write_zip(path: Path, run: ReportRun, pages: list[Page], pictures: EncodedPictures) -> None:
     """Pages and pictures as files; pictures are stored as they are, for they are compressed already."""
     names: dict[Path, str] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for page in pages:
-            up = "../" * page.place.count("/")
+            up = "../" * page.path.count("/")
 
             def source(picture: Path, up: str = up) -> Image:
                 content, ending, (width, height) = pictures[picture]
@@ -120,12 +98,12 @@ def _write_zip(path: Path, run: Run, pages: list[Page], pictures: Pictures) -> N
                     archive.writestr(f"report/{names[picture]}", content, zipfile.ZIP_STORED)
                 return Image(f"{up}{names[picture]}", width, height)
 
-            text = _render(run, [page], pages, source, lambda place, up=up: f"{up}{place}.html", alone=True)
-            archive.writestr(f"report/{page.place}.html", text)
+            text = _render(run, [page], pages, source, lambda path, up=up: f"{up}{path}.html", alone=True)
+            archive.writestr(f"report/{page.path}.html", text)
 
 
 def _render(
-    run: Run,
+    run: ReportRun,
     shown: list[Page],
     pages: list[Page],
     source: Callable[[Path], Image],
@@ -138,11 +116,11 @@ def _render(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     taxonomy = run.taxonomy
-    listed = {kind: [page for page in pages if page.place.startswith(start)] for kind, start in KINDS.items()}
+    listed = {menu: [page for page in pages if page.path.startswith(start)] for menu, start in MENUS.items()}
     return environment.get_template("report.html.j2").render(
         pages=shown,
         everything=pages,
-        menus=[] if missing else [(kind, some) for kind, some in listed.items() if some],
+        menus=[] if missing else [(menu, some) for menu, some in listed.items() if some],
         source=source,
         href=href,
         ink=ink_on,
@@ -161,9 +139,3 @@ def ink_on(color: str) -> str:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "#000000" if luminance > 0.179 else "#ffffff"
-
-
-def pages_in(archive: str | Path | io.BytesIO) -> list[str]:
-    """Names of the pages of a written zip."""
-    with zipfile.ZipFile(archive) as opened:
-        return [name for name in opened.namelist() if name.endswith(".html")]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stnuclei.evaluation.formatting import ScoreText, format_frame, heading, number
-from stnuclei.reporting.content import Cell, Table
+from stnuclei.reporting.content import Entry, Table
 from stnuclei.taxonomy import Taxonomy
 
 
@@ -50,19 +50,19 @@ def score_table(
     return Table([heading(name) for name in columns], rows, title, note, folded)
 
 
-def _cell(name: str, text: ScoreText, taxonomy: Taxonomy | None, link: Callable[[str, str], str]) -> Cell:
+def _cell(name: str, text: ScoreText, taxonomy: Taxonomy | None, link: Callable[[str, str], str]) -> Entry:
     color = ""
     if taxonomy is not None and name == "class" and text.value in (*taxonomy.names, taxonomy.unknown.name):
         color = taxonomy.color_of(text.value)
     notes = (text.interval, f"[{text.published}]" if text.published else "")
     target = "" if text.is_number else link(name, text.value)
-    return Cell(text.value, tuple(note for note in notes if note), color, target, text.is_number)
+    return Entry(text.value, tuple(note for note in notes if note), color, target, text.is_number)
 
 
 def plain_table(columns: Iterable[str], rows: Iterable[Iterable[Any]], title: str = "", **more: Any) -> Table:
-    """A table of plain values; cells that are given as `Cell` stay."""
+    """A table of plain values; `Entry` objects stay as they are."""
     made = [
-        [one if isinstance(one, Cell) else Cell(number(one), number=not isinstance(one, str)) for one in row]
+        [one if isinstance(one, Entry) else Entry(number(one), number=not isinstance(one, str)) for one in row]
         for row in rows
     ]
     return Table(list(columns), made, title, **more)

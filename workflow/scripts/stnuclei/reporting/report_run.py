@@ -1,4 +1,4 @@
-"""What a report is written from: the run's folder, its configuration and its tables."""
+"""Input of a report: the folders of a finished run, its configuration and its tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stnuclei.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportRun:
     """A finished run.
 
     Parameters
@@ -31,7 +31,7 @@ class Run:
     groups
         Model -> name of what it is a run of.
     warnings
-        What the configuration lets pass (shared donors, organs of PanNuke).
+        Leaks that the configuration permits (shared donors, organs of PanNuke).
     """
 
     results: Path
@@ -64,8 +64,8 @@ class Run:
         """The models that a row of the tables stands for."""
         return [model for model, group in self.groups.items() if group == name]
 
-    def place_of(self, column: str, value: str) -> str:
-        """Address of the page that a table's cell leads to, empty for none."""
+    def link_of(self, column: str, value: str) -> str:
+        """Path of the page that a table's entry links to, empty for none."""
         if column == "sample":
             return f"samples/{value}" if value in self.samples else ""
         if column != "model":
