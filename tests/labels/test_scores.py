@@ -19,7 +19,6 @@ from stnuclei.labels import (
     write_explorer_groups,
 )
 from stnuclei.labels.maps import close_up
-from stnuclei.labels.scores import calibration_curve, calibration_error
 
 
 def cells(labels, confidence=None):
@@ -59,14 +58,18 @@ def test_confusion_has_a_column_for_unknown():
     assert list(table.columns)[-1] == "Unknown" and "Inflammatory" not in table.index
 
 
-def test_calibration_by_hand():
-    right = np.array([True, True, False, False, True])
-    curve = calibration_curve(right, np.array([0.95, 0.95, 0.95, 0.25, 1.0]), np.array([1, 1, 1, 1, 0], bool))
-    assert curve["n"].tolist() == [1, 3] and curve["accuracy"].tolist() == [0.0, pytest.approx(2 / 3)]
-    assert calibration_error(curve) == pytest.approx((0.25 * 1 + abs(2 / 3 - 0.95) * 3) / 4)
+def test_calibration_is_of_decided_cells():
+    """Unknown says nothing that could be calibrated: its confidence of 1 does not count."""
+    given = ["Neoplastic", "Neoplastic", "Connective", "Connective", "Unknown"]
+    truth = pd.DataFrame({"cell_id": [f"c{i}" for i in range(5)], "label": ["Neoplastic"] * 5})
+    scores = score_labels({"m": cells(given, np.array([0.95, 0.95, 0.95, 0.25, 1.0]))}, truth)
+    curve = scores.calibration
+    assert curve["count"].tolist() == [1, 3] and curve["accuracy"].tolist() == [0.0, pytest.approx(2 / 3)]
+    error = (0.25 * 1 + abs(2 / 3 - 0.95) * 3) / 4
+    assert scores.table["calibration_error"].tolist() == [pytest.approx(error)]
 
 
-def test_agreement_is_the_share_of_equal_labels():
+def test_agreement_is_the_fraction_of_equal_labels():
     table = label_agreement({"a": cells(["X", "Y", "Y", "Z"]), "b": cells(["X", "Y", "Z", "Z"])})
     assert table.loc["a", "b"] == 0.75 and np.diag(table).tolist() == [1, 1]
     with pytest.raises(UserError, match="different samples"):

@@ -164,34 +164,3 @@ def _read_mapping(mapping: str | Path | None, taxonomy: Taxonomy, where: str) ->
         if target not in (*taxonomy.names, taxonomy.unknown.name):
             raise UserError(f"{where}: mapping file {path} maps {name!r} to {target!r}, no class of {taxonomy.name}")
     return classes | dict(zip(table["label"].str.strip(), table[column], strict=True))
-
-
-def annotation_table(
-    annotation: pd.DataFrame, cells: Sequence[str], taxonomy: str | Taxonomy = "pannuke"
-) -> pd.DataFrame:
-    """Label table of an annotation: one row a cell of the sample, in its order.
-
-    Parameters
-    ----------
-    annotation
-        ``cell_id`` and ``label`` (see `read_annotation`), in any order.
-    cells
-        Ids of the sample's cells.
-
-    Returns
-    -------
-    cell_id, label (Unknown where the annotation says nothing), confidence (float32: 1, or 0 where it says nothing),
-    cluster (int32, -1).
-    """
-    unknown = Taxonomy.load(taxonomy).unknown.name
-    known = annotation.set_index("cell_id")["label"]
-    ids = pd.Index([str(cell) for cell in cells])
-    label = known.reindex(ids)
-    return pd.DataFrame(
-        {
-            "cell_id": ids.to_numpy(),
-            "label": label.fillna(unknown).to_numpy(),
-            "confidence": label.notna().to_numpy().astype(np.float32),
-            "cluster": np.full(len(ids), -1, np.int32),
-        }
-    )
