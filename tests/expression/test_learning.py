@@ -13,6 +13,7 @@ from stnuclei.errors import UserError
 from stnuclei.expression import PatchData, PatchSource, predict_expression, train_expression
 from stnuclei.expression.scores import mean_over_slides
 from stnuclei.expression.transforms import InputTransform
+from stnuclei.patches import PatchBlock, PatchStore, write_patches
 from stnuclei.training.failures import TrainingStopped
 
 SMALL = {"network": "efficientnet-tiny", "batch_size": 16, "learning_rate": 3e-3, "threads": 1, "workers": 1, "seed": 3}
@@ -121,3 +122,15 @@ def test_tables_and_patches_that_do_not_belong_together_are_told(slides, tmp_pat
     (tmp_path / "c.pt").write_bytes(b"")
     with pytest.raises(UserError, match="expression checkpoint"):
         predict_expression(tmp_path / "c.pt", slides[:1], pd.DataFrame(columns=["sample", "patch", "part"]))
+
+
+def test_other_pixels_are_other_data(tmp_path):
+    slide = visible_slide(tmp_path, "s0", "d0", side=4)
+    store, before = PatchStore(slide.patches), PatchData.open([slide]).fingerprint()
+    block = PatchBlock(
+        255 - store.image[:], store.instances[:], store.origin, store.tissue, np.diff(store.offset),
+        store.cell_index, store.nucleus_index, store.centroid,
+    )  # fmt: skip
+    attrs = {key: value for key, value in store.attrs.items() if key not in ("format", "version", "counts", "patch_px")}
+    write_patches(slide.patches, [block], attrs, size=store.patch_px)
+    assert PatchData.open([slide]).fingerprint() != before

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,26 @@ def test_what_goes_in_comes_out(store):
     assert store.offset[-1] == 1590
     with pytest.raises(IndexError):
         store.image[530]
+
+
+def test_the_content_hash_follows_every_pixel_and_no_cut(store, tmp_path):
+    opened, blocks = store
+    hashes = [opened.content_hash]
+    whole = PatchBlock(*(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(PatchBlock)))
+    write_patches(tmp_path / "same.zarr", [whole], ATTRS, size=32, compress_image=True)
+    assert PatchStore(tmp_path / "same.zarr").content_hash == hashes[0]
+    for name in ("image", "instances", "cell_index", "centroid"):
+        changed = getattr(whole, name).copy()
+        changed.flat[-1] += 1
+        write_patches(tmp_path / f"{name}.zarr", [replace(whole, **{name: changed})], ATTRS, size=32)
+        hashes.append(PatchStore(tmp_path / f"{name}.zarr").content_hash)
+    write_patches(tmp_path / "um.zarr", [whole], {**ATTRS, "um_per_px": 0.5}, size=32)
+    hashes.append(PatchStore(tmp_path / "um.zarr").content_hash)
+    assert len(set(hashes)) == len(hashes)
+    described = tmp_path / "um.zarr" / "zarr.json"
+    described.write_text(described.read_text().replace("content_sha256", "other"))
+    with pytest.raises(UserError, match="says nothing of its content"):
+        _ = PatchStore(tmp_path / "um.zarr").content_hash
 
 
 def test_zarr_python_reads_the_same(store):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -13,12 +14,15 @@ from stnuclei.cellvit import build_model, load_checkpoint
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.loading import Source
+from stnuclei.loading.collection import Collection
+from stnuclei.patches import PatchBlock, PatchStore, write_patches
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import loop, step, train
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.run import build_optimizer, chunk_seed, prepare, set_trainable
 from stnuclei.training.run_file import read_run
+from training.conftest import write_source
 
 CLOCK = ["seconds", "patches_per_s"]
 
@@ -225,3 +229,42 @@ def test_command_reads_a_file_and_tells_mistakes(sources, settings, tmp_path, ca
     assert main(["train", str(run)]) == 1
     assert "unknown setings" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "none.json")]) == 1
+
+
+def test_other_pixels_or_labels_are_another_run(tmp_path, settings, capsys):
+    source = write_source(tmp_path, "a", 16, "Breast", 0)
+    settings = settings.replace(epochs=1, augmentation="none")
+    out = tmp_path / "out"
+    train([source], [], out, settings, taxonomy="pannuke")
+    before = torch.load(out / "checkpoint.pt", weights_only=True)["model_state_dict"]
+    store = PatchStore(source.patches)
+    inverted = PatchBlock(
+        255 - store.image[:], store.instances[:], store.origin, store.tissue, np.diff(store.offset),
+        store.cell_index, store.nucleus_index, store.centroid,
+    )  # fmt: skip
+    attrs = {key: store.attrs[key] for key in ("sample", "tissues", "um_per_px", "settings")}
+    write_patches(source.patches, [inverted], attrs, size=32)
+    train([source], [], out, settings, taxonomy="pannuke")
+    assert "other data" in capsys.readouterr().out
+    after = torch.load(out / "checkpoint.pt", weights_only=True)["model_state_dict"]
+    assert not all(torch.equal(before[key], after[key]) for key in before)
+    # Labels exchanged between two nuclei of one patch: the same classes are in the patch, the same number of each.
+    data = Collection.open([source], Taxonomy.load("pannuke"))
+    labels = pd.read_parquet(source.labels)
+    first = next(i for i in range(len(store)) if len(set(labels["label"][store.offset[i] : store.offset[i + 1]])) > 1)
+    rows = slice(store.offset[first], store.offset[first + 1])
+    labels.loc[labels.index[rows], "label"] = labels["label"][rows].to_numpy()[::-1]
+    labels.to_parquet(source.labels)
+    changed = Collection.open([source], Taxonomy.load("pannuke"))
+    assert np.array_equal(changed.presence, data.presence) and changed.fingerprint() != data.fingerprint()
+
+
+def test_killed_after_the_last_state_it_writes_all_that_is_missing(unbroken, sources, tmp_path, settings):
+    out = tmp_path / "out"
+    shutil.copytree(unbroken, out)
+    made = ("history.csv", "curves.png", "checkpoint.pt")
+    for name in made:
+        (out / name).unlink()
+    train(sources, sources[1:], out, settings, taxonomy="pannuke", provenance={"samples": ["a", "b"]})
+    assert all((out / name).is_file() for name in made)
+    assert (out / "history.csv").read_bytes() == (unbroken / "history.csv").read_bytes()

@@ -94,8 +94,8 @@ class PatchData:
         return torch.from_numpy(np.asarray(self.values[np.asarray(numbers)].todense(), np.float32))
 
     def fingerprint(self) -> str:
-        """Hash of patches, genes and values."""
-        digest = hashlib.sha256()
+        """Hash of pixels, patches, genes and values."""
+        digest = hashlib.sha256("".join(PatchStore(source.patches).content_hash for source in self.sources).encode())
         for content in (self.rows.to_csv().encode(), "\n".join(self.genes).encode(), self.values.data.tobytes()):
             digest.update(content)
         return digest.hexdigest()[:16]

@@ -33,6 +33,8 @@ class Collection:
         Names of all tissues, sorted.
     nuclei
         Nuclei of each class over all patches, int64 (n_classes + 1,); the last counts Unknown.
+    hashes
+        For each source a hash of its pixels, nuclei and their classes.
     """
 
     sources: tuple[Source, ...]
@@ -41,6 +43,7 @@ class Collection:
     tissue: np.ndarray
     tissues: tuple[str, ...]
     nuclei: np.ndarray
+    hashes: tuple[str, ...]
 
     @classmethod
     def open(cls, sources: Sequence[Source], taxonomy: Taxonomy, tissues: Sequence[str] | None = None) -> Collection:
@@ -73,10 +76,11 @@ class Collection:
         return cls(
             sources,
             first,
-            np.concatenate([presence for presence, _ in contents]),
+            np.concatenate([presence for presence, _, _ in contents]),
             np.concatenate([_tissue_ids(store, names) for store in stores]),
             names,
-            np.sum([nuclei for _, nuclei in contents], axis=0),
+            np.sum([nuclei for _, nuclei, _ in contents], axis=0),
+            tuple(value for _, _, value in contents),
         )
 
     def __len__(self) -> int:
@@ -94,25 +98,24 @@ class Collection:
         return f"{self.sources[source].patches}[{int(index) - int(self.first[source])}]"
 
     def fingerprint(self) -> str:
-        """Checksum of the training data, so that a continued run notices other data."""
-        digest = hashlib.sha256(repr((self.first.tolist(), self.tissues, self.nuclei.tolist())).encode())
-        digest.update(np.packbits(self.presence).tobytes() + self.tissue.tobytes())
-        return digest.hexdigest()[:16]
+        """Hash of everything the run learns from, so that a continued run notices other pixels, masks or labels."""
+        return hashlib.sha256(repr((self.hashes, self.tissues)).encode()).hexdigest()[:16]
 
 
-def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray]:
-    """Presence (n, n_classes) and nuclei by class (n_classes + 1,) of one source."""
+def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray, str]:
+    """Presence (n, n_classes), nuclei by class (n_classes + 1,) and content hash of one source."""
     n_classes = taxonomy.n_outputs - 1
     offset = np.asarray(store.offset)
     presence = np.zeros((len(store), n_classes), dtype=bool)
     if source.labels is None:
-        return presence, np.array([0] * n_classes + [int(offset[-1])])
+        return presence, np.array([0] * n_classes + [int(offset[-1])]), store.content_hash
     classes = np.asarray(patch_classes(store, source.labels, taxonomy))
     patch = np.repeat(np.arange(len(store)), np.diff(offset))
     known = classes > 0
     presence[patch[known], classes[known] - 1] = True
     counts = np.bincount(classes[known], minlength=n_classes + 1)[1:]
-    return presence, np.append(counts, len(classes) - counts.sum())
+    labelled = hashlib.sha256(store.content_hash.encode() + classes.astype(np.int64).tobytes()).hexdigest()
+    return presence, np.append(counts, len(classes) - counts.sum()), labelled
 
 
 def _tissue_ids(store: PatchStore, names: Sequence[str]) -> np.ndarray:

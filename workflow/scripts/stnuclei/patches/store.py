@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from stnuclei.errors import UserError
 from stnuclei.io.attributes import StoreFormat, read_attributes
 from stnuclei.patches.arrays import open_array, read_table, store_errors
 
@@ -129,6 +132,23 @@ class PatchStore:
     def patch_px(self) -> int:
         """Side of a patch, px."""
         return int(self.attrs["patch_px"])
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of all that a model can learn from the store: its arrays, sample, tissues and pixel size.
+
+        Raises
+        ------
+        UserError
+            If the store was written without a hash of its arrays.
+        """
+        arrays = self.attrs.get("content_sha256")
+        if not arrays:
+            raise UserError(
+                f"{self.path}: says nothing of its content (an older version wrote it); cut the patches again"
+            )
+        identity = [arrays, self.sample, self.tissues, self.um_per_px, self.patch_px]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     @cached_property
     def offset(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -61,8 +62,11 @@ class _Shards:
         self.buffer = np.empty((SHARD, *shape), dtype)
         self.filled = self.done = 0
         self.pending: ts.Future | None = None
+        self.sha256 = hashlib.sha256()
 
     def add(self, items: np.ndarray) -> None:
+        items = np.asarray(items, self.buffer.dtype)
+        self.sha256.update(np.ascontiguousarray(items))
         while len(items):
             taken = min(SHARD - self.filled, len(items))
             self.buffer[self.filled : self.filled + taken] = items[:taken]
@@ -124,7 +128,8 @@ def write_patches(
 
     Returns
     -------
-    The store's attributes; ``counts`` has patches, nuclei (rows), bytes, bytes_per_patch, seconds.
+    The store's attributes; ``counts`` has patches, nuclei (rows), bytes, bytes_per_patch, seconds; ``content_sha256``
+    is taken of all arrays as they are written.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def write_patches(
     """
     started = time.monotonic()
     with disk_full_explained(out, "a patch takes 200 kB"), atomic_write(out, directory=True) as aside:
-        patches, nuclei = _write_arrays(aside, blocks, size, compress_image)
+        patches, nuclei, content_sha256 = _write_arrays(aside, blocks, size, compress_image)
         written = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
         counts = {
             "patches": patches,
@@ -145,13 +150,13 @@ def write_patches(
         late = dict(extra()) if extra else {}
         counts = {**counts, **late.pop("counts", {})}
         identity = {"format": FORMAT.name, "version": FORMAT.version}
-        content = {**identity, **attrs, **late, "patch_px": size, "counts": counts}
+        content = {**identity, **attrs, **late, "patch_px": size, "content_sha256": content_sha256, "counts": counts}
         write_group(aside, content)
     return content
 
 
-def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress_image: bool) -> tuple[int, int]:
-    """Write all arrays; number of patches and nuclei."""
+def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress_image: bool) -> tuple[int, int, str]:
+    """Write all arrays; number of patches, number of nuclei, and SHA-256 of everything written."""
     images = _Shards(aside / "image", (size, size, 3), "uint8", compress_image)
     ids = _Shards(aside / "instances", (size, size), "uint16", True)
     columns: dict[str, list[np.ndarray]] = {
@@ -182,4 +187,7 @@ def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress
         write_table(aside / name, whole[name])
     for name in ("cell_index", "nucleus_index", "centroid"):
         write_table(aside / "nuclei" / name, whole[name])
-    return patches, len(whole["cell_index"])
+    digest = hashlib.sha256(images.sha256.digest() + ids.sha256.digest())
+    for name in sorted(whole):
+        digest.update(np.ascontiguousarray(whole[name]))
+    return patches, len(whole["cell_index"]), digest.hexdigest()

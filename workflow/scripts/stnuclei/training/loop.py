@@ -151,16 +151,26 @@ def finish_epoch(run: TrainingRun, board: history.Board) -> None:
     run.state = TrainingState(epoch=state.epoch + 1, history=[*state.history, row])
     save_state(run)
     if run.group.is_main:
-        history.write_csv(run.folder, run.state.history)
-        colors = {f"val_f1_{c.name}": c.color for c in run.taxonomy.classes}
-        history.draw(run.folder, run.state.history, colors, f"{settings.architecture}, {len(run.data):,} patches")
+        if not last:
+            write_history(run)
         board.add(row)
     run.say(messages.summary(row, settings.epochs))
 
 
+def write_history(run: TrainingRun) -> None:
+    """Write history.csv and curves.png."""
+    history.write_csv(run.folder, run.state.history)
+    colors = {f"val_f1_{c.name}": c.color for c in run.taxonomy.classes}
+    history.draw(run.folder, run.state.history, colors, f"{run.settings.architecture}, {len(run.data):,} patches")
+
+
 def finish(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
-    """Write checkpoint.pt with the last epoch's scores in its provenance."""
+    """Write history.csv, curves.png and checkpoint.pt, with the last epoch's scores in its provenance.
+
+    A run killed after its last state was saved comes here at once, so what follows the state is written here.
+    """
     if run.group.is_main:
+        write_history(run)
         write_checkpoint(run, provenance)
     run.group.barrier()
     run.say(f"training: done, {run.folder / 'checkpoint.pt'}")
