@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from stnuclei.errors import UserError
 from stnuclei.resources import resource
 
+# Between the classes of an undecided cell, in the column `alternatives` of label tables.
+SEPARATOR = "|"
+# Sets of classes are bits of an int32: bit 0 is the background.
+MOST_CLASSES_IN_SETS = 30
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}$")
 
 
@@ -112,6 +117,10 @@ class Taxonomy:
         if len(set(names)) != len(names):
             raise UserError(f"{where}: class names must differ; found {names}")
         for entry in (*self.classes, self.unknown):
+            if SEPARATOR in entry.name:
+                raise UserError(
+                    f"{where}: class name {entry.name!r} must not hold {SEPARATOR!r}, which separates classes"
+                )
             if not _COLOR.match(entry.color):
                 raise UserError(f"{where}: colour of {entry.name} must be #rrggbb, not {entry.color!r}")
         targets = [*self.roles.values(), *(t for _, t in self.rules), *(self.category_map or {}).values()]
@@ -175,9 +184,44 @@ class Taxonomy:
         UserError
             If a name is not in the taxonomy.
         """
-        values = np.asarray(list(labels), dtype=object)
-        names, inverse = np.unique(values.astype(str), return_inverse=True)
-        return np.array([self.id_of(str(name)) for name in names], dtype=np.int8)[inverse]
+        codes, names = pd.factorize(np.asarray(list(labels), dtype=object))
+        return np.array([self.id_of(str(name)) for name in names], dtype=np.int8)[codes]
+
+    def encode_sets(self, labels: Iterable[str], alternatives: Iterable[str]) -> np.ndarray:
+        """Classes allowed for each cell, as bits.
+
+        Parameters
+        ----------
+        labels
+            (n,) class names: the most probable class.
+        alternatives
+            (n,) classes among which the label could not be decided, joined by ``|``, the label among them; empty: the
+            label alone.
+
+        Returns
+        -------
+        int32 (n,): bit c is set where class id c is allowed; 0 for Unknown.
+
+        Raises
+        ------
+        UserError
+            If a name is not in the taxonomy, a set lacks its label or holds Unknown, or there are too many classes.
+        """
+        pairs = pd.MultiIndex.from_arrays([list(labels), list(alternatives)])
+        codes, unique = pairs.factorize()
+        return np.array([self._bits(str(label), str(others)) for label, others in unique], dtype=np.int32)[codes]
+
+    def _bits(self, label: str, alternatives: str) -> int:
+        """Allowed classes of one label and its alternatives."""
+        names = alternatives.split(SEPARATOR) if alternatives else [label]
+        if label not in names:
+            raise UserError(f"alternatives {alternatives!r} do not hold the label {label!r}")
+        ids = [self.id_of(name) for name in names]
+        if len(ids) > 1 and min(ids) < 1:
+            raise UserError(f"alternatives {alternatives!r} hold {self.unknown.name!r}, which is no class")
+        if max(ids) > MOST_CLASSES_IN_SETS:
+            raise UserError(f"alternatives need a taxonomy of at most {MOST_CLASSES_IN_SETS} classes, not {max(ids)}")
+        return sum(1 << class_id for class_id in ids if class_id > 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content, as a checkpoint carries it."""

@@ -52,7 +52,9 @@ def cellvit_losses(
     targets
         ``instances`` (B, H, W) integers; ``types`` (B, H, W) class ids, -1 where the class is unknown (or beyond what
         the model tells apart): such pixels count for the binary and distance branches, not for the class branch;
-        ``tissue`` (B,), -1 where unknown; optionally ``hv`` (B, 2, H, W), else made from the instances.
+        ``tissue`` (B,), -1 where unknown; optionally ``hv`` (B, 2, H, W), else made from the instances;
+        optionally ``allowed`` (B, H, W) int32, bit c set where class c is allowed, which then takes the place of
+        ``types`` (see `_set_sums`); optionally ``weight`` (B, H, W), weight of each pixel in the class branch.
     variant
         ``official``: as published, with softmax taken twice in the Tversky terms and the gradient filters of the MSGE
         term along the other axis; ``corrected``: once, and along the map's own axis.
@@ -77,7 +79,7 @@ def cellvit_losses(
     with torch.autocast(binary.device.type, enabled=False):
         sums = {
             **_region_sums("np", out["nuclei_binary_map"], binary, twice),
-            **_region_sums("nt", out["nuclei_type_map"], targets["types"], twice),
+            **_type_sums(out["nuclei_type_map"], targets, twice),
             **_hv_sums(out["hv_map"], targets, binary, transposed=twice),
             **_tissue_sums(out.get("tissue_types"), targets.get("tissue"), binary),
         }
@@ -134,10 +136,77 @@ def _region_sums(head: str, logits: Tensor, target: Tensor, twice: bool) -> dict
     sharp = torch.softmax(p, 1) if twice else p
     sums[f"{head}_s_sum"] = _by_class(sharp * known) if twice else sums[f"{head}_p_sum"]
     sums[f"{head}_s_hit"] = _by_class(sharp * hit) if twice else sums[f"{head}_p_hit"]
+    sums[f"{head}_s_area"] = sums[f"{head}_area"]
     if head == "nt":
         nll = -own.sum(1, keepdim=True).clamp(CLAMP, 1 - CLAMP).log()
         sums["nt_nll"] = (nll * known).sum()
     return sums
+
+
+def _type_sums(logits: Tensor, targets: Mapping[str, Tensor], twice: bool) -> dict[str, Tensor]:
+    """Sums of the class branch: one class a pixel, or sets of classes or weights where the targets have them."""
+    if "allowed" not in targets and "weight" not in targets:
+        return _region_sums("nt", logits, targets["types"], twice)
+    types = targets["types"]
+    known = (types >= 0) & (types < logits.shape[1])
+    single = torch.where(known, torch.bitwise_left_shift(torch.ones_like(types), types.clamp(0, 62)), 0)
+    return _set_sums(logits, targets.get("allowed", single), targets.get("weight"), twice)
+
+
+def _set_sums(logits: Tensor, allowed: Tensor, weight: Tensor | None, twice: bool) -> dict[str, Tensor]:
+    """Sums of the class branch where a pixel may have a set of allowed classes.
+
+    A pixel i with allowed classes S_i is right as far as its probability lies in S_i, wherever in it. With
+    P_i = sum of p_ic over c in S_i, w_i the pixel's weight and t_ic = p_ic / P_i for c in S_i, else 0 (the pixel's
+    area, shared out over the set as the network shares it out):
+
+        cross-entropy  sum_i w_i (-log P_i) / sum_i w_i
+        hit_c          sum_i w_i p_ic [c in S_i]
+        predicted_c    sum_i w_i p_ic
+        area_c         sum_i w_i t_ic
+
+    Dice and Tversky are made of hit, predicted and area as ever: the missed area - hit and the false predicted - hit
+    of a pixel sum to 1 - P_i each, so that both terms vanish at P_i = 1 however the set is split. With one member
+    P_i = p_ic and t_ic = 1: the ordinary sums. Where the published code takes softmax twice, Tversky's area is shared
+    out as that second softmax does.
+
+    Parameters
+    ----------
+    logits
+        (B, C, H, W).
+    allowed
+        (B, H, W) integers, bit c set where class c is allowed; pixels without a bit below C are unlabelled.
+    weight
+        (B, H, W) or None: 1 everywhere.
+    twice
+        Softmax taken twice in Tversky's terms.
+    """
+    classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    p = torch.softmax(logits, 1)
+    member = ((allowed.unsqueeze(1) >> classes) & 1).to(p.dtype)
+    several = member.sum(1, keepdim=True) > 1
+    known = member.amax(1, keepdim=True)
+    if weight is not None:
+        known = known * weight.unsqueeze(1).to(p.dtype)
+    hit = p * member
+    sums = {
+        "nt_area": _by_class(_area(logits, member, several) * known),
+        "nt_n": known.sum(),
+        "nt_p_sum": _by_class(p * known),
+        "nt_p_hit": _by_class(hit * known),
+        "nt_nll": (-hit.sum(1, keepdim=True).clamp(CLAMP, 1 - CLAMP).log() * known).sum(),
+    }
+    sharp = torch.softmax(p, 1) if twice else p
+    sums["nt_s_sum"] = _by_class(sharp * known) if twice else sums["nt_p_sum"]
+    sums["nt_s_hit"] = _by_class(sharp * member * known) if twice else sums["nt_p_hit"]
+    sums["nt_s_area"] = _by_class(_area(p, member, several) * known) if twice else sums["nt_area"]
+    return sums
+
+
+def _area(logits: Tensor, member: Tensor, several: Tensor) -> Tensor:
+    """Area of each class in each pixel: 1 for the only allowed class, else softmax over the allowed ones."""
+    within = torch.softmax(logits.masked_fill(several & (member == 0), -torch.inf), 1)
+    return torch.where(several, within, member)
 
 
 def _by_class(x: Tensor) -> Tensor:
@@ -189,13 +258,13 @@ def _terms(s: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The terms from the sums."""
     return {
         # The binary term pools both channels into one index, the class term adds one a class.
-        "np_focaltversky": _focal_tversky(*(s[f"np_{part}"].sum() for part in ("s_hit", "s_sum", "area"))),
+        "np_focaltversky": _focal_tversky(*(s[f"np_{part}"].sum() for part in ("s_hit", "s_sum", "s_area"))),
         "np_dice": _dice(s["np_p_hit"], s["np_p_sum"], s["np_area"]),
         "hv_mse": s["hv_square"] / s["hv_n"],
         "hv_msge": s["hv_gradient"] / (s["hv_focus"] + FOCUS_SMOOTH),
         "nt_bce": s["nt_nll"] / s["nt_n"].clamp(min=1),
         "nt_dice": _dice(s["nt_p_hit"], s["nt_p_sum"], s["nt_area"]),
-        "nt_mcfocaltversky": _focal_tversky(s["nt_s_hit"], s["nt_s_sum"], s["nt_area"]).sum(),
+        "nt_mcfocaltversky": _focal_tversky(s["nt_s_hit"], s["nt_s_sum"], s["nt_s_area"]).sum(),
         "tissue_ce": s["tissue_nll"] / s["tissue_n"].clamp(min=1),
     }
 

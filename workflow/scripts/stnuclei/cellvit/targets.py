@@ -171,17 +171,27 @@ def type_map(instances: torch.Tensor | np.ndarray, class_table: torch.Tensor | n
         If the shapes do not fit, or an id has no row (the latter checked on the CPU only, where it costs no
         synchronisation; a device raises an error of its own).
     """
-    instances, class_table = signed(instances), torch.as_tensor(class_table)
+    return _looked_up(instances, torch.as_tensor(class_table).long(), 0)
+
+
+def _looked_up(instances: torch.Tensor | np.ndarray, class_table: torch.Tensor, background: int) -> torch.Tensor:
+    """Value of every pixel's nucleus in a table (B, K), `background` outside nuclei; the table's type, (B, H, W)."""
+    instances = signed(instances)
     if class_table.ndim != 2 or len(class_table) != len(instances):
         raise ValueError(f"class_table must be (B, K) with B = {len(instances)}, not {tuple(class_table.shape)}")
     if instances.device.type == "cpu" and instances.numel() and int(instances.max()) > class_table.shape[1]:
         raise ValueError(f"instance {int(instances.max())} has no row in a class table of {class_table.shape[1]}")
-    table = torch.nn.functional.pad(class_table.long(), (1, 0))
+    table = torch.nn.functional.pad(class_table, (1, 0), value=background)
     return table.gather(1, instances.long().flatten(1)).view(instances.shape)
 
 
 def make_targets(
-    instances: torch.Tensor | np.ndarray, class_table: torch.Tensor | np.ndarray, split: bool = False
+    instances: torch.Tensor | np.ndarray,
+    class_table: torch.Tensor | np.ndarray,
+    split: bool = False,
+    *,
+    allowed: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """All targets of a batch, after augmentation.
 
@@ -194,13 +204,23 @@ def make_targets(
     split
         Count the pieces of an instance that augmentation cut apart as nuclei of their own; the official code
         (and the default) takes them as one.
+    allowed
+        (B, K) int32, bit c set where class c is allowed for a nucleus (`Taxonomy.encode_sets`), 0 Unknown; None: every
+        nucleus has the one class of `class_table`.
+    weight
+        (B, K) float, weight of a nucleus in the class loss; None: 1.
 
     Returns
     -------
     ``instances`` (B, H, W) int64, ``binary`` (B, H, W) int64 0 or 1, ``hv`` (B, 2, H, W) float32,
-    ``types`` (B, H, W) int64 with -1 = Unknown.
+    ``types`` (B, H, W) int64 with -1 = Unknown; with `allowed` also ``allowed`` (B, H, W) int32 (bit 0 = background),
+    with `weight` also ``weight`` (B, H, W) float32, 1 in the background.
     """
     instances = signed(instances)
-    types = type_map(instances, class_table)
+    targets = {"types": type_map(instances, class_table)}
+    if allowed is not None:
+        targets["allowed"] = _looked_up(instances, allowed.int(), 1)
+    if weight is not None:
+        targets["weight"] = _looked_up(instances, weight.float(), 1)
     instances = split_components(instances) if split else instances.long()
-    return {"instances": instances, "binary": (instances > 0).long(), "hv": hv_maps(instances), "types": types}
+    return {"instances": instances, "binary": (instances > 0).long(), "hv": hv_maps(instances), **targets}

@@ -81,7 +81,7 @@ def annotation_table(
     Returns
     -------
     cell_id, label (Unknown where the annotation says nothing), confidence (float32: 1, or 0 where it says nothing),
-    cluster (int32, -1).
+    cluster (int32, -1), alternatives (empty).
     """
     unknown = Taxonomy.load(taxonomy).unknown.name
     known = annotation.set_index("cell_id")["label"]
@@ -93,6 +93,7 @@ def annotation_table(
             "label": label.fillna(unknown).to_numpy(),
             "confidence": label.notna().to_numpy().astype(np.float32),
             "cluster": np.full(len(ids), -1, np.int32),
+            "alternatives": np.full(len(ids), ""),
         }
     )
 

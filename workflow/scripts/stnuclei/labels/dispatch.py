@@ -117,11 +117,13 @@ def _without_empty(labels: Labels, empty: np.ndarray, unknown: str, name: str) -
     """Set cells without counts to Unknown: a method cannot know anything of them."""
     if len(labels.cells) != len(empty):
         raise ValueError(f"method {name} labelled {len(labels.cells)} of {len(empty)} cells")
-    cells = labels.cells
+    cells = labels.cells.copy()
+    if "alternatives" not in cells:  # a method of the user's that knows no alternatives
+        cells["alternatives"] = ""
     if empty.any():
-        cells = cells.copy()
         cells.loc[empty, "label"] = unknown
         cells.loc[empty, "confidence"] = np.float32(0)
         cells.loc[empty, "cluster"] = np.int32(-1)
+        cells.loc[empty, "alternatives"] = ""
     info = labels.info | {"method": name, "cells_without_counts": int(empty.sum())}
     return Labels(cells, labels.evidence, info)

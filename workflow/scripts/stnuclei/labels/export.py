@@ -39,7 +39,7 @@ def publish_labels(
 
     The store of the workflow stays as it is: it is written once. The copy's ``tables/table`` gains
     ``obs["label_<method>"]`` (categorical, colours in ``uns["label_<method>_colors"]`` as scanpy and squidpy look for
-    them) and ``obs["confidence_<method>"]``; images and shapes are the same bytes.
+    them) and ``obs["confidence_<method>"]`` and ``obs["alternatives_<method>"]``; images and shapes are the same bytes.
 
     Parameters
     ----------
@@ -75,6 +75,7 @@ def publish_labels(
             names = [name for name in taxonomy.labels if name in set(ordered["label"])]
             table.obs[f"label_{method}"] = pd.Categorical(ordered["label"].to_numpy(), categories=names)
             table.obs[f"confidence_{method}"] = ordered["confidence"].to_numpy()
+            table.obs[f"alternatives_{method}"] = ordered.get("alternatives", pd.Series("", ordered.index)).to_numpy()
             table.uns[f"label_{method}_colors"] = [taxonomy.color_of(name) for name in names]
         data.delete_element_from_disk("table")
         data.write_element("table")

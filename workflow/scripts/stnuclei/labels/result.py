@@ -12,7 +12,7 @@ import pandas as pd
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
 
-CELL_COLUMNS = ("cell_id", "label", "confidence", "cluster")
+CELL_COLUMNS = ("cell_id", "label", "confidence", "cluster", "alternatives")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Labels:
     ----------
     cells
         One row a cell in the table's order: cell_id (str), label (str), confidence (float32, 0..1), cluster (int32,
-        -1 for a cell in none).
+        -1 for a cell in none), alternatives (str: empty, or the classes among which the method could not decide, joined by
+        ``|``; the label is the most probable of them).
     evidence
         One row a cluster: cluster, n_cells, top_genes, one ``score_<Category>`` column a category, marker_set,
         cancer_ratio, decision, why; methods may add columns.
@@ -63,7 +64,11 @@ class Labels:
 
 
 def cell_table(
-    cell_ids: np.ndarray | pd.Index, labels: np.ndarray, confidence: np.ndarray, clusters: np.ndarray
+    cell_ids: np.ndarray | pd.Index,
+    labels: np.ndarray,
+    confidence: np.ndarray,
+    clusters: np.ndarray,
+    alternatives: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Table of the cells with the contract's column types; arrays of shape (n_cells,)."""
     return pd.DataFrame(
@@ -72,5 +77,15 @@ def cell_table(
             "label": np.asarray(labels).astype(str),
             "confidence": np.asarray(confidence, dtype=np.float32),
             "cluster": np.asarray(clusters, dtype=np.int32),
+            "alternatives": np.full(len(cell_ids), "")
+            if alternatives is None
+            else np.asarray(alternatives).astype(str),
         }
     )
+
+
+def undecided(cells: pd.DataFrame) -> np.ndarray:
+    """True for the cells whose label is one of several alternatives, bool (n,)."""
+    if "alternatives" not in cells:
+        return np.zeros(len(cells), dtype=bool)
+    return (cells["alternatives"].fillna("").astype(str) != "").to_numpy()

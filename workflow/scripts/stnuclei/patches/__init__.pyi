@@ -1,4 +1,4 @@
-from .classes import patch_classes as patch_classes
+from .classes import NucleusLabels as NucleusLabels, nucleus_labels as nucleus_labels, patch_classes as patch_classes
 from .cut import cut_patches as cut_patches
 from .figures import draw_contact_sheet as draw_contact_sheet
 from .pannuke import import_pannuke as import_pannuke

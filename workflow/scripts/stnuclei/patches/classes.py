@@ -1,7 +1,8 @@
-"""A label set looked up for the nuclei of a patch store."""
+"""Labels of the nuclei of a patch store, looked up in a label set."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +41,76 @@ def patch_classes(
         If the labels are not there, belong to another sample, or name a class the taxonomy has not.
     """
     store = PatchStore(store) if isinstance(store, str | Path) else store
-    cells = np.asarray(store.cell_index[:])
     if isinstance(labels, np.ndarray):
-        if len(labels) != len(cells):
-            raise UserError(f"class ids for {len(labels)} nuclei given, but the patch store holds {len(cells)}")
+        if len(labels) != len(store.cell_index):
+            raise UserError(
+                f"class ids for {len(labels)} nuclei given, but the patch store holds {len(store.cell_index)}"
+            )
         return labels.astype(np.int8)
+    return nucleus_labels(store, labels, taxonomy).classes
+
+
+@dataclass(frozen=True)
+class NucleusLabels:
+    """Labels of the nucleus rows of a patch store.
+
+    Parameters
+    ----------
+    classes
+        int8 (M,): class id of the most probable class, -1 for Unknown and for nuclei without a cell.
+    allowed
+        int32 (M,): bit c is set where class c is allowed (`Taxonomy.encode_sets`), 0 for Unknown; None where no nucleus
+        has alternatives.
+    confidence
+        float32 (M,), 0..1; 1 where the label set has none.
+    """
+
+    classes: np.ndarray
+    allowed: np.ndarray | None
+    confidence: np.ndarray
+
+
+def nucleus_labels(
+    store: PatchStore | str | Path, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy | str | Path
+) -> NucleusLabels:
+    """Label, alternatives and confidence of every nucleus row of a store; parameters and errors of `patch_classes`."""
+    store = PatchStore(store) if isinstance(store, str | Path) else store
+    cells = np.asarray(store.cell_index[:])
     where = "labels" if isinstance(labels, pd.DataFrame) else str(labels)
-    codes, names = _encoded(labels)
-    _check_fit(store, cells, len(codes), where)
+    table = _columns(labels)
+    _check_fit(store, cells, len(table), where)
+    taxonomy = Taxonomy.load(taxonomy)
+    alternatives = table["alternatives"].to_numpy() if "alternatives" in table else np.array([""])
     try:
-        ids = Taxonomy.load(taxonomy).encode(names)
+        classes = taxonomy.encode(table["label"])
+        allowed = taxonomy.encode_sets(table["label"], alternatives) if (alternatives != "").any() else None
     except UserError as error:
         raise UserError(f"{where}: {error}; label again or name the taxonomy it was made with") from error
-    of_cell = np.append(ids[codes], np.int8(-1)).astype(np.int8)
-    return of_cell[cells]  # -1 is the last: Unknown
+    confidence = table["confidence"].to_numpy(np.float32) if "confidence" in table else np.ones(len(table), np.float32)
+    # A nucleus without a cell has index -1, the last row: Unknown.
+    return NucleusLabels(
+        np.append(classes, np.int8(-1)).astype(np.int8)[cells],
+        None if allowed is None else np.append(allowed, np.int32(0)).astype(np.int32)[cells],
+        np.append(confidence, np.float32(0))[cells],
+    )
 
 
-def _encoded(labels: str | Path | pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Number of the name of each row, and the names."""
+def _columns(labels: str | Path | pd.DataFrame) -> pd.DataFrame:
+    """Columns label, and alternatives and confidence where the label set has them."""
+    names = ["label", "alternatives", "confidence"]
     if isinstance(labels, pd.DataFrame):
-        codes, names = pd.factorize(labels["label"].astype(str))
-        return codes, [str(name) for name in names]
-    try:
-        column = pq.read_table(labels, columns=["label"])["label"]
-    except (OSError, pyarrow.lib.ArrowException, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"{labels}: cannot be read as labels ({reason}); write it with label_cells") from error
-    encoded = column.combine_chunks().dictionary_encode()
-    names = ["" if name is None else name for name in encoded.dictionary.to_pylist()]
-    return encoded.indices.to_numpy(zero_copy_only=False), names
+        table = labels[[name for name in names if name in labels]]
+    else:
+        try:
+            file = pq.ParquetFile(labels)
+            table = file.read(columns=[n for n in names if n == "label" or n in file.schema_arrow.names]).to_pandas()
+        except (OSError, pyarrow.lib.ArrowException, KeyError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise UserError(f"{labels}: cannot be read as labels ({reason}); write it with label_cells") from error
+        if "label" not in table:
+            raise UserError(f"{labels}: cannot be read as labels (it has no column label); write it with label_cells")
+    text = {name: table[name].fillna("").astype(str) for name in ("label", "alternatives") if name in table}
+    return table.assign(**text)
 
 
 def _check_fit(store: Any, cells: np.ndarray, rows: int, where: str) -> None:

@@ -214,6 +214,7 @@ def _write_labels(path: str | Path, names: list[str], channel: np.ndarray, taxon
             "label": pa.array([known[c] for c in channel], pa.string()),
             "confidence": pa.array(np.ones(len(names), np.float32)),
             "cluster": pa.array(np.full(len(names), -1, np.int32)),
+            "alternatives": pa.array([""] * len(names), pa.string()),
         }
     )
     with atomic_write(path) as aside:
