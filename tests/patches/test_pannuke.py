@@ -50,7 +50,7 @@ def test_channels_become_nuclei_with_classes(fold, tmp_path, name, suffix):
     store, labels, counts = imported(tmp_path / "in", tmp_path)
     assert np.array_equal(store.image[:], images.astype(np.uint8))
     assert labels["label"].tolist() == ["Neoplastic", "Connective", "Dead", "Epithelial"]
-    assert labels.dtypes.astype(str).tolist() == ["object", "object", "float32", "int32"]
+    assert labels.dtypes.astype(str).tolist() == ["object", "object", "float32", "int32", "object"]
     assert (labels["confidence"] == 1).all()
     assert (labels["cluster"] == -1).all()
     assert labels["cell_id"].is_unique

@@ -23,8 +23,8 @@ class Labels:
     ----------
     cells
         One row a cell in the table's order: cell_id (str), label (str), confidence (float32, 0..1), cluster (int32,
-        -1 for a cell in none), alternatives (str: empty, or the classes among which the method could not decide, joined by
-        ``|``; the label is the most probable of them).
+        -1 for a cell in none), alternatives (str: empty, or the classes among which the method could not decide, joined
+        by ``|``; the label is the most probable of them).
     evidence
         One row a cluster: cluster, n_cells, top_genes, one ``score_<Category>`` column a category, marker_set,
         cancer_ratio, decision, why; methods may add columns.
