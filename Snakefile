@@ -14,6 +14,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/sample_inputs.smk"
+include: "workflow/rules/training_inputs.smk"
 
 
 pathvars:
@@ -39,7 +41,7 @@ include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/report.smk"
 
 
-# Rules without a script need no word about where they run: Snakemake keeps them at home.
+# Rules without a script run locally by default.
 rule all:
     default_target: True
     input:

@@ -1,4 +1,4 @@
-# What the rules share: settings, the samples table, paths, resources. No rule stands here.
+# Shared by all rules: settings, the samples table, resources, targets, messages. No rules.
 import json
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-# Of this file, not of the main Snakefile: another workflow may use this one as a module.
+# Relative to this file, not to the main Snakefile: another workflow may use this one as a module.
 CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
 if not CHECKOUT.is_dir():
     raise WorkflowError("stnuclei is used from a clone: git clone it and give `snakefile:` the path of its Snakefile")
@@ -21,7 +21,7 @@ from stnuclei.files import size_mb
 
 
 def load_settings():
-    """Lay the given configuration over config/config.yaml and check the whole."""
+    """The given configuration laid over config/config.yaml, checked, with every default filled in."""
     own = Path("config/config.yaml")
     shipped = CHECKOUT / "config" / "config.yaml"
     with open(own if own.is_file() else shipped) as file:
@@ -30,7 +30,7 @@ def load_settings():
 
 
 def known_tissues():
-    """Names in the marker tables' tissue map; an unknown one could not be labelled."""
+    """Tissues of the marker tables; samples of others could not be labelled."""
     table = CHECKOUT / "resources" / "markers" / "tissue_map.tsv"
     if not table.is_file():
         return ()
@@ -54,7 +54,7 @@ try:
         for model, entry in config["models"].items()
     }
     settings.check_models(SOURCES, SAMPLES, config)
-    # Leakage that the configuration permits: printed now, and below every table and in the report.
+    # Leakage that the configuration permits: printed here, below every table and in the report.
     WARNINGS = settings.shared_donors(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
@@ -80,97 +80,13 @@ wildcard_constraints:
     method="|".join([*map(re.escape, METHODS), "manual"]),
 
 
-# --- the samples' own files ---------------------------------------------------------------------------------------
-
-
-def sample_files(sample):
-    """Path of every file or folder that the samples table names for `sample`, by column."""
-    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
-    row = SAMPLES.loc[sample]
-    files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
-    if "annotation" in files:
-        files["annotation"] = files["annotation"].partition("#")[0]  # a sheet of a workbook
-    if not Path(files.get("annotation_map", "x.tsv")).suffix:
-        files.pop("annotation_map")  # the name of a shipped mapping
-    return files
-
-
-def sample_row(*columns):
-    """Input function: some columns of a sample's row. A job whose columns did not change is not run again."""
-    return lambda wildcards: SAMPLES.loc[wildcards.sample, list(columns)].to_dict()
-
-
-def simulated(path):
-    """Whether the demo's simulator makes this path."""
-    return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])
-
-
-def downloaded(sample):
-    """Whether the workflow downloads this sample from HEST-1k."""
-    row = SAMPLES.loc[sample]
-    return bool(config["hest"]["download"] and row["platform"] == "hest" and row["hest_id"])
-
-
-def bundle_input(wildcards):
-    """Files a sample is read from, as far as they can be looked at: a dry run works where the data are not."""
-    files = sample_files(wildcards.sample)
-    if simulated(files["path"]):
-        return [files["path"]]
-    if downloaded(wildcards.sample):
-        return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
-    marks = [Path(files["path"]) / "experiment.xenium", *(files[c] for c in ("he_image", "he_alignment") if c in files)]
-    return [str(mark) for mark in marks if Path(mark).exists()]
-
-
-def annotation_input(wildcards):
-    """A sample's manual annotation and its mapping; the bundle where the simulator makes them."""
-    files = sample_files(wildcards.sample)
-    if simulated(files["path"]):
-        return [files["path"]]
-    named = [files[column] for column in ("annotation", "annotation_map") if column in files]
-    return [path for path in named if Path(path).exists()]
-
-
-def pannuke_input(wildcards):
-    folder = config["pannuke"]["path"]
-    return [folder] if simulated(folder) or Path(folder).exists() else []
-
-
-def stop_if_files_are_missing():
-    """Say at once, before the first job, which files of which samples are not there."""
-    readers = ("read_sample", "map_annotation", "score_labels")
-    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers}
-    missing = [
-        f"  - sample {sample}, column {column}: {path} is not there"
-        for sample in sorted(to_read)
-        for column, path in sample_files(sample).items()
-        if not simulated(path) and not (column == "path" and downloaded(sample)) and not Path(path).exists()
-    ]
-    folder = config["pannuke"]["path"]
-    if folder and not simulated(folder) and not Path(folder).exists():
-        missing.append(f"  - pannuke.path: {folder} is not there")
-    missing += missing_slides()
-    if missing:
-        raise WorkflowError("files are missing:\n" + "\n".join(missing))
-
-
-def say_what_is_shared():
-    """Say which leakage the configuration permits; the tables and the report say so, too."""
-    for warning in WARNINGS:
-        print(f"Warning: {warning}.", file=sys.stderr)
-
-
-if workflow.is_main_process:
-    say_what_is_shared()
-
-
 # --- resources ----------------------------------------------------------------------------------------------------
 
 
 def memory(base_mb, per_mb=0.0, part=""):
-    """mem_mb of a job: `base_mb`, more with the size of its input, times the attempt, up to the configured limit.
+    """Resource function mem_mb: `base_mb` and `per_mb` for each MB of input, times the attempt, up to the limit.
 
-    `part` is the folder of the input stores that counts: `tables` for what reads counts and no pixels.
+    `part` restricts the input to a folder of the stores: `tables` for jobs that read counts and no pixels.
     """
 
     def mem_mb(wildcards, input, attempt):
@@ -182,7 +98,7 @@ def memory(base_mb, per_mb=0.0, part=""):
 
 
 def runtime(base_min):
-    """Minutes of a job, times the attempt, up to the configured limit."""
+    """Resource function runtime: minutes times the attempt, up to the limit."""
 
     def minutes(wildcards, attempt):
         return int(min(base_min * attempt, config["resources"]["max_runtime_min"]))
@@ -190,10 +106,10 @@ def runtime(base_min):
     return minutes
 
 
-# --- what can be asked for ----------------------------------------------------------------------------------------
+# --- targets ----------------------------------------------------------------------------------------
 
 
-# Every stage's outputs are asked for, not only the last: whichever is deleted is made again.
+# Targets hold the outputs of every stage, not only of the last, so that a deleted one is made again.
 def slide_targets():
     files = ["sample.zarr", "tissue.tif", "tissue.png", "alignment.json", "alignment.png"]
     return expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=files)
@@ -219,68 +135,16 @@ def training_targets():
 
 
 def report_inputs():
-    """All results of the run, which the report stands at the end of."""
+    """All results of the run; the report is made last."""
     targets = slide_targets() + label_targets() + training_targets() + table_targets()
     return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]
 
 
-# --- what a model is made from ------------------------------------------------------------------------------------
-
-
-def source_patches(part):
-    """Input function: the patch stores of a model's `part`, train or validation."""
-    return lambda wildcards: [f"{RESULTS}/samples/{one.name}/patches.zarr" for one in SOURCES[wildcards.model][part]]
-
-
-def source_labels(part):
-    """Input function: the label tables of a model's `part`, train or validation."""
-    return lambda wildcards: [
-        f"{RESULTS}/samples/{one.name}/labels/{one.labels}.parquet" for one in SOURCES[wildcards.model][part]
-    ]
-
-
-def training_settings(wildcards):
-    """Settings of one model: the common ones, its own over them, its seed."""
-    entry = config["models"][wildcards.model]
-    own = {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
-    return {**own, "encoder_weights": settings.local_weights(own["encoder_weights"], f"{RESULTS}/weights")}
-
-
-def fetched_weights(wildcards):
-    """Input function: the encoder's weights where the workflow fetches them."""
-    path = training_settings(wildcards)["encoder_weights"]
-    return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
-
-
-def threads_of(wildcards):
-    """Threads a model is trained with: the configured number, or eight, for each process."""
-    own = training_settings(wildcards)
-    return (own["threads"] or 8) * own["processes"]
-
-
-def gpus_of(wildcards):
-    """GPUs a model is trained on: one a process, none where the configuration trains on CPU."""
-    wanted = config["resources"]["gpu"]
-    return max(wanted, training_settings(wildcards)["processes"]) if wanted else 0
-
-
-def described_files(wildcards):
-    """Input function: what a set's provenance looks at; patches, labels, and the store or files behind them."""
-    folder = f"{RESULTS}/samples/{wildcards.set}"
-    files = {"patches": f"{folder}/patches.zarr", "labels": [f"{folder}/labels/manual.parquet"], "others": []}
-    if wildcards.set in PANNUKE_SETS:
-        fold = Path(config["pannuke"]["path"]) / f"fold_{wildcards.set.removeprefix('pannuke_')}"
-        return {**files, "others": [str(fold)] if fold.exists() and not simulated(fold) else []}
-    marked = [sample_files(wildcards.set).get(column) for column in ("annotation", "annotation_map")]
-    files["labels"] = [f"{folder}/labels/{method}.parquet" for method in METHODS]
-    files["others"] = [path for path in marked if path and not simulated(path) and Path(path).exists()]
-    return {**files, "store": f"{folder}/sample.zarr"}
-
-
-# --- words at the end ---------------------------------------------------------------------------------------------
+# --- messages printed when the run ends ---------------------------------------------------------------------------------------------
 
 
 def say_where_results_are():
+    """Print the folders of results that exist."""
     print("\nDone. What there is now:")
     for label, path in {
         "tables": f"{RESULTS}/tables",
@@ -294,7 +158,7 @@ def say_where_results_are():
 
 
 def say_which_jobs_failed(main_log):
-    """Name the jobs that failed for good, each with the last lines of its log."""
+    """Print the jobs that failed after all retries, each with the last lines of its log."""
     failed = [job for path in main_log for job in runlog.failed_jobs(Path(path).read_text())]
     print(f"\n{len(failed)} job(s) failed, the log of the whole run is", *main_log)
     print("\n".join(runlog.describe_failures(failed)))

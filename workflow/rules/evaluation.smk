@@ -1,4 +1,4 @@
-# Predictions on slides no model has seen, their scores, and the paper's tables and figures.
+# Predictions on held-out slides, their scores, and the paper's tables and figures.
 rule predict_patches:
     input:
         checkpoint="<results>/models/{model}/checkpoint.pt",
@@ -224,7 +224,7 @@ rule write_pannuke_tables:
         runs=RUNS,
         warnings=WARNINGS,
     message:
-        "writing the PanNuke tables: unseen folds as the CellViT paper has them"
+        "writing the PanNuke tables: held-out folds as in the CellViT paper"
     script:
         "../scripts/write_pannuke_tables.py"
 
@@ -256,7 +256,7 @@ rule write_breakdowns:
         seed=config["seed"],
         warnings=WARNINGS,
     message:
-        "taking the scores apart: organs, classes, sizes, calibration"
+        "writing scores by organ, class and size, and calibration"
     script:
         "../scripts/write_breakdowns.py"
 
@@ -309,6 +309,6 @@ rule draw_figure3:
         taxonomy=config["taxonomy"],
         seed=config["seed"],
     message:
-        "drawing figure 3: predictions beside the truth"
+        "drawing figure 3: predictions and ground truth"
     script:
         "../scripts/draw_figure3.py"

@@ -1,5 +1,5 @@
-# What is scored on what, and which tables and figures come of it. No rule stands here.
-TESTED = [(model, one.name) for model in MODELS for one in SOURCES[model]["test"]]
+# Pairs of models and patch sets to score, and the tables and figures of them. No rules.
+TESTED = [(model, source.name) for model in MODELS for source in SOURCES[model]["test"]]
 SEGMENTED = [(model, sample) for model in MODELS for sample in SEG_EVAL]
 CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
 
@@ -10,14 +10,14 @@ def score_files(pairs, what):
 
 
 def true_labels(wildcards):
-    """Classes drawn by hand for the nuclei of a set, where there are any."""
+    """Manual classes of the nuclei of a set, where there are any."""
     if wildcards.set in PANNUKE_SETS:
         return [f"{RESULTS}/samples/{wildcards.set}/labels/manual.parquet"]
     return [f"{RESULTS}/samples/{wildcards.set}/annotation.parquet"] if wildcards.set in ANNOTATED else []
 
 
 def breakdown_names():
-    """Tables of the scores taken apart."""
+    """Tables of scores by organ, size, class, and of calibration."""
     names = ["organs", "sizes"] * bool(SEGMENTED + CLASSIFIED + TESTED)
     return names + ["classes", "calibration"] * bool(CLASSIFIED + TESTED)
 
@@ -43,7 +43,7 @@ def published_rows():
     """Model, or the name of its runs -> the label method it was trained with, where it is one: the paper's row."""
     methods = {}
     for model, parts in SOURCES.items():
-        methods.setdefault(RUNS[model], set()).update(one.labels for one in parts["train"])
+        methods.setdefault(RUNS[model], set()).update(source.labels for source in parts["train"])
     return {name: next(iter(labels)) for name, labels in methods.items() if len(labels) == 1}
 
 
@@ -53,7 +53,7 @@ def published_networks():
 
 
 def reported_table(name):
-    """A table, as an output that Snakemake's report shows."""
+    """Table shown in Snakemake's report."""
     return report(
         f"<results>/tables/{name}.tsv",
         caption=f"../report/{name if name.startswith('table') else 'breakdowns'}.rst",
@@ -63,7 +63,7 @@ def reported_table(name):
 
 
 def reported_figure(name):
-    """A figure, as an output that Snakemake's report shows."""
+    """Figure shown in Snakemake's report."""
     return report(
         f"<results>/figures/{name}.png",
         caption=f"../report/{name if name.startswith('figure') else 'breakdowns'}.rst",

@@ -1,4 +1,4 @@
-# How much expression one H&E patch tells: patch x gene tables, networks, scores, nulls.
+# The single-patch expression baseline: patch x gene tables, networks, scores, null models.
 rule patch_expression:
     input:
         store="<results>/samples/{sample}/sample.zarr",
@@ -50,7 +50,7 @@ rule cut_spots:
         donor=lambda wildcards: SLIDES.loc[wildcards.spots, "donor"],
         seed=config["seed"],
     message:
-        "cutting a patch round each spot of {wildcards.spots}"
+        "cutting a patch around each spot of {wildcards.spots}"
     script:
         "../scripts/cut_spots.py"
 
@@ -74,7 +74,7 @@ rule measure_spatial_genes:
         graph=config["expression"]["graph"],
         min_counts=config["expression"]["min_counts"],
     message:
-        "Moran's I of the genes of {wildcards.slide}"
+        "measuring Moran's I of the genes of {wildcards.slide}"
     script:
         "../scripts/measure_spatial_genes.py"
 
@@ -111,7 +111,7 @@ rule train_expression:
         protocol=lambda wildcards: BASELINES[wildcards.baseline].protocol,
         held_out=lambda wildcards: list(BASELINES[wildcards.baseline].held_out),
         samples=lambda wildcards: list(BASELINES[wildcards.baseline].samples),
-        # Outside the outputs, so that a retry finds what the killed try had saved.
+        # Outside the outputs, which Snakemake deletes after a failure: a retry resumes from here.
         state=lambda wildcards: f"{RESULTS}/expression/{wildcards.baseline}/{wildcards.run}/training",
     message:
         "training the expression baseline {wildcards.baseline} ({wildcards.run})"
@@ -215,7 +215,7 @@ rule write_expression_table:
         mem_mb=memory(1000),
         runtime=runtime(10),
     params:
-        protocols={name: one.protocol for name, one in BASELINES.items()},
+        protocols={name: baseline.protocol for name, baseline in BASELINES.items()},
     message:
         "writing the table of the expression baselines"
     script:

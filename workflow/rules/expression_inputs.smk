@@ -1,4 +1,4 @@
-# What the rules of the expression baseline are made from. No rule stands here.
+# Input functions, settings and targets of the expression baseline. No rules.
 from stnuclei.config.expression_models import expression_models, expression_slides
 
 try:
@@ -35,7 +35,7 @@ def all_slides(baseline):
 
 
 def transcripts_of(wildcards):
-    """A sample's own transcripts, where they are to be counted."""
+    """Transcripts of a sample; empty where its cells are counted."""
     row = SAMPLES.loc[wildcards.sample]
     if config["expression"]["counts"] != "transcripts":
         return ""
@@ -46,7 +46,7 @@ def transcripts_of(wildcards):
 
 
 def spots_input(wildcards):
-    """Files of the spots' slide, as far as they are there: a dry run works where the data are not."""
+    """Files of a sample of spots. Absent ones are left out, so that a dry run works without the data."""
     entry = SPOTS[wildcards.spots]
     endings = {"st": "h5ad", "metadata": "json", "wsis": "tif"}
     files = [Path(entry["path"]) / part / f"{entry['id']}.{ending}" for part, ending in endings.items()]
@@ -54,7 +54,7 @@ def spots_input(wildcards):
 
 
 def baseline_settings(wildcards):
-    """Settings of one training; the shuffled ones are brief."""
+    """Settings of one training; null models train for fewer epochs."""
     training = BASELINES[wildcards.baseline].training
     if wildcards.run in NULLS:
         return {**training, "epochs": min(training["epochs"], config["expression"]["nulls"]["epochs"])}
@@ -62,7 +62,7 @@ def baseline_settings(wildcards):
 
 
 def expression_targets():
-    """Nothing where no baseline is configured."""
+    """Results of the baselines; empty where none is configured."""
     if not BASELINES:
         return []
     files = ["predictability.png", "maps.png", "genes.tsv"]

@@ -1,4 +1,4 @@
-# From counts to a class for every nucleus.
+# Labels: clusters, label sets by method, scores against annotations.
 rule cluster_cells:
     input:
         store=rules.read_sample.output.store,
@@ -9,7 +9,7 @@ rule cluster_cells:
         "<logs>/cluster_cells/{sample}.log",
     benchmark:
         "<benchmarks>/cluster_cells/{sample}.tsv"
-    # Ahead of a training that is ready: it waits for labels of others and would hold a core all the while.
+    # Before trainings that are ready: others wait for these labels, and a training would hold a core all the while.
     priority: 10
     conda:
         "../../envs/labels.yaml"
@@ -52,7 +52,6 @@ rule label_cells:
         "<logs>/label_cells/{sample}.{method}.log",
     benchmark:
         "<benchmarks>/label_cells/{sample}.{method}.tsv"
-    # Ahead of a training that is ready: it waits for labels of others and would hold a core all the while.
     priority: 10
     conda:
         "../../envs/labels.yaml"

@@ -1,4 +1,4 @@
-# From slides and polygons to patches; PanNuke's folds become the same store.
+# Patches of slides, and PanNuke's folds in the same format.
 rule cut_patches:
     input:
         store=rules.read_sample.output.store,
@@ -24,7 +24,7 @@ rule cut_patches:
         mem_mb=memory(4000),
         runtime=runtime(120),
     params:
-        # Evaluation keeps patches without nuclei: a nucleus invented there counts against the model.
+        # Evaluation keeps patches without nuclei: false positives there count.
         settings=lambda wildcards: {
             **config["patches"],
             **({} if SAMPLES.loc[wildcards.sample, "split"] in ("train", "val") else {"min_nuclei": 0}),

@@ -1,4 +1,4 @@
-# What the results were made from and what they hold: two runs are compared by it (stnuclei compare).
+# Provenance: inputs, versions and content hashes, by which two runs are compared (stnuclei compare).
 rule describe_set:
     input:
         unpack(described_files),
@@ -15,7 +15,7 @@ rule describe_set:
         mem_mb=memory(2000),
         runtime=runtime(60),
     message:
-        "describing what {wildcards.set} was made from and holds"
+        "hashing inputs and content of {wildcards.set}"
     script:
         "../scripts/describe_set.py"
 
@@ -46,6 +46,6 @@ rule write_provenance:
         samples=SAMPLES.to_dict("index"),
         models=MODELS,
     message:
-        "writing what the run was made from"
+        "writing the provenance of the run"
     script:
         "../scripts/write_provenance.py"

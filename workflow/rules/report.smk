@@ -1,4 +1,4 @@
-# The report: everything a run came to, in one file and as a zip of pages. Snakemake's own --report stays beside it.
+# The report of all results, as one file and as a zip of pages; Snakemake's own --report is separate.
 rule write_report:
     input:
         report_inputs(),

@@ -1,4 +1,4 @@
-# What comes from outside: HEST-1k samples, encoder weights, and the marker tables from their original downloads.
+# Downloads: HEST-1k samples, encoder weights; and marker tables rebuilt from their originals.
 rule download_hest:
     output:
         checksums="{folder}/checksums/{hest_id}.json",
@@ -28,8 +28,8 @@ rule rebuild_markers:
         tables=directory("<results>/markers"),
     log:
         "<logs>/rebuild_markers.log",
-    # The same originals and the same code give the same tables: workflows may share them (--cache rebuild_markers).
-    # Snakemake takes no benchmark of a rule that may be answered from the cache.
+    # Equal originals and code give equal tables, so workflows may share them (--cache rebuild_markers).
+    # Snakemake refuses benchmarks of cached rules.
     cache: True
     conda:
         "../../envs/labels.yaml"
@@ -53,7 +53,7 @@ rule fetch_weights:
         "<logs>/fetch_weights/{weights}.log",
     wildcard_constraints:
         weights="|".join(map(re.escape, WEIGHTS)) or "none",
-    # One download for all workflows that share a cache (--cache fetch_weights), which admits no benchmark.
+    # One download for all workflows that share a cache (--cache fetch_weights); see above for the benchmark.
     cache: True
     retries: 3
     conda:

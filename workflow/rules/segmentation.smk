@@ -1,4 +1,4 @@
-# The trained models at work: any H&E slide in; nuclei, exports and pictures out.
+# Segmentation of H&E slides by trained models: nuclei, exports, pictures, comparison with expression.
 rule segment_slide:
     input:
         checkpoint=checkpoint_of,
@@ -29,7 +29,7 @@ rule segment_slide:
         path=wsi_path,
         um_per_px=lambda wildcards: WSIS.loc[wildcards.wsi, "um_per_px"],
         settings={name: value for name, value in config["segmentation"].items() if name not in EXPORTED},
-        # Outside the outputs, so that a retry goes on where the killed try stopped.
+        # Outside the outputs, which Snakemake deletes after a failure: a retry resumes from here.
         state=lambda wildcards: f"{RESULTS}/slides/{wildcards.wsi}/{wildcards.segmenter}/segmentation",
     message:
         "segmenting slide {wildcards.wsi} by model {wildcards.segmenter}"
@@ -86,7 +86,7 @@ rule export_slide:
         path=wsi_path,
         settings={name: config["segmentation"][name] for name in ("geojson", "max_nuclei_per_file")},
     message:
-        "exporting the nuclei of {wildcards.wsi} found by model {wildcards.segmenter}"
+        "exporting the nuclei of {wildcards.wsi} by model {wildcards.segmenter}"
     script:
         "../scripts/export_slide.py"
 

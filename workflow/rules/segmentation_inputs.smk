@@ -1,4 +1,4 @@
-# What the rules of segmentation, export and model cards are made from. No rule stands here.
+# Input functions, settings and targets of segmentation, export and model cards. No rules.
 CHECKPOINTS = config["segmentation"]["checkpoints"]
 
 try:
@@ -9,7 +9,7 @@ except UserError as error:
 
 SEGMENTATIONS = settings.models_of(WSIS)
 COMPARED = [(wsi, model) for wsi, model in SEGMENTATIONS if WSIS.loc[wsi, "sample"]]
-#: Settings of the engine, and those of what is made of its nuclei.
+#: Settings of exports and comparisons; the others are the engine's.
 EXPORTED = ("geojson", "max_nuclei_per_file", "spatialdata", "copy_image", "formats", "labels", "checkpoints")
 FORMATS = {"onnx": "onnx", "official": "pth", "pt2": "pt2"}
 
@@ -21,7 +21,7 @@ wildcard_constraints:
 
 
 def checkpoint_of(wildcards):
-    """A model's file: of this workflow's training, or one that the configuration names."""
+    """Checkpoint of a model trained here, or of one that the configuration names."""
     name = wildcards.segmenter
     if name not in CHECKPOINTS:
         return f"{RESULTS}/models/{name}/checkpoint.pt"
@@ -29,13 +29,13 @@ def checkpoint_of(wildcards):
 
 
 def wsi_path(wildcards):
-    """What is opened as the slide: its file, or the store of the sample it is of."""
+    """Path of a slide: its file, or the store of its sample."""
     row = WSIS.loc[wildcards.wsi]
     return row["path"] or f"{RESULTS}/samples/{row['sample']}/sample.zarr"
 
 
 def wsi_input(wildcards):
-    """Files a slide is read from, as far as they can be looked at: a dry run works where the data are not."""
+    """Files a slide is read from. Absent ones are left out, so that a dry run works without the data."""
     path = wsi_path(wildcards)
     if not WSIS.loc[wildcards.wsi, "path"]:
         return [path]
@@ -51,13 +51,15 @@ def compared_sample(file):
 
 
 def has_seen(wildcards):
-    """Whether the model was trained on the sample this slide is of: agreement there says little."""
+    """True where the model was trained on the slide's sample: agreement there says little."""
     parts = SOURCES.get(wildcards.segmenter, {})
-    return any(one.name == WSIS.loc[wildcards.wsi, "sample"] for part in ("train", "validation") for one in parts[part])
+    return any(
+        source.name == WSIS.loc[wildcards.wsi, "sample"] for part in ("train", "validation") for source in parts[part]
+    )
 
 
 def missing_slides():
-    """Lines on slides and checkpoints that are not there, of what is about to be segmented."""
+    """One line for each missing slide or checkpoint of the segmentations to run."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
     wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
     named = {job.wildcards.segmenter for job in jobs} & set(CHECKPOINTS)
@@ -70,30 +72,30 @@ def missing_slides():
 
 
 def card_sets(model):
-    """What a model was made from: part, set, labels and platform of each set of patches."""
+    """Training data of a model: part, set, labels and platform of each patch set."""
     platforms = {name: "simulated" if simulated(row["path"]) else row["platform"] for name, row in SAMPLES.iterrows()}
     platforms |= dict.fromkeys(PANNUKE_SETS, "simulated" if simulated(config["pannuke"]["path"]) else "pannuke")
     return [
-        {"part": part, "name": one.name, "labels": one.labels, "platform": platforms[one.name]}
+        {"part": part, "name": source.name, "labels": source.labels, "platform": platforms[source.name]}
         for part, sets in SOURCES[model].items()
-        for one in sets
+        for source in sets
     ]
 
 
 def card_patches(wildcards):
-    """Input function: the patch stores a model was made from."""
-    return [f"{RESULTS}/samples/{one['name']}/patches.zarr" for one in card_sets(wildcards.model)]
+    """Input function: patch stores of a model."""
+    return [f"{RESULTS}/samples/{source['name']}/patches.zarr" for source in card_sets(wildcards.model)]
 
 
 def card_tables(wildcards):
-    """Input function: the tables that have scores of a model."""
+    """Input function: tables with scores of a model."""
     pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
     wanted = [table for table, scored in pairs.items() if any(model == wildcards.model for model, _ in scored)]
     return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]
 
 
 def segmentation_targets():
-    """Everything that is made of the slides of the slides table."""
+    """Results of the slides of the slides table."""
     files = ["nuclei.parquet", "tissue.png", "summary.tsv", "overview.png", "density.png", "zooms.png", "qupath"]
     files += ["slide.zarr"] * config["segmentation"]["spatialdata"]
     compared = ["agreement.tsv", "agreement.parquet", "agreement.png", "xenium_explorer"]
@@ -103,7 +105,7 @@ def segmentation_targets():
 
 
 def card_targets():
-    """A card a trained model, and the model in the formats asked for."""
+    """Card of each trained model, and the model in the formats of `segmentation.formats`."""
     endings = [FORMATS[name] for name in config["segmentation"]["formats"]]
     cards = [f"{RESULTS}/models/{model}/README.md" for model in MODELS]
     return cards + [f"{RESULTS}/models/{model}/export/{model}.{ending}" for model in MODELS for ending in endings]

@@ -1,4 +1,4 @@
-# The demo's slides and PanNuke-format folds, made by the project's own simulator.
+# Simulated slides and PanNuke-format folds of the demo.
 if "simulate" in config:
 
     rule simulate_sample:

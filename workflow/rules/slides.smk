@@ -1,4 +1,4 @@
-# From a Xenium run or a HEST-1k sample to one store, with proof that the nuclei lie on nuclei.
+# Samples: reading into a store, tissue, and the alignment of nuclei with the H&E.
 READ_COLUMNS = ("sample", "platform", "path", "he_image", "he_alignment", "tissue", "he_um_per_px", "hest_id")
 
 
@@ -51,7 +51,7 @@ rule find_tissue:
     params:
         um_per_px=config["tissue"]["um_per_px"],
     message:
-        "finding tissue on {wildcards.sample}"
+        "detecting tissue on {wildcards.sample}"
     script:
         "../scripts/find_tissue.py"
 

@@ -1,4 +1,4 @@
-# CellViT, trained on patches and labels of many slides.
+# Training of CellViT on patches and labels of many slides.
 rule train_model:
     input:
         patches=source_patches("train"),
@@ -36,12 +36,12 @@ rule train_model:
         gpu=gpus_of,
     params:
         sources=lambda wildcards: {
-            part: [[one.name, one.labels] for one in SOURCES[wildcards.model][part]]
+            part: [[source.name, source.labels] for source in SOURCES[wildcards.model][part]]
             for part in ("train", "validation")
         },
         settings=training_settings,
         taxonomy=config["taxonomy"],
-        # Outside the outputs, so that a retry finds what the killed try had saved.
+        # Outside the outputs, which Snakemake deletes after a failure: a retry resumes from here.
         state=lambda wildcards: f"{RESULTS}/models/{wildcards.model}/training",
     message:
         "training model {wildcards.model}"

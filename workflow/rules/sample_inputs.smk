@@ -1,0 +1,81 @@
+# Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
+def sample_files(sample):
+    """Files and folders that the samples table names for a sample, by column."""
+    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
+    row = SAMPLES.loc[sample]
+    files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
+    if "annotation" in files:
+        files["annotation"] = files["annotation"].partition("#")[0]  # a sheet of a workbook
+    if not Path(files.get("annotation_map", "x.tsv")).suffix:
+        files.pop("annotation_map")  # the name of a shipped mapping
+    return files
+
+
+def sample_row(*columns):
+    """Params function: some columns of a sample's row. Changes of other columns do not rerun the job."""
+    return lambda wildcards: SAMPLES.loc[wildcards.sample, list(columns)].to_dict()
+
+
+def simulated(path):
+    """True for a path that the demo's simulator makes."""
+    return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])
+
+
+def downloaded(sample):
+    """True for a sample that the workflow downloads from HEST-1k."""
+    row = SAMPLES.loc[sample]
+    return bool(config["hest"]["download"] and row["platform"] == "hest" and row["hest_id"])
+
+
+def bundle_input(wildcards):
+    """Files a sample is read from. Absent ones are left out, so that a dry run works without the data."""
+    files = sample_files(wildcards.sample)
+    if simulated(files["path"]):
+        return [files["path"]]
+    if downloaded(wildcards.sample):
+        return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
+    marks = [Path(files["path"]) / "experiment.xenium", *(files[c] for c in ("he_image", "he_alignment") if c in files)]
+    return [str(mark) for mark in marks if Path(mark).exists()]
+
+
+def annotation_input(wildcards):
+    """Manual annotation of a sample and its mapping; the bundle where the simulator makes them."""
+    files = sample_files(wildcards.sample)
+    if simulated(files["path"]):
+        return [files["path"]]
+    named = [files[column] for column in ("annotation", "annotation_map") if column in files]
+    return [path for path in named if Path(path).exists()]
+
+
+def pannuke_input(wildcards):
+    """PanNuke's folder, left out where it is absent."""
+    folder = config["pannuke"]["path"]
+    return [folder] if simulated(folder) or Path(folder).exists() else []
+
+
+def stop_if_files_are_missing():
+    """Stop before the first job where files are missing, and list all of them."""
+    readers = ("read_sample", "map_annotation", "score_labels")
+    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers}
+    missing = [
+        f"  - sample {sample}, column {column}: {path} is not there"
+        for sample in sorted(to_read)
+        for column, path in sample_files(sample).items()
+        if not simulated(path) and not (column == "path" and downloaded(sample)) and not Path(path).exists()
+    ]
+    folder = config["pannuke"]["path"]
+    if folder and not simulated(folder) and not Path(folder).exists():
+        missing.append(f"  - pannuke.path: {folder} is not there")
+    missing += missing_slides()
+    if missing:
+        raise WorkflowError("files are missing:\n" + "\n".join(missing))
+
+
+def say_what_is_shared():
+    """Print the leakage that the configuration permits."""
+    for warning in WARNINGS:
+        print(f"Warning: {warning}.", file=sys.stderr)
+
+
+if workflow.is_main_process:
+    say_what_is_shared()

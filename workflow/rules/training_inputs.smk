@@ -1,0 +1,51 @@
+# Input functions, settings and resources of training. No rules.
+def source_patches(part):
+    """Input function: patch stores of a model's train or validation list."""
+    return lambda wildcards: [
+        f"{RESULTS}/samples/{source.name}/patches.zarr" for source in SOURCES[wildcards.model][part]
+    ]
+
+
+def source_labels(part):
+    """Input function: label tables of a model's train or validation list."""
+    return lambda wildcards: [
+        f"{RESULTS}/samples/{source.name}/labels/{source.labels}.parquet" for source in SOURCES[wildcards.model][part]
+    ]
+
+
+def training_settings(wildcards):
+    """Settings of one model: the block `training`, the model's overrides, its seed."""
+    entry = config["models"][wildcards.model]
+    own = {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
+    return {**own, "encoder_weights": settings.local_weights(own["encoder_weights"], f"{RESULTS}/weights")}
+
+
+def fetched_weights(wildcards):
+    """Input function: encoder weights that the workflow fetches."""
+    path = training_settings(wildcards)["encoder_weights"]
+    return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
+
+
+def threads_of(wildcards):
+    """Threads a model is trained with: the configured number, or eight, for each process."""
+    own = training_settings(wildcards)
+    return (own["threads"] or 8) * own["processes"]
+
+
+def gpus_of(wildcards):
+    """GPUs a model is trained on: one for each process, none with `resources.gpu: 0`."""
+    wanted = config["resources"]["gpu"]
+    return max(wanted, training_settings(wildcards)["processes"]) if wanted else 0
+
+
+def described_files(wildcards):
+    """Input function: the files that the provenance of a patch set describes."""
+    folder = f"{RESULTS}/samples/{wildcards.set}"
+    files = {"patches": f"{folder}/patches.zarr", "labels": [f"{folder}/labels/manual.parquet"], "others": []}
+    if wildcards.set in PANNUKE_SETS:
+        fold = Path(config["pannuke"]["path"]) / f"fold_{wildcards.set.removeprefix('pannuke_')}"
+        return {**files, "others": [str(fold)] if fold.exists() and not simulated(fold) else []}
+    marked = [sample_files(wildcards.set).get(column) for column in ("annotation", "annotation_map")]
+    files["labels"] = [f"{folder}/labels/{method}.parquet" for method in METHODS]
+    files["others"] = [path for path in marked if path and not simulated(path) and Path(path).exists()]
+    return {**files, "store": f"{folder}/sample.zarr"}
