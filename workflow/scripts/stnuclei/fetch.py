@@ -1,15 +1,23 @@
-"""Download of one file from a URL."""
+"""Download of one file from a URL: complete, resumed where the connection breaks, checked by checksum."""
 
 from __future__ import annotations
 
-import shutil
+import http.client
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urldefrag
+from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, sha256
+
+SCHEMES = ("http", "https", "file")
+#: Tries in a row that bring nothing new before a download is given up, and seconds before the next try.
+TRIES, PAUSE = 3, 2.0
+#: Seconds without a byte after which a connection counts as broken.
+TIMEOUT = 60.0
+_BLOCK = 1 << 20
 
 
 def fetch(url: str, path: str | Path) -> str:
@@ -18,7 +26,8 @@ def fetch(url: str, path: str | Path) -> str:
     Parameters
     ----------
     url
-        ``https://.../name.pth``; with ``#sha256=...`` behind it the file is held against that checksum.
+        ``https://.../name.pth``; with ``#sha256=...`` behind it the file is held against that checksum. Without one a
+        warning is printed: nobody then notices a file that was exchanged.
     path
         Output file.
 
@@ -29,18 +38,76 @@ def fetch(url: str, path: str | Path) -> str:
     Raises
     ------
     UserError
-        If it cannot be fetched, or is another file than the checksum says.
+        If the scheme is none of `SCHEMES`, the file cannot be fetched whole, or it is another file than the checksum
+        says.
     """
     address, wanted = urldefrag(url)
+    shown = without_secrets(address)
+    if urlsplit(address).scheme not in SCHEMES:
+        raise UserError(f"{shown}: a file is fetched by {', '.join(SCHEMES)} only; fetch it elsewhere, give its path")
     with atomic_write(path) as temporary:
-        try:
-            with urllib.request.urlopen(address, timeout=60) as source, open(temporary, "wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise UserError(f"{address}: cannot be fetched ({error}); fetch it elsewhere and give its path") from error
+        _download(address, temporary, shown)
         actual = sha256(temporary)
         if wanted and wanted != f"sha256={actual}":
             raise UserError(
-                f"{address}: its SHA-256 is {actual}, not the one behind the #; it may be damaged or another file"
+                f"{shown}: its SHA-256 is {actual}, not the one behind the #; it may be damaged or another file"
             )
+    if not wanted:
+        print(f"{shown}: not checked, its URL states no checksum; append #sha256={actual} to have it checked")
     return actual
+
+
+def without_secrets(url: str) -> str:
+    """URL without what may be a secret: user, password, query and fragment but a checksum."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    fragment = parts.fragment if parts.fragment.startswith("sha256=") else ""
+    return urlunsplit((parts.scheme, host, parts.path, "..." if parts.query else "", fragment))
+
+
+def _download(address: str, target: Path, shown: str) -> None:
+    """Fetch into a file, continuing after each break, until no try in a row of `TRIES` brings anything new."""
+    target.touch()
+    version, failed = "", 0
+    while True:
+        before = target.stat().st_size
+        try:
+            version, total = _receive(address, target, version)
+            size = target.stat().st_size
+            if total is None or size == total:
+                return
+            reason = f"broke off after {size:,} of {total:,} bytes"
+        except urllib.error.HTTPError as error:
+            # 408, 429 and 5xx pass; a file that is absent or refused does not appear by trying again.
+            if error.code < 500 and error.code not in (408, 429):
+                raise _failed(shown, str(error)) from error
+            reason = str(error)
+        except (OSError, http.client.HTTPException) as error:
+            if urlsplit(address).scheme == "file":
+                raise _failed(shown, str(error)) from error
+            reason = str(error) or type(error).__name__
+        failed = failed + 1 if target.stat().st_size <= before else 0
+        if failed >= TRIES:
+            raise _failed(shown, reason)
+        print(f"{shown}: {reason}; trying again", flush=True)
+        time.sleep(PAUSE)
+
+
+def _receive(address: str, target: Path, version: str) -> tuple[str, int | None]:
+    """Append what is missing; the file's version (its ETag or date, or "") and length where the server states them."""
+    have = target.stat().st_size if version else 0
+    # If-Range: a file that was exchanged between two tries is sent whole, never joined to the old one's beginning.
+    headers = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as source:
+        resumed = have > 0 and source.status == 206
+        length = source.headers.get("Content-Length")
+        total = None if length is None else int(length) + (have if resumed else 0)
+        version = source.headers.get("ETag") or source.headers.get("Last-Modified") or ""
+        with open(target, "ab" if resumed else "wb") as file:
+            while block := source.read1(_BLOCK) if hasattr(source, "read1") else source.read(_BLOCK):
+                file.write(block)
+    return version, total
+
+
+def _failed(shown: str, reason: str) -> UserError:
+    return UserError(f"{shown}: cannot be fetched ({reason}); try later, or fetch it elsewhere and give its path")
