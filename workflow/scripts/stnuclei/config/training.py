@@ -66,6 +66,9 @@ class TrainingBlock(Settings):
     loss_weights: dict[LossTerm, NotNegative] = Field(
         {}, description="By term; those left out keep the published weight."
     )
+    label_weight: Literal["none", "confidence"] = Field(
+        "none", description="Weight of a nucleus in the class loss: 1, or the confidence of its label."
+    )
     augmentation: Augmentation = Field("official", description="official, flips, none, or single values by name.")
     drop_rate: Fraction = Field(0.0, description="Dropout of the decoder.")
     attention_drop: Fraction = Field(0.1, description="Dropout of attention (no effect in SAM encoders).")

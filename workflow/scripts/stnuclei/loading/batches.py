@@ -8,8 +8,27 @@ from typing import Any
 
 import torch
 
+from stnuclei.cellvit.targets import make_targets
+
 Batch = dict[str, torch.Tensor]
 STAY = frozenset({"index"})  # wanted in messages only
+
+
+def batch_targets(batch: Mapping[str, torch.Tensor], instances: torch.Tensor, weighted: bool = False) -> Batch:
+    """Targets of a batch's (augmented) instances: classes, allowed classes, tissue.
+
+    Parameters
+    ----------
+    batch
+        As `stnuclei.loading.loader.PatchLoader` yields it.
+    instances
+        (B, H, W) integers.
+    weighted
+        Weigh each nucleus in the class loss by the confidence of its label.
+    """
+    weight = batch["confidence"] if weighted else None
+    targets = make_targets(instances, batch["classes"], allowed=batch.get("allowed"), weight=weight)
+    return targets | {"tissue": batch["tissue"]}
 
 
 def on_device(batches: Iterable[Mapping[str, Any]], device: torch.device) -> Iterator[Batch]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from stnuclei.errors import UserError
 from stnuclei.loading.loader import PatchLoader, ReadSettings
-from stnuclei.loading.sources import Source
-from stnuclei.patches import PatchStore, patch_classes
+from stnuclei.loading.sources import Source, labels_of
+from stnuclei.patches import PatchStore
 from stnuclei.taxonomy import Taxonomy
 
 
@@ -26,7 +26,8 @@ class Collection:
     first
         int64 (n_sources + 1,): number of each source's first patch, then the number of patches.
     presence
-        bool (N, n_classes): column c - 1 says whether class c is in the patch.
+        bool (N, n_classes): column c - 1 says whether class c is in the patch (an undecided nucleus counts as its most
+        probable class).
     tissue
         int64 (N,): index into `tissues`.
     tissues
@@ -109,13 +110,17 @@ def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.
     presence = np.zeros((len(store), n_classes), dtype=bool)
     if source.labels is None:
         return presence, np.array([0] * n_classes + [int(offset[-1])]), store.content_hash
-    classes = np.asarray(patch_classes(store, source.labels, taxonomy))
+    labels = labels_of(store, source, taxonomy)
+    classes = labels.classes
     patch = np.repeat(np.arange(len(store)), np.diff(offset))
     known = classes > 0
     presence[patch[known], classes[known] - 1] = True
     counts = np.bincount(classes[known], minlength=n_classes + 1)[1:]
-    labelled = hashlib.sha256(store.content_hash.encode() + classes.astype(np.int64).tobytes()).hexdigest()
-    return presence, np.append(counts, len(classes) - counts.sum()), labelled
+    labelled = hashlib.sha256(store.content_hash.encode() + classes.astype(np.int64).tobytes())
+    labelled.update(labels.confidence.tobytes())
+    if labels.allowed is not None:
+        labelled.update(labels.allowed.tobytes())
+    return presence, np.append(counts, len(classes) - counts.sum()), labelled.hexdigest()
 
 
 def _tissue_ids(store: PatchStore, names: Sequence[str]) -> np.ndarray:

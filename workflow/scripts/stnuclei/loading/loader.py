@@ -70,7 +70,8 @@ class PatchLoader:
     ------
     ``image`` uint8 (B, 3, P, P) in channels_last memory (the pixels as they lie on disk), ``instances`` int32
     (B, P, P), ``classes`` int8 (B, K) with K the largest number of nuclei, at least 1, padded with -1 (also Unknown),
-    ``tissue`` int64 (B,), ``index`` int64 (B,) patch numbers.
+    ``confidence`` float32 (B, K) of these labels, ``tissue`` int64 (B,), ``index`` int64 (B,) patch numbers; where a
+    source has undecided nuclei also ``allowed`` int32 (B, K), bit c set for an allowed class c.
 
     Raises
     ------
@@ -95,6 +96,7 @@ class PatchLoader:
         self._context = _context(max(1, self.reading.threads))
         self._buffers = Buffers()
         self.opened = open_sources(sources, Taxonomy.load(taxonomy), tissues, self._context)
+        self.undecided = any(source.labels.allowed is not None for source in self.opened)
         self.first = np.cumsum([0, *(len(source) for source in self.opened)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -141,10 +143,7 @@ class PatchLoader:
     def _take(self, batch: _Batch) -> dict[str, torch.Tensor]:
         """Wait for a batch; its classes and tissues meanwhile."""
         patches = list(zip(batch.source, batch.row, strict=True))
-        known = [self.opened[s].rows(i) for s, i in patches]
-        classes = np.full((len(known), max([1, *(len(ids) for ids in known)])), -1, np.int8)
-        for k, ids in enumerate(known):
-            classes[k, : len(ids)] = ids
+        labels = self._labels(patches)
         tissue = [int(self.opened[s].tissue[i]) for s, i in patches]
         for k, pair in enumerate(batch.reads):
             for name, future in zip(("image", "instances"), pair, strict=True):
@@ -152,10 +151,26 @@ class PatchLoader:
         return {
             "image": torch.from_numpy(batch.image).permute(0, 3, 1, 2),
             "instances": torch.from_numpy(batch.instances),
-            "classes": torch.from_numpy(classes),
+            **{name: torch.from_numpy(values) for name, values in labels.items()},
             "tissue": torch.tensor(tissue, dtype=torch.int64),
             "index": torch.from_numpy(batch.numbers),
         }
+
+    def _labels(self, patches: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+        """Classes, confidence and allowed classes of the nuclei of (source, row) pairs, each (B, K)."""
+        rows = [self.opened[s].rows(i) for s, i in patches]
+        shape = (len(rows), max([1, *(row.stop - row.start for row in rows)]))
+        labels = {"classes": np.full(shape, -1, np.int8), "confidence": np.zeros(shape, np.float32)}
+        if self.undecided:
+            labels["allowed"] = np.zeros(shape, np.int32)
+        for k, ((s, _), row) in enumerate(zip(patches, rows, strict=True)):
+            known, n = self.opened[s].labels, row.stop - row.start
+            labels["classes"][k, :n] = known.classes[row]
+            labels["confidence"][k, :n] = known.confidence[row]
+            if self.undecided:
+                allowed = known.single if known.allowed is None else known.allowed
+                labels["allowed"][k, :n] = allowed[row]
+        return labels
 
     def _wait(self, batch: _Batch, k: int, name: str, future: ts.WriteFutures) -> None:
         path, where = self.opened[batch.source[k]].path, f"[{batch.row[k]}]"

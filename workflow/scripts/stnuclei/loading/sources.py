@@ -10,7 +10,7 @@ import numpy as np
 import tensorstore as ts
 
 from stnuclei.errors import UserError
-from stnuclei.patches import PatchStore, patch_classes
+from stnuclei.patches import NucleusLabels, PatchStore, nucleus_labels
 from stnuclei.patches.arrays import SHARD, open_array
 from stnuclei.taxonomy import Taxonomy
 
@@ -45,8 +45,8 @@ class OpenSource:
         patches.zarr.
     image, instances
         (N, P, P, 3) uint8 and (N, P, P) int32 (cast from uint16 on the way), unread.
-    offset, classes
-        Patch i has nuclei of the classes ``classes[offset[i]:offset[i + 1]]``, int8.
+    offset, labels
+        Patch i has the nuclei ``offset[i]:offset[i + 1]`` of the labels.
     tissue
         int64 (N,), index into the names the loader was given.
     """
@@ -55,15 +55,15 @@ class OpenSource:
     image: ts.TensorStore
     instances: ts.TensorStore
     offset: np.ndarray
-    classes: np.ndarray
+    labels: NucleusLabels
     tissue: np.ndarray
 
     def __len__(self) -> int:
         return len(self.tissue)
 
-    def rows(self, i: int) -> np.ndarray:
-        """Class ids of patch i's nuclei."""
-        return self.classes[self.offset[i] : self.offset[i + 1]]
+    def rows(self, i: int) -> slice:
+        """Rows of patch i's nuclei."""
+        return slice(self.offset[i], self.offset[i + 1])
 
     def files(self, shard: int) -> tuple[Path, Path]:
         """The two files that hold the patches ``shard * SHARD`` to ``(shard + 1) * SHARD``."""
@@ -95,10 +95,7 @@ def _open(
     store: PatchStore, source: Source, taxonomy: Taxonomy, tissues: Sequence[str], context: ts.Context
 ) -> OpenSource:
     offset = np.asarray(store.offset)
-    if source.labels is None:
-        classes = np.full(int(offset[-1]), -1, np.int8)
-    else:
-        classes = patch_classes(store, source.labels, taxonomy)
+    labels = labels_of(store, source, taxonomy)
     # A tissue that the model does not know (validation only) is of no consequence: index 0.
     known = [tissues.index(t) if t in tissues else 0 for t in store.tissues] or [0]
     image = open_array(store.path / "image", context)
@@ -112,5 +109,13 @@ def _open(
         if array.chunk_layout.write_chunk.shape[0] != SHARD:
             raise UserError(f"{store.path / name}: has other shards than ours; write it again with its rule")
     return OpenSource(
-        store.path, image, ts.cast(instances, ts.int32), offset, classes, np.array(known, np.int64)[store.tissue]
+        store.path, image, ts.cast(instances, ts.int32), offset, labels, np.array(known, np.int64)[store.tissue]
     )
+
+
+def labels_of(store: PatchStore, source: Source, taxonomy: Taxonomy) -> NucleusLabels:
+    """Labels of a source's nuclei; all Unknown where it has no label set."""
+    if source.labels is not None:
+        return nucleus_labels(store, source.labels, taxonomy)
+    n_nuclei = int(store.offset[-1])
+    return NucleusLabels(np.full(n_nuclei, -1, np.int8), None, np.zeros(n_nuclei, np.float32))

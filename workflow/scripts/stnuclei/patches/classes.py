@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ class NucleusLabels:
     classes: np.ndarray
     allowed: np.ndarray | None
     confidence: np.ndarray
+
+    @cached_property
+    def single(self) -> np.ndarray:
+        """The classes as sets of one member, int32 (M,), as in `allowed`."""
+        return np.where(self.classes > 0, np.int32(1) << self.classes.astype(np.int32).clip(0), 0).astype(np.int32)
 
 
 def nucleus_labels(

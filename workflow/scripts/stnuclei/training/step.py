@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
-from stnuclei.cellvit.targets import make_targets
+from stnuclei.loading.batches import batch_targets
 from stnuclei.training.distributed import sum_over_processes, without_sync
 from stnuclei.training.failures import not_finite
 from stnuclei.training.run import TrainingRun, chunk_seed
@@ -64,8 +64,7 @@ def learn_from(run: TrainingRun, model: nn.Module, batch: Batch, seed: int) -> d
     settings, device = run.settings, run.group.device
     torch.manual_seed(seed)
     images, instances = run.augment(batch["image"], batch["instances"], seed=seed)
-    targets = make_targets(instances, batch["classes"])
-    targets["tissue"] = batch["tissue"]
+    targets = batch_targets(batch, instances, weighted=settings.label_weight == "confidence")
     if settings.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, run.precision, enabled=run.precision != torch.float32):

@@ -2,7 +2,8 @@
 
 bPQ, Dice: means over the patches that have nuclei. Detection: counts pooled over all patches, a predicted centroid
 within 3 um of a true one is a hit. Class F1, macro F1, accuracy: over the hits, as in the paper's Table 3.
-Nuclei of unknown class count in all but the class scores.
+Nuclei of unknown class count in all but the class scores; an undecided nucleus counts as its most probable class (its
+loss allows all its alternatives).
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ import torch
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
-from stnuclei.cellvit.targets import make_targets
 from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.evaluation.segmentation import dice, panoptic_quality
-from stnuclei.loading.batches import Batch, on_device
+from stnuclei.loading.batches import Batch, batch_targets, on_device
 from stnuclei.metrics import accuracy, class_f1, f1_precision_recall, macro_f1
 from stnuclei.training.run import TrainingRun
 
@@ -146,8 +146,7 @@ def _batch_sums(run: TrainingRun, batches: Iterator[Batch], pool: ThreadPoolExec
             with torch.autocast(run.group.device.type, run.precision, enabled=run.precision != torch.float32):
                 outputs = run.network(normalised(batch["image"]))
             outputs = {name: value.float() for name, value in outputs.items()}
-            targets = make_targets(batch["instances"], batch["classes"])
-            targets["tissue"] = batch["tissue"]
+            targets = batch_targets(batch, batch["instances"], weighted=settings.label_weight == "confidence")
             terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
             loss = float(total_loss(terms, settings.loss_weights))
             foreground = outputs["nuclei_binary_map"].argmax(1).bool().cpu().numpy()
