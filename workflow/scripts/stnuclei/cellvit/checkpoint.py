@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stnuclei.cellvit.decoder import Widths
 from stnuclei.cellvit.model import ARCHITECTURES, RATES, Architecture, CellViT, ModelSettings
-from stnuclei.cellvit.tensors import load_strictly, read_tensors
+from stnuclei.cellvit.tensors import channels_last, load_strictly, read_tensors
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
 from stnuclei.taxonomy import Taxonomy
@@ -125,8 +125,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> tuple[CellVi
     with torch.device("meta"):
         model = CellViT(settings)
     load_strictly(model, tensors, f"checkpoint {path}", assign=True)
-    model = model.to(memory_format=torch.channels_last).eval()
-    return model, _metadata(content, config, settings)
+    return channels_last(model).eval(), _metadata(content, config, settings)
 
 
 def _metadata(content: Mapping[str, Any], config: Mapping[str, Any], settings: ModelSettings) -> dict[str, Any]:

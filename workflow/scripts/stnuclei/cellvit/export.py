@@ -30,6 +30,9 @@ class FromPixels(nn.Module):
         Of the normalisation, on a scale of 0 to 1.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: CellViT, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.model = model

@@ -83,7 +83,7 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
         ) from None
     shape: dict[int, Any] = {0: torch.export.Dim("batch")}
     if isinstance(model.encoder, VisionTransformer):
-        model.encoder.positions = types.MethodType(_any_positions, model.encoder)
+        setattr(model.encoder, "positions", types.MethodType(_any_positions, model.encoder))  # noqa: B010 mypy refuses a method's assignment
         shape |= {2: PATCH * torch.export.Dim("rows", min=2), 3: PATCH * torch.export.Dim("columns", min=2)}
     # Two pictures, not square where sides are free: an example of one, or a square, would fix what it shows.
     example = torch.zeros(2, 3, size, size + (2 * PATCH if len(shape) > 1 else 0))
@@ -97,6 +97,8 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
             output_names=output_names(model),
             verbose=False,
         )
+    if program is None:  # torch's stubs: only the older exporter returns nothing
+        raise RuntimeError("torch.onnx.export returned no program")
     program.model.metadata_props.update(metadata)
     program.save(str(out), external_data=False)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stnuclei.cellvit.decoder import Branch, Widths, skip_blocks
 from stnuclei.cellvit.sam import NECK, SamEncoder
+from stnuclei.cellvit.tensors import channels_last
 from stnuclei.cellvit.vit import PATCH, DropRates, VisionTransformer
 from stnuclei.errors import UserError
 
@@ -127,6 +128,12 @@ class CellViT(nn.Module):
         if sizes.is_sam and settings.tissues:
             self.classifier_head = nn.Linear(NECK, settings.tissues)
 
+    # Added by their official names in a loop; told here so that a reader and a type checker know them.
+    decoder0: nn.Module
+    decoder1: nn.Module
+    decoder2: nn.Module
+    decoder3: nn.Module
+
     def forward(self, x: Tensor, tokens: bool = False) -> dict[str, Tensor]:
         """Logits of all heads.
 
@@ -234,4 +241,4 @@ def build_model(
     architecture = replace(ARCHITECTURES[arch], **{key: options[key] for key in options if key in sizes})
     rates = {key: float(options[key]) for key in RATES if key in options}
     model = CellViT(ModelSettings(architecture, nuclei_classes, count, regression, rates))
-    return model.to(memory_format=torch.channels_last)
+    return channels_last(model)

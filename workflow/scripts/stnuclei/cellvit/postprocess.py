@@ -128,7 +128,8 @@ def _plain(distance: np.ndarray) -> np.ndarray:
 
 def _scaled(distance: np.ndarray) -> np.ndarray:
     """A distance map over the range of its values, float32 in [0, 1]."""
-    return cv2.normalize(_plain(distance), None, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
+    plain = _plain(distance)
+    return cv2.normalize(plain, np.empty_like(plain), alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -58,7 +58,7 @@ def _slide_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _export_options(group: argparse._ArgumentGroup) -> None:
-    flag = {"action": argparse.BooleanOptionalAction}
+    flag: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
     group.add_argument("--geojson", default=True, help="GeoJSON for QuPath", **flag)
     group.add_argument("--overview", default=True, help="pictures of classes and densities", **flag)
     group.add_argument("--spatialdata", default=False, help="SpatialData store with the slide", **flag)

@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     try:
         launch(options.run, options.processes)
     except TrainingStopped as stopped:
-        return int(stopped.code)
+        return int(str(stopped.code))
     return 0

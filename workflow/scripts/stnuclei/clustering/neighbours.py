@@ -89,7 +89,7 @@ def _lists(points: np.ndarray, seed: int) -> Any:
     """Put points into the inverted lists of faiss."""
     import faiss
 
-    index = faiss.index_factory(points.shape[1], f"IVF{ceil(len(points) / LIST_CELLS)},Flat")
+    index: Any = faiss.index_factory(points.shape[1], f"IVF{ceil(len(points) / LIST_CELLS)},Flat")
     # A few points a list are enough to spread the centres, and the cost does not grow with n squared.
     index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 8, seed + 1, 64
     index.train(points)

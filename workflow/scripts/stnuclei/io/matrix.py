@@ -6,6 +6,7 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -70,13 +71,14 @@ def _read_h5(path: Path) -> FeatureMatrix:
             group, features = file["matrix"], file["matrix/features"]
             shape = tuple(int(size) for size in group["shape"][:])
             parts = [group[name][:] for name in ("data", "indices", "indptr")]
-            texts = [_decode(group["barcodes"][:])] + [_decode(features[k][:]) for k in ("id", "name", "feature_type")]
+            barcodes = _decode(group["barcodes"][:])
+            ids, names, kinds = (_decode(features[key][:]) for key in ("id", "name", "feature_type"))
             scale = float(file.attrs.get("protein_scaling_factor", 1.0))
     except KeyError as error:
         raise UserError(f"{path}: is no 10x matrix, {str(error)[:120]}; copy it again") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]}); copy it again") from error
-    return FeatureMatrix(path, _compressed(path, parts, shape), *texts, protein_scale=scale)
+    return FeatureMatrix(path, _compressed(path, parts, shape), barcodes, ids, names, kinds, scale)
 
 
 def _compressed(path: Path, parts: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
@@ -119,8 +121,9 @@ def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
     raise UserError(f"{folder}: holds no {names[0]}.gz; copy the folder again")
 
 
-def _open(path: Path, mode: str):  # noqa: ANN202 text or bytes, by the mode
-    return gzip.open(path, mode) if path.suffix == ".gz" else open(path, mode)
+def _open(path: Path, mode: str) -> IO[Any]:
+    opened: IO[Any] = gzip.open(path, mode) if path.suffix == ".gz" else open(path, mode)  # type: ignore[assignment]
+    return opened
 
 
 def _decode(values: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def find_morphology(folder: Path, experiment: Experiment) -> Morphology | None:
         return None
     try:
         with tifffile.TiffFile(dapi, _multifile=False) as file:
-            page = file.pages[0]
+            page = file.pages.first
             shape = (int(page.imagelength), int(page.imagewidth))
     except (tifffile.TiffFileError, OSError, ValueError, IndexError, AttributeError) as error:
         message = (str(error).strip() or type(error).__name__).splitlines()[0][:100]

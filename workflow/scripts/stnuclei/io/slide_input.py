@@ -54,6 +54,12 @@ class SlideInput:
     image: str | None = None
     pictures: list[Path] = field(default_factory=list)
 
+    def require_slide(self) -> Slide:
+        """Pixels of a slide; an error of ours where this is a folder of pictures."""
+        if self.slide is None:
+            raise ValueError(f"{self.path} is a folder of pictures, not a slide")
+        return self.slide
+
 
 def input_format(path: str | Path) -> str:
     """Format of a path: ``slide``, ``sample``, ``spatialdata``, ``patches``, ``pictures``.
@@ -72,7 +78,8 @@ def input_format(path: str | Path) -> str:
         name = str(dict(_group(path).attrs).get("format", ""))
         if name == "stnuclei-patches":
             return "patches"
-        return "sample" if dict(_group(path).attrs).get("stnuclei", {}).get("format") else "spatialdata"
+        ours: Any = _group(path).attrs.get("stnuclei", {})
+        return "sample" if ours.get("format") else "spatialdata"
     if _pictures(path):
         return "pictures"
     raise UserError(f"{path}: holds neither a zarr store nor {', '.join(PICTURES)} pictures")
@@ -151,7 +158,7 @@ def settle_um(path: Path, stated: Mapping[str, float], given: float | None, over
             f"{path}: the size of its pixels is not sure: {listed} um; find out which is right, give it as um_per_px "
             "and set override_um_per_px"
         )
-    return float(next(iter(stated.values()), given))
+    return float(next(iter(numbers.values())))
 
 
 def in_memory(slide: Slide) -> Slide | np.ndarray:

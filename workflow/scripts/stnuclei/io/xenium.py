@@ -142,7 +142,7 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
         warnings.append(f"{lost:,} of {len(polygons):,} nucleus outlines enclose nothing and were dropped")
     if not len(repaired):
         raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
-    ids = np.where(free, None, names)[code[first[source]]]
+    ids = np.where(free, np.array(None, dtype=object), names)[code[first[source]]]
     return gpd.GeoDataFrame({"cell_id": ids}, geometry=repaired)
 
 

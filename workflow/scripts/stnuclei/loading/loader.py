@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
@@ -102,7 +103,7 @@ class PatchLoader:
     def __len__(self) -> int:
         """Batches, where the sampler has a length."""
         n = len(self.sampler)  # type: ignore[arg-type]
-        first = next(iter(self.sampler)) if n else 0
+        first: Any = next(iter(self.sampler)) if n else 0
         return n if np.ndim(first) else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -269,7 +270,7 @@ def _batches(sampler: Iterable[int] | Iterable[np.ndarray], batch_size: int) -> 
         if np.ndim(entry):
             yield np.asarray(entry).astype(np.int64).ravel()
             continue
-        held.append(int(entry))  # type: ignore[arg-type]
+        held.append(int(entry))
         if len(held) == batch_size:
             yield np.array(held, np.int64)
             held = []

@@ -131,7 +131,8 @@ def load_markers(folder: str | Path | None = None, taxonomy: str | Path | Taxono
     facts, names, sets, symbols = _read_tables(folder)
     types = _classify(names, taxonomy)
     rows = facts.merge(types, on=["database", "cell_type"], how="left", validate="many_to_one")
-    return Markers(rows, *_tissue_map(folder), sets, taxonomy, symbols)
+    organs, aliases = _tissue_map(folder)
+    return Markers(rows, organs, aliases, sets, taxonomy, symbols)
 
 
 @lru_cache(maxsize=4)
@@ -168,12 +169,18 @@ def _classify(names: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
     return table.assign(malignant=names["malignant"].astype(bool))
 
 
-def _tissue_map(folder: Path) -> tuple[dict[str, tuple[tuple[str, ...], ...]], dict[str, str]]:
+#: Organs asked first, organs every tissue shares, and CellMarker's tissues, of one tissue.
+Organs = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _tissue_map(folder: Path) -> tuple[dict[str, Organs], dict[str, str]]:
     table = pd.read_csv(folder / "tissue_map.tsv", sep="\t", dtype=str, keep_default_na=False)
     tissues, names = {}, {}
     for row in table.itertuples(index=False):
-        split = [tuple(part for part in text.split(mark) if part) for text, mark in zip(row[2:5], ";;|", strict=True)]
-        tissues[row.tissue] = tuple(split)
+        organs, shared, cellmarker = (
+            tuple(entry for entry in text.split(mark) if entry) for text, mark in zip(row[2:5], ";;|", strict=True)
+        )
+        tissues[row.tissue] = (organs, shared, cellmarker)
         for name in (row.tissue, *row.aliases.split(";")):
             if name:
                 names[name.lower().replace("_", " ")] = row.tissue

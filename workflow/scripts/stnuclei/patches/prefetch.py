@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def prefetch_map(function: Callable[[S], T], items: Iterable[S], threads: int, waiting: int = 1) -> Iterator[T]:
+def prefetch_map(
+    function: Callable[[S], T], items: Iterable[S], threads: int, waiting: int = 1
+) -> Generator[T, None, None]:
     """``map(function, items)`` on threads.
 
     Parameters

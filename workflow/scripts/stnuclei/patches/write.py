@@ -61,7 +61,7 @@ class _Shards:
         self.array = create_pixels(path, (_MOST, *shape), dtype, compress)
         self.buffer = np.empty((SHARD, *shape), dtype)
         self.filled = self.done = 0
-        self.pending: ts.Future | None = None
+        self.pending: ts.WriteFutures | None = None
         self.sha256 = hashlib.sha256()
 
     def add(self, items: np.ndarray) -> None:

@@ -97,9 +97,9 @@ def _square_maps(reader: TileReader, infer: Infer, x: int, y: int) -> TileMaps |
 def _joined(pieces: list[TileMaps], axis: int) -> TileMaps:
     names = ("foreground", "hv", "types")
     whole = [np.concatenate([getattr(piece, name) for piece in pieces], axis) for name in names]
-    keep = [slice(None)] * 2
-    keep[axis] = slice(0, SQUARE)
-    return TileMaps(*(array[(..., *keep)] for array in whole))
+    rows = slice(0, SQUARE) if axis == -2 else slice(None)
+    columns = slice(0, SQUARE) if axis == -1 else slice(None)
+    return TileMaps(*(array[..., rows, columns] for array in whole))
 
 
 def ideal_range(um_per_px: float) -> GradientRange:

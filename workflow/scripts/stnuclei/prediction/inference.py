@@ -37,12 +37,12 @@ def tta_mean(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor, Tens
     The distance maps are components of a vector: a quarter turn against the clock takes (x, y) to (y, -x), a mirroring
     turns the sign of x.
     """
-    sums: list[Tensor] | None = None
+    sums: list[Tensor] = []
     for k, mirrored in ORIENTATIONS:
         turned = np.rot90(images[:, :, ::-1] if mirrored else images, k, (1, 2))
         maps = [undo_orientation(m.float(), k, mirrored) for m in network.tensors(np.ascontiguousarray(turned))]
         maps[1] = undo_vector_orientation(maps[1], k, mirrored)
-        sums = maps if sums is None else [a + b for a, b in zip(sums, maps, strict=True)]
+        sums = maps if not sums else [a + b for a, b in zip(sums, maps, strict=True)]
     foreground, hv, types = (total / len(ORIENTATIONS) for total in sums)
     return foreground, hv, types
 

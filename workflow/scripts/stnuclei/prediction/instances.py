@@ -68,12 +68,12 @@ def separate_tile(
     table = nuclei_table(labels, maps.types)
     low, high = table.bbox[:, :2], table.bbox[:, 2:]
     middle = (low + high) // 2
-    owned = ((middle >= MARGIN) & (middle < MARGIN + core)).all(1)
-    inner = ((low >= MARGIN + NEAR) & (high <= MARGIN + core - NEAR)).all(1)
+    owned = np.all((middle >= MARGIN) & (middle < MARGIN + core), axis=1)
+    inner = np.all((low >= MARGIN + NEAR) & (high <= MARGIN + core - NEAR), axis=1)
     beside = ((high <= MARGIN) | (low >= MARGIN + core)).any(1)
     cut = (low == 0).any(1) | (high == core + 2 * MARGIN).any(1)
     origin = (corner[0] - MARGIN, corner[1] - MARGIN)
-    wanted = region.contains((table.centroid + np.float64(0.5) + origin) * settings.ratio)
+    wanted = np.asarray(region.contains((table.centroid + np.float64(0.5) + origin) * settings.ratio))
     rows = np.flatnonzero((owned | ~(beside | cut)) & wanted)
     return measured(labels, table, rows, origin, settings, owned[rows], ~inner[rows])
 

@@ -13,6 +13,7 @@ import torch
 
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.errors import UserError
+from stnuclei.prediction.inference import Network
 from stnuclei.taxonomy import Taxonomy
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -182,7 +183,7 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[precision]
 
 
-def describe(predictor: Predictor) -> dict[str, Any]:
+def describe(predictor: Network) -> dict[str, Any]:
     """Description of the model for a store of predictions, as plain values."""
     meta = predictor.metadata
     return {key: meta[key] for key in ("arch", "architecture", "epoch", "tissues", "provenance")} | {

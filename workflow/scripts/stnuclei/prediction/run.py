@@ -118,12 +118,12 @@ class SegmentationRun:
         bar.close()
 
     def _slide(self, partial: PartialResults) -> None:
-        settings, slide = self.settings, self.source.slide
+        settings, slide = self.settings, self.source.require_slide()
         height, width = slide.shape[:2]
         tissue = self._tissue(partial)
         region = SearchRegion.of(width, height, self.source.um_per_px, tissue, settings.region)
-        sides = (int(np.ceil(side / self.ratio - 1e-6)) for side in (width, height))
-        grid = TileGrid(*sides, settings.tile, settings.overlap)
+        columns, rows = (int(np.ceil(side / self.ratio - 1e-6)) for side in (width, height))
+        grid = TileGrid(columns, rows, settings.tile, settings.overlap)
         reader = TileReader(in_memory(slide), self.ratio, grid, settings.damaged)
         if "gradients" not in partial.notes:
             um = self.source.um_per_px * self.ratio
@@ -143,7 +143,8 @@ class SegmentationRun:
             return None
         path = partial.folder / "tissue.tif"
         if not path.is_file():
-            slide = self.source.slide if self.settings.damaged == "stop" else DamageTolerantSlide(self.source.slide)
+            whole = self.source.require_slide()
+            slide = whole if self.settings.damaged == "stop" else DamageTolerantSlide(whole)
             tissue = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
             if tissue.overview is not None:
                 draw_tissue(tissue, partial.folder / "tissue.png")

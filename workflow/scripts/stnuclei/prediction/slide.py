@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from stnuclei.config.segmentation import SlideSettings
+from stnuclei.errors import UserError
 from stnuclei.files import disk_full_explained, sha256
 from stnuclei.io.slide_input import SlideInput, open_slide_input
 from stnuclei.prediction.inference import Network
@@ -107,6 +108,8 @@ def _networks(
 ) -> list[Network]:
     if given is not None:
         return list(given) if isinstance(given, Sequence) else [given]
+    if checkpoint is None:
+        raise UserError("segment_slide needs a checkpoint; give the file of a trained model")
     return [
         Predictor(checkpoint, name, settings.precision, compile=settings.compile)
         for name in device_names(settings.device)

@@ -84,7 +84,7 @@ class TileReader:
             image[:] = block[:, k * grid.core : k * grid.core + grid.tile]
 
     def _read_singly(self, row: int, columns: list[int], images: np.ndarray) -> list[int]:
-        bad = []
+        bad: list[int] = []
         for k, column in enumerate(columns):
             try:
                 self._read_run(row, [column], images[k : k + 1])

@@ -122,8 +122,8 @@ def _summed(rows: list[tuple[float, ...]], shared: Shift, scale: float, um_per_p
     weight = tiles["n_nuclei"].to_numpy()
     if not weight.sum():
         return Measured(tiles, shared, 0.0, 0.5, scale, um_per_px)
-    mean = [float(np.average(tiles[name], weights=weight)) for name in ("contrast", "darker_fraction")]
-    return Measured(tiles, shared, *mean, scale, um_per_px)
+    contrast, darker = (float(np.average(tiles[name], weights=weight)) for name in ("contrast", "darker_fraction"))
+    return Measured(tiles, shared, contrast, darker, scale, um_per_px)
 
 
 def believable(measured: Measured, best: Measured) -> bool:

@@ -75,7 +75,7 @@ class Correlator:
         surface = np.fft.fftshift(surface)
         middle = self.size // 2
         near = surface[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
-        row, column = np.unravel_index(int(near.argmax()), near.shape)
+        row, column = (int(index) for index in np.unravel_index(int(near.argmax()), near.shape))
         away = np.ones(near.shape, bool)
         away[max(row - 8, 0) : row + 9, max(column - 8, 0) : column + 9] = False
         rest = near[away]

@@ -59,7 +59,12 @@ class TissueMap:
         description = {"um_per_px": self.um_per_px, "he_px_per_px": self.he_px_per_px, "classes": NAMES, **self.info}
         resolution = (1e4 / self.um_per_px, 1e4 / self.um_per_px)
         with atomic_write(path) as aside, tifffile.TiffWriter(aside) as file:
-            common = {"compression": "zlib", "resolution": resolution, "resolutionunit": "CENTIMETER", "metadata": None}
+            common: dict[str, Any] = {
+                "compression": "zlib",
+                "resolution": resolution,
+                "resolutionunit": "CENTIMETER",
+                "metadata": None,
+            }
             file.write(self.classes, description=json.dumps(description), photometric="minisblack", **common)
             if self.overview is not None:
                 file.write(self.overview, photometric="rgb", **common)
@@ -75,7 +80,7 @@ class TissueMap:
         """
         try:
             with tifffile.TiffFile(path) as file:
-                info = json.loads(file.pages[0].description)
+                info = json.loads(file.pages.first.description)
                 classes = file.pages[0].asarray()
                 overview = file.pages[1].asarray() if len(file.pages) > 1 else None
             info.pop("classes")

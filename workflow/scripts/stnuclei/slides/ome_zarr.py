@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -21,7 +22,7 @@ class StoreSlide(Slide):
 
     def __init__(self, group: Path) -> None:
         self.path, self.stated_um = group, {}
-        multiscale = zarr.open_group(group, mode="r")
+        multiscale: Any = zarr.open_group(group, mode="r")  # attributes are free JSON
         # OME-Zarr 0.5 keeps its entries under `ome`, 0.4 beside the others.
         described = multiscale.attrs.get("ome", multiscale.attrs)
         datasets = described["multiscales"][0]["datasets"]

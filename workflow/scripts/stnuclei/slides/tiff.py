@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -51,7 +52,7 @@ class TiffSlide(Slide):
         self.info = {
             "library": f"tifffile {tifffile.__version__}",
             "axes": series.axes,
-            "compression": page.compression.name,
+            "compression": tifffile.COMPRESSION(page.compression).name,
             "tile": [page.tilelength, page.tilewidth] if page.is_tiled else None,
         }
 
@@ -69,7 +70,8 @@ class TiffSlide(Slide):
         self._tiff.close()
 
 
-def _store(series: tifffile.TiffPageSeries, level: tifffile.TiffPageSeries) -> tifffile.ZarrTiffStore:
+def _store(series: tifffile.TiffPageSeries, level: tifffile.TiffPageSeries) -> Any:
+    # Any: tifffile names its zarr store only where it is imported after zarr.
     return series.aszarr(level=series.levels.index(level), maxworkers=1)
 
 

@@ -69,7 +69,7 @@ def cellassign_probabilities(
     fit = {"max_epochs": max_epochs, "lr": learning_rate, "early_stopping_patience": patience, "batch_size": batch_size}
     model = _fit(work[part].copy(), marks, topdown_scores(adata[part], gene_sets, seed=seed), fit, seed)
     probabilities = np.zeros((adata.n_obs, len(gene_sets)))
-    columns = [list(gene_sets).index(name) for name in marks.columns]
+    columns = np.array([list(gene_sets).index(name) for name in marks.columns])
     for start in range(0, len(filled), 4 * batch_size):
         rows = filled[start : start + 4 * batch_size]
         probabilities[np.ix_(rows, columns)] = _posterior(model, work, rows)

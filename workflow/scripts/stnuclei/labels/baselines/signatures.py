@@ -51,11 +51,11 @@ def category_genes(
     fraction = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
     neoplastic = context.taxonomy.role("neoplastic")
     names = [name for name in context.markers.categories if name != neoplastic]
-    panel = np.asarray(panel, dtype=object)
-    sets = {name: list(panel[((votes[name] > 0) & (fraction[name] >= min_fraction)).to_numpy()]) for name in names}
+    genes = np.asarray(panel, dtype=object)
+    sets = {name: list(genes[((votes[name] > 0) & (fraction[name] >= min_fraction)).to_numpy()]) for name in names}
     if neoplastic is not None:
-        symbols = context.markers.translate(panel)
-        sets[neoplastic] = list(panel[np.isin(symbols, list(context.markers.cancer_sets[cancer_set]))])
+        symbols = context.markers.translate(genes)
+        sets[neoplastic] = list(genes[np.isin(symbols, list(context.markers.cancer_sets[cancer_set]))])
     return sets
 
 

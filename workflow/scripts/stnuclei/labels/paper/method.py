@@ -77,7 +77,7 @@ def label_by_paper(
 def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings, refine: bool) -> PaperRule:
     markers, taxonomy = context.markers, context.taxonomy
     categories = (*markers.categories, taxonomy.unknown.name)
-    genes, symbols = list(adata.var_names), markers.translate(adata.var_names)
+    genes, symbols = list(adata.var_names), list(markers.translate(adata.var_names))
     organ, everywhere = (
         vote_table(rows, genes, symbols, categories, count=settings.count, max_list_size=settings.max_list_size)
         for rows in (markers.for_tissue(context.tissue), markers.rows)
@@ -109,9 +109,10 @@ def _judge(rule: PaperRule, name: int, size: int, ranked: Sequence[str], context
     categories = rule.organ.categories
     enough = scores.sum() >= rule.min_votes
     category = decide(scores, categories, rule.unknown) if enough else rule.unknown
-    genes, fraction = [], float("nan")
+    genes: list[str] = []
+    fraction = float("nan")
     if rule.cancer is not None:
-        genes, fraction = rule.cancer.overlap(context.markers.translate(ranked))
+        genes, fraction = rule.cancer.overlap(list(context.markers.translate(ranked)))
     refined = category == rule.epithelial and rule.cancer is not None and rule.cancer.passes(fraction)
     decision = rule.neoplastic if refined else category
     row: dict[str, Any] = {"cluster": name, "n_cells": size, "top_genes": ",".join(ranked[: rule.n_genes])}
