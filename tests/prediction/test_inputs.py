@@ -80,7 +80,7 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.parametrize("tta", [False, True])
 def test_pictures_one_by_one(pictures, tmp_path, tta, monkeypatch):
-    monkeypatch.setattr("stnuclei.prediction.pictures.PART", 2)
+    monkeypatch.setattr("stnuclei.prediction.pictures.PART_SIZE", 2)
     folder, labels = pictures
     with pytest.raises(UserError, match="give um_per_px"):
         run(folder, tmp_path / "out")
