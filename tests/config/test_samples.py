@@ -2,7 +2,7 @@
 
 import pytest
 
-from stnuclei.config import read_samples
+from stnuclei.config import DISEASES, diseases_not_given, read_samples
 from stnuclei.errors import UserError
 
 HEADER = "sample\tplatform\tpath\ttissue\tsplit\tdonor\tannotation"
@@ -71,3 +71,29 @@ def test_absent_and_empty_tables(tmp_path):
 def test_a_number_sign_begins_a_comment_only_at_the_start_of_a_line(tmp_path):
     table = read_samples(write(tmp_path, "# by hand", "a\txenium\td\tBreast\tcls_eval\tp\tbook.xlsx#Sheet 1"))
     assert table.loc["a", "annotation"] == "book.xlsx#Sheet 1"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("nromal", "did you mean 'normal'"), ("cancre", "did you mean 'cancer'"), ("tumour", "did you mean 'cancer'"),
+        ("Breast carcinoma", "did you mean 'cancer'"), ("healthy", "did you mean 'normal'"),
+        ("colitis", "did you mean 'inflamed'"), ("xyz", "known: cancer, normal, benign"),
+    ],
+)  # fmt: skip
+def test_disease_is_a_closed_list_and_a_typo_is_refused_with_the_nearest(tmp_path, word, hint):
+    path = write(tmp_path, f"a\txenium\td\tBreast\t{word}", header="sample\tplatform\tpath\ttissue\tdisease")
+    with pytest.raises(UserError) as caught:
+        read_samples(path)
+    assert f"sample a, column disease: {word!r} is not known; {hint}" in str(caught.value)
+
+
+def test_diseases_that_are_known_or_empty_are_taken_and_empty_ones_are_named(tmp_path):
+    words = [*DISEASES, ""]
+    rows = [f"s{i}\txenium\td{i}\tBreast\t{word}" for i, word in enumerate(words)]
+    table = read_samples(write(tmp_path, *rows, header="sample\tplatform\tpath\ttissue\tdisease"))
+    assert table["disease"].tolist() == words
+    sentence = diseases_not_given(table, ["stnuclei", "paper"])
+    assert f"not given for s{len(words) - 1}:" in sentence and "cancer, normal" in sentence
+    assert diseases_not_given(table, ["paper"]) == ""
+    assert diseases_not_given(table[table["disease"] != ""], ["stnuclei"]) == ""

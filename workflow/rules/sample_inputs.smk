@@ -72,8 +72,8 @@ def stop_if_files_are_missing():
 
 
 def say_what_is_shared():
-    """Print the leakage that the configuration permits."""
-    for warning in WARNINGS:
+    """Print the leakage that the configuration permits, and samples whose disease is not given."""
+    for warning in [*WARNINGS, *filter(None, [settings.diseases_not_given(SAMPLES, METHODS)])]:
         print(f"Warning: {warning}.", file=sys.stderr)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from stnuclei.errors import UserError
@@ -184,8 +183,9 @@ class Taxonomy:
         UserError
             If a name is not in the taxonomy.
         """
-        codes, names = pd.factorize(np.asarray(list(labels), dtype=object))
-        return np.array([self.id_of(str(name)) for name in names], dtype=np.int8)[codes]
+        names = [str(name) for name in labels]
+        ids = {name: self.id_of(name) for name in dict.fromkeys(names)}
+        return np.array([ids[name] for name in names], dtype=np.int8)
 
     def encode_sets(self, labels: Iterable[str], alternatives: Iterable[str]) -> np.ndarray:
         """Classes allowed for each cell, as bits.
@@ -207,9 +207,13 @@ class Taxonomy:
         UserError
             If a name is not in the taxonomy, a set lacks its label or holds Unknown, or there are too many classes.
         """
-        pairs = pd.MultiIndex.from_arrays([list(labels), list(alternatives)])
-        codes, unique = pairs.factorize()
-        return np.array([self._bits(str(label), str(others)) for label, others in unique], dtype=np.int32)[codes]
+        bits: dict[tuple[str, str], int] = {}
+        values = []
+        for pair in zip(map(str, labels), map(str, alternatives), strict=True):
+            if pair not in bits:
+                bits[pair] = self._bits(*pair)
+            values.append(bits[pair])
+        return np.array(values, dtype=np.int32)
 
     def _bits(self, label: str, alternatives: str) -> int:
         """Allowed classes of one label and its alternatives."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei import io, labels
+from stnuclei.config.samples import DISEASES
 from stnuclei.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--tissue", required=True, help="organ, for its marker genes: Breast, Colon, Kidney, ...")
     add("--out", type=Path, required=True, help="folder to write")
     add("--method", choices=_METHODS, default="stnuclei", help="label method (stnuclei)")
-    add("--disease", help="what is known of the section; normal: it holds no tumour")
+    add("--disease", choices=DISEASES, help="disease of the section; not given: malignancy from expression alone")
     add("--taxonomy", default="pannuke", help="name or YAML file of the classes (pannuke)")
     add("--markers", type=Path, help="folder of marker tables (the shipped ones)")
     add("--seed", type=int, default=0, help="of clustering and null models (0)")

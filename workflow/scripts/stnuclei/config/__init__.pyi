@@ -9,6 +9,8 @@ from .patch_sets import expand_sources as expand_sources
 from .patch_sets import label_methods as label_methods
 from .patch_sets import patch_sets as patch_sets
 from .runs import expand_runs as expand_runs
+from .samples import DISEASES as DISEASES
+from .samples import diseases_not_given as diseases_not_given
 from .samples import read_samples as read_samples
 from .segmentation import SlideSettings as SlideSettings
 from .settings import check_config as check_config

@@ -28,6 +28,32 @@ COLUMNS: dict[str, str | None] = {
     "hest_id": "",
 }
 PLATFORMS = ("xenium", "hest")
+#: Word in the column ``disease`` -> its meaning; empty: not known.
+DISEASES = {
+    "cancer": "malignant cells are expected",
+    "normal": "no malignant cells",
+    "benign": "a benign tumour or lesion",
+    "inflamed": "inflammation, no tumour known",
+    "diseased": "another disease, no tumour known (HEST-1k's Diseased)",
+    "treated": "treated tissue, tumour cells may or may not be left",
+}
+# Words people write for these, for the suggestion: letters alone would take "tumour" for "treated".
+_DISEASE_WORDS = {
+    "cancer": (
+        "tumour",
+        "tumor",
+        "carcinoma",
+        "malignant",
+        "melanoma",
+        "sarcoma",
+        "lymphoma",
+        "adenocarcinoma",
+        "dcis",
+    ),
+    "normal": ("healthy", "control", "adjacent", "non-malignant", "none", "unaffected"),
+    "inflamed": ("inflammation", "inflammatory", "colitis", "ibd", "infection"),
+    "diseased": ("disease", "fibrosis", "copd"),
+}
 SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
 
 
@@ -96,6 +122,9 @@ def _row_problems(row: dict[str, str], tissues: tuple[str, ...]) -> list[str]:
     for column, known in (("platform", PLATFORMS), ("split", SPLITS)):
         if row[column] and row[column] not in known:
             problems.append(f"sample {name}, column {column}: {row[column]!r} is none of {', '.join(known)}")
+    if row["disease"] and row["disease"] not in DISEASES:
+        hint = disease_suggestion(row["disease"])
+        problems.append(f"sample {name}, column disease: {row['disease']!r} is not known; {hint}")
     if row["sample"] and not is_file_name(row["sample"]):
         problems.append(f"sample {name}, column sample: use letters, digits, '_', '-' and '.' only")
     if row["sample"].startswith("pannuke_"):
@@ -104,6 +133,27 @@ def _row_problems(row: dict[str, str], tissues: tuple[str, ...]) -> list[str]:
         hint = suggestion(row["tissue"], tissues)
         problems.append(f"sample {name}, column tissue: {row['tissue']!r} is not in the tissue map; {hint}")
     return problems + _optional_problems(name, row)
+
+
+def disease_suggestion(text: str) -> str:
+    """Suggest the word of `DISEASES` nearest to another: the same meaning, then the same letters; else list all."""
+    words = text.casefold().replace("-", " ").split()
+    for disease, others in _DISEASE_WORDS.items():
+        if disease in words or any(other.replace("-", " ") in text.casefold().replace("-", " ") for other in others):
+            return f"did you mean {disease!r}? (or leave it empty; known: {', '.join(DISEASES)})"
+    return f"{suggestion(text.casefold(), DISEASES)} (or leave it empty)"
+
+
+def diseases_not_given(samples: pd.DataFrame, methods: Sequence[str]) -> str:
+    """Sentence about the samples whose disease is not given, "" where there are none or nobody would use it."""
+    names = samples.loc[samples["disease"] == "", "sample"].tolist()
+    if not names or "stnuclei" not in methods:
+        return ""
+    listed = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return (
+        f"samples table: disease is not given for {listed}: whether their epithelium is malignant is decided from "
+        f"expression alone, which is often undecidable; fill in one of {', '.join(DISEASES)} where it is known"
+    )
 
 
 def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
