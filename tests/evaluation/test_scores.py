@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from evaluation.stores import Store, grid
+from paths import ROOT
 from stnuclei.errors import UserError
 from stnuclei.evaluation import (
     confusion_table,
     describe_store,
+    readable,
     score_classification,
     score_segmentation,
     table1,
@@ -201,9 +203,43 @@ def test_table1_beside_the_paper(tmp_path):
     frame = table1([*sets, describe_store(Store([grid()]), "own", "test")])
     assert frame.loc[0, ["tissues", "slides", "patches", "nuclei"]].tolist() == [2, 3, 9, 144]
     assert frame.loc[0, "paper_patches"] == 373214 and pd.isna(frame.loc[1, "paper_patches"])
+    touched = Store([grid()] * 3)
+    touched.nucleus_index = touched.nucleus_index % 16  # the same 16 nuclei, cut by three patches
+    row = table1([describe_store(touched, "HEST-1k", "cls_eval")]).iloc[0]
+    assert (row["nuclei"], row["nuclei_in_patches"], row["paper_nuclei_in_patches"]) == (16, 48, 219342)
+    assert pd.isna(row["paper_nuclei"])
     write_table(frame, tmp_path / "t.tsv", tmp_path / "t.md", "Table 1", "A note.")
     assert "9 [373,214]" in (tmp_path / "t.md").read_text()
     assert len(pd.read_csv(tmp_path / "t.tsv", sep="\t")) == 2
+
+
+def test_the_papers_held_out_slides_are_of_four_organs():
+    """As HEST-1k's column organ groups them; by tissue they would be six."""
+    table = pd.read_csv(ROOT / "config" / "paper" / "samples.tsv", sep="\t")
+    for split, tissues in (("train", 9), ("seg_eval", 4)):
+        own = table.loc[table["split"] == split, "tissue"]
+        entries = [
+            dict.fromkeys(("slides", "patches", "nuclei", "nuclei_in_patches"), 1) | {"tissues": [t]} for t in own
+        ]
+        row = table1([entry | {"dataset": "HEST-1k", "split": split} for entry in entries]).iloc[0]
+        assert (row["tissues"], row["paper_tissues"]) == (tissues, tissues)
+
+
+def test_deltas_are_differences_to_the_model_trained_on_manual_labels():
+    truth = Store([grid()] * 2)
+    parts = [
+        scores_of(truth, Store([np.roll(grid(), shift, 1)] * 2), policy).assign(policy=policy, model=model, sample="s")
+        for model, shift in (("st", 0), ("hand", 4))
+        for policy in ("official", "corrected")
+    ]
+    rows = {"st": "stnuclei", "hand": "manual"}
+    table = table2(pd.concat(parts), bootstrap_n=0, rows=rows).set_index(["model", "policy"])
+    for policy in ("official", "corrected"):
+        expected = table.loc[("st", policy), "dice"] - table.loc[("hand", policy), "dice"]
+        assert table.loc[("st", policy), "dice_delta"] == pytest.approx(expected) and expected > 0.1
+        assert pd.isna(table.loc[("hand", policy), "dice_delta"])
+    assert readable(table.reset_index())["dice"][0].startswith("1.0000 Δ +")
+    assert "dice_delta" not in table2(pd.concat(parts), bootstrap_n=0, rows={"st": "stnuclei"})
 
 
 def test_table2_has_intervals_and_the_papers_row(tmp_path):

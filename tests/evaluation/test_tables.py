@@ -164,7 +164,7 @@ def test_breakdowns_by_organ_class_size_and_confidence():
     called = CLASSES.copy()
     called[:16][CLASSES[:16] == 2] = 1  # in the brain every inflammatory nucleus is called neoplastic
     segmentation, classes = scored(truth, Store([grid(), EMPTY], classes=called[:16], probability=0.95), labels=CLASSES)
-    organs = organ_table(segmentation, bootstrap_n=0).set_index(["tissue", "policy"])
+    organs = organ_table(segmentation, bootstrap_n=0).set_index(["organ", "policy"])
     assert organs.loc[("Brain", "corrected"), "bpq"] == pytest.approx(1)
     assert organs.loc[("Heart", "corrected"), "bpq"] == 0
     by_class = class_table(classes, segmentation)

@@ -90,7 +90,7 @@ def words_of(archive, page: str) -> str:
 
 def test_the_landing_page_has_tables_warnings_times_and_versions(written):
     words = words_of(written[2], "index")
-    assert "0.4100 ± 0.0200 0.350–0.470 [0.4018]" in words  # mean and spread over runs, interval, the paper's
+    assert "0.4100 ± 0.0200 (0.350–0.470) [0.4018]" in words  # mean and spread over runs, interval, the paper's
     assert "100 [6,643,746]" in words
     assert "samples a and b share a donor." in words
     assert "sample x: nuclei lie 9 um off." in words

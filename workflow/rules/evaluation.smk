@@ -189,6 +189,7 @@ rule write_table3:
     params:
         pairs=CLASSIFIED,
         bootstrap=config["evaluation"]["bootstrap"],
+        other=config["evaluation"]["dead"],
         rows=published_rows(),
         runs=RUNS,
         warnings=WARNINGS,

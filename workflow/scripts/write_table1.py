@@ -20,6 +20,8 @@ with job(snakemake.log[0], "table 1"):
         snakemake.output.md,
         title="Table 1: the data",
         note=footnotes(
-            "In brackets: the paper's figure. A nucleus cut by a patch's edge counts once.", snakemake.params.warnings
+            "In brackets: the paper's figure. Tissues are grouped as HEST-1k's organs. `nuclei` counts each "
+            "once a slide, `nuclei in patches` in every patch it touches.",
+            snakemake.params.warnings,
         ),
     )

@@ -18,7 +18,8 @@ with job(snakemake.log[0], "table 2"):
         title="Table 2: segmentation of organs never trained on",
         note=footnotes(
             "In round brackets a 95 % bootstrap interval (by slide where there are several, else by patch), in square "
-            "brackets the paper's figure; after ± the standard deviation over runs. `official` counts as the "
+            "brackets the paper's figure; after ± the standard deviation over runs; Δ the difference to "
+            "the model trained on manual labels. `official` counts as the "
             "published code does, `corrected` counts empty patches and pairs right.",
             params.warnings,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -81,6 +81,10 @@ class EvaluationBlock(Settings):
     bootstrap: WholeNumber = Field(1000, description="Resamples for the confidence intervals.")
     radius_um: Positive = Field(
         3.0, description="A predicted centroid within this of a true one is a hit, um (12 px at 0.25 um/px)."
+    )
+    dead: Literal["exclude", "wrong"] = Field(
+        "exclude",
+        description="A matched nucleus predicted as a class that expression cannot tell (Dead): exclude or wrong.",
     )
     allow_shared_donors: Annotated[list[Name], Distinct] = Field(
         [], description="Donors that may be trained on and scored: said in every table (see config/paper)."

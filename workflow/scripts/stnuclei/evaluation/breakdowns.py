@@ -9,6 +9,7 @@ import pandas as pd
 from stnuclei.evaluation.class_scores import UNPAIRED
 from stnuclei.evaluation.patch_scores import size_names
 from stnuclei.evaluation.score_tables import table2
+from stnuclei.evaluation.table1 import hest_organ
 from stnuclei.metrics import calibration_curve, expected_calibration_error, f1_precision_recall, ratio
 from stnuclei.taxonomy import Taxonomy
 
@@ -88,7 +89,7 @@ def over_runs(table: pd.DataFrame, groups: Mapping[str, str], metrics: tuple[str
 
 
 def organ_table(scores: pd.DataFrame, runs: Runs = None, bootstrap_n: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Segmentation of every organ; columns as of `table2`, with ``tissue``.
+    """Segmentation of every organ, grouped as HEST-1k's; columns as of `table2`, with ``organ``.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def organ_table(scores: pd.DataFrame, runs: Runs = None, bootstrap_n: int = 1000
     bootstrap_n, seed
         As for `table2`.
     """
-    table = table2(scores, bootstrap_n=bootstrap_n, seed=seed, by=("tissue",), runs=runs)
+    scores = scores.assign(organ=[hest_organ(str(tissue)) for tissue in scores["tissue"]])
+    table = table2(scores, bootstrap_n=bootstrap_n, seed=seed, by=("organ",), runs=runs)
     return table.drop(columns=[name for name in table if name.endswith("_paper")])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 #: Endings of columns that stand in the cell of their metric.
-_BESIDE = ("_low", "_high", "_paper", "_sd")
+_BESIDE = ("_low", "_high", "_paper", "_sd", "_delta")
 #: Counts of nuclei that were not scored: shown last.
 _LAST = ("unknown", "other", "false_negatives")
 _HEADINGS = {
@@ -39,6 +39,8 @@ class ScoreText:
         ``0.350–0.470``, or empty.
     published
         The paper's figure, or empty.
+    delta
+        Difference to the baseline, with sign, or empty.
     is_number
         Whether the value is one: numbers are set flush right.
     """
@@ -46,12 +48,19 @@ class ScoreText:
     value: str
     interval: str = ""
     published: str = ""
+    delta: str = ""
     is_number: bool = True
 
     def line(self) -> str:
-        """All in one line: value (interval) [published]."""
-        interval = f" ({self.interval})" if self.interval else ""
-        return self.value + interval + (f" [{self.published}]" if self.published else "")
+        """All in one line: value, delta, (interval), [published]."""
+        return " ".join([self.value, *self.notes()])
+
+    def notes(self) -> list[str]:
+        """All but the value: delta, interval (in round brackets), published figure (in square ones)."""
+        delta = f"\N{GREEK CAPITAL LETTER DELTA} {self.delta}" if self.delta else ""
+        interval = f"({self.interval})" if self.interval else ""
+        published = f"[{self.published}]" if self.published else ""
+        return [note for note in (delta, interval, published) if note]
 
 
 def number(value: Any) -> str:
@@ -111,7 +120,8 @@ def format_score(row: Mapping[str, Any], name: str) -> ScoreText:
     text = number(value)
     if (spread := _present(row, f"{name}_sd")) is not None:
         text += f" \N{PLUS-MINUS SIGN} {spread:.4f}"
-    return ScoreText(text, _interval(row, name), _published(row, name))
+    delta = _present(row, f"{name}_delta")
+    return ScoreText(text, _interval(row, name), _published(row, name), "" if delta is None else f"{delta:+.4f}")
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

@@ -46,7 +46,8 @@ def table2(
     Returns
     -------
     model, policy, (by), runs, slides, patches, the six metrics, each with ``_sd`` (NaN of a single run),
-    ``_patch_low``, ``_patch_high``, ``_slide_low``, ``_slide_high`` and ``_paper``.
+    ``_patch_low``, ``_patch_high``, ``_slide_low``, ``_slide_high``, ``_paper`` and, where one model is trained on
+    manual labels (`rows`), ``_delta``: the difference to it.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def table2(
         row |= {"runs": len(each), "slides": part["sample"].nunique(), "patches": len(sums)}
         row |= _with_intervals(sums, segmentation_from_sums, SEGMENTATION, each[0]["sample"], bootstrap_n, seed)
         out.append(row | _paper("table2", (rows or {}).get(key[0], key[0]), SEGMENTATION))
-    return pd.DataFrame(out)
+    return _with_deltas(pd.DataFrame(out), SEGMENTATION, rows or {})
 
 
 def _over_models(scores: pd.DataFrame, runs: Mapping[str, str] | None) -> pd.DataFrame:
@@ -115,7 +116,7 @@ def table3(
     Returns
     -------
     model, policy, runs, slides, patches, nuclei (scored pairs), unknown, other, false_negatives, macro_f1 and accuracy
-    with intervals and ``_paper``, and ``f1_{class}``.
+    with intervals, ``_paper`` and ``_delta``, and ``f1_{class}``.
     """
     taxonomy = Taxonomy.load(taxonomy)
     names = [c.name for c in taxonomy.classes if c.expression]
@@ -132,7 +133,7 @@ def table3(
         f1 = mean_present(class_f1(_square(sums.sum(0), len(names)))[:, : len(names)], -2)
         row |= {f"f1_{name}": value for name, value in zip(names, f1, strict=True)}
         out.append(row | _paper("table3", (rows or {}).get(model, model), CLASSIFICATION))
-    return pd.DataFrame(out)
+    return _with_deltas(pd.DataFrame(out), CLASSIFICATION, rows or {})
 
 
 def classification_sums(
@@ -200,6 +201,18 @@ def _with_intervals(
             row |= {f"{name}_{unit}_low": value for name, value in zip(names, low, strict=True)}
             row |= {f"{name}_{unit}_high": value for name, value in zip(names, high, strict=True)}
     return row
+
+
+def _with_deltas(table: pd.DataFrame, metrics: tuple[str, ...], rows: Mapping[str, str]) -> pd.DataFrame:
+    """Add the differences to the first model trained on manual labels, policy by policy."""
+    manual = [model for model in table["model"] if rows.get(model) == "manual"] if len(table) else []
+    if not manual or table["model"].nunique() < 2 or table.duplicated(["model", "policy"]).any():
+        return table
+    baseline = table[table["model"] == manual[0]].set_index("policy")
+    for metric in metrics:
+        delta = table[metric] - table["policy"].map(baseline[metric])
+        table[f"{metric}_delta"] = delta.where(table["model"] != manual[0])
+    return table
 
 
 def _paper(table: str, name: str, metrics: tuple[str, ...]) -> dict[str, float]:

@@ -54,9 +54,8 @@ def _cell(name: str, text: ScoreText, taxonomy: Taxonomy | None, link: Callable[
     color = ""
     if taxonomy is not None and name == "class" and text.value in (*taxonomy.names, taxonomy.unknown.name):
         color = taxonomy.color_of(text.value)
-    notes = (text.interval, f"[{text.published}]" if text.published else "")
     target = "" if text.is_number else link(name, text.value)
-    return Entry(text.value, tuple(note for note in notes if note), color, target, text.is_number)
+    return Entry(text.value, tuple(text.notes()), color, target, text.is_number)
 
 
 def plain_table(columns: Iterable[str], rows: Iterable[Iterable[Any]], title: str = "", **more: Any) -> Table:
