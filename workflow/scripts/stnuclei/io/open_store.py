@@ -12,7 +12,7 @@ from anndata.io import read_zarr
 from stnuclei.errors import UserError
 from stnuclei.io.attributes import read_attributes
 from stnuclei.io.sample import Sample
-from stnuclei.io.store import FORMAT, REGION
+from stnuclei.io.store import FORMAT, REGION, identifying_file
 from stnuclei.slides.ome_zarr import StoreSlide
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
@@ -68,8 +68,8 @@ def _slide(path: Path, image: dict[str, Any]) -> Slide:
     if image["copied"]:
         return StoreSlide(path / "images" / "he_image")
     outside = Path(image["path"])
-    if not outside.is_file():
+    if not outside.exists():
         raise UserError(f"{path}: refers to the slide {outside}, which is gone; bring it back or run read_sample again")
-    if outside.stat().st_size != image["bytes"]:
+    if identifying_file(outside).stat().st_size != image["bytes"]:
         raise UserError(f"{path}: refers to the slide {outside}, which has changed since; run read_sample again")
-    return open_slide(outside)
+    return StoreSlide(outside) if outside.is_dir() else open_slide(outside)

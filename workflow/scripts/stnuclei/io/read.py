@@ -18,6 +18,7 @@ from stnuclei.io.sample import Sample
 READERS = {
     "xenium": "stnuclei.io.xenium:read_xenium",
     "hest": "stnuclei.io.hest:read_hest",
+    "spatialdata": "stnuclei.io.spatialdata_reader:read_spatialdata",
 }
 _COMMON = tuple(field.name for field in fields(SampleInputs) if field.name not in ("path", "name"))
 
@@ -36,11 +37,11 @@ def read_sample(
     Parameters
     ----------
     platform
-        ``xenium`` or ``hest``.
+        ``xenium``, ``hest`` or ``spatialdata``.
     path
-        The Xenium output folder, or the HEST-1k dataset's folder.
+        The Xenium output folder, the HEST-1k dataset's folder, or the SpatialData store.
     he_image
-        The H&E slide; when not given it is looked for beside the bundle. HEST-1k brings its own.
+        The H&E slide; when not given it is looked for beside the bundle. HEST-1k and SpatialData bring their own.
     he_alignment
         Xenium only: CSV with a 3x3 matrix (H&E px to morphology px) or with Xenium Explorer keypoints, Explorer's
         export zip, or the word ``identity``; when not given it is looked for beside the bundle.
@@ -49,8 +50,10 @@ def read_sample(
     **options
         ``tissue`` (str); ``he_um_per_px`` (float: the H&E pixel size that holds where alignment and metadata
         disagree); ``pixel_size_tolerance`` (fraction, 0.02); ``checksums`` (bool, SHA-256 of the sources into the
-        provenance, True); ``id`` (HEST: which sample of the dataset); ``min_qv`` (HEST: transcripts below are not
-        counted, 20).
+        provenance, True). HEST: ``id`` (which sample of the dataset), ``min_qv`` (transcripts below are not counted,
+        20). SpatialData: ``he_element``, ``nuclei_element``, ``table_element`` (names, guessed where there is only one),
+        ``coordinate_system`` (that joins them, where several disagree), ``um_per_px`` (H&E pixel size, only where the
+        store does not state it).
 
     Returns
     -------

@@ -126,7 +126,8 @@ def open_slide_input(
     else:
         group = _image_group(path, image)
         image = group.name
-        slide, stated, identity = StoreSlide(group), {}, {"image": group.name, "written": _stat(_description(group))}
+        slide, identity = StoreSlide(group), {"image": group.name, "written": _stat(_description(group))}
+        stated = dict(slide.stated_um)
     _check_rgb(path, slide)
     um = settle_um(path, stated, um_per_px, override)
     return SlideInput(

@@ -72,7 +72,7 @@ def _attributes(sample: Sample, copied: bool) -> dict[str, Any]:
     image: dict[str, Any] = {"copied": copied, "shape": list(sample.he.shape)}
     if not copied:
         path = sample.he.path.resolve()
-        image |= {"path": str(path), "bytes": path.stat().st_size}
+        image |= {"path": str(path), "bytes": identifying_file(path).stat().st_size}
     matrix = None if sample.he_to_morphology is None else np.asarray(sample.he_to_morphology).tolist()
     return {
         "format": FORMAT.name,
@@ -84,6 +84,12 @@ def _attributes(sample: Sample, copied: bool) -> dict[str, Any]:
         "image": image,
         "provenance": _jsonable(sample.provenance),
     }
+
+
+def identifying_file(slide: Path) -> Path:
+    """File whose size tells whether a slide has changed: the slide itself, or the metadata of one inside a store."""
+    files = (slide / name for name in ("zarr.json", ".zattrs"))
+    return next((file for file in files if file.is_file()), slide)
 
 
 def _jsonable(value: Any) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from stnuclei.slides.slide import Slide
+from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 
 
 class StoreSlide(Slide):
-    """The pyramid of an image (c, y, x) inside a store, ours or another of SpatialData (zarr v2 or v3).
+    """The pyramid of an RGB or RGBA image (c, y, x) inside a store, ours or another of SpatialData (zarr v2 or v3).
 
     Parameters
     ----------
@@ -21,14 +21,32 @@ class StoreSlide(Slide):
     """
 
     def __init__(self, group: Path) -> None:
-        self.path, self.stated_um = group, {}
+        self.path = group
         multiscale: Any = zarr.open_group(group, mode="r")  # attributes are free JSON
         # OME-Zarr 0.5 keeps its entries under `ome`, 0.4 beside the others.
         described = multiscale.attrs.get("ome", multiscale.attrs)
         datasets = described["multiscales"][0]["datasets"]
         self._arrays = [multiscale[dataset["path"]] for dataset in datasets]
         self.levels = tuple(array.shape[1:] for array in self._arrays)
+        self.channels, self.stored_dtype = self._arrays[0].shape[0], np.dtype(self._arrays[0].dtype)
+        # Of RGBA the colours; an image of other channels is read whole, so that its readers can refuse it.
+        self._colours = slice(0, 3) if self.channels == 4 else slice(None)
+        self.stated_um = _stated_um(described["multiscales"][0])
         self.info = {"library": f"zarr {zarr.__version__}", "chunks": list(self._arrays[0].chunks)}
 
     def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        return np.asarray(self._arrays[level][:, y0:y1, x0:x1]).transpose(1, 2, 0)
+        return np.asarray(self._arrays[level][self._colours, y0:y1, x0:x1]).transpose(1, 2, 0)
+
+
+def _stated_um(multiscale: dict[str, Any]) -> dict[str, float]:
+    """Size of a pixel where the axes are in micrometers; spatialdata itself writes them without a unit."""
+    axes = {axis["name"]: axis for axis in multiscale.get("axes", []) if isinstance(axis, dict)}
+    scales = [
+        steps["scale"]
+        for steps in multiscale["datasets"][0].get("coordinateTransformations", [])
+        if steps.get("type") == "scale"
+    ]
+    if axes.get("x", {}).get("unit") not in ("micrometer", "micron", "um") or not scales:
+        return {}
+    um = float(scales[0][list(axes).index("x")])
+    return {"OME-Zarr scale": um} if PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1] else {}
