@@ -35,7 +35,7 @@ def test_every_problem_is_told_at_once_with_sample_and_column(tmp_path):
         read_samples(path, tissues=("Breast", "Colon"))
     text = str(caught.value)
     for part in (
-        "sample a, column platform: 'xennium' is none of xenium, hest",
+        "sample a, column platform: 'xennium' is none of xenium, hest, spatialdata",
         "sample a, column path: is empty",
         "sample a, column tissue: 'Breastt' is not in the tissue map; did you mean 'Breast'?",
         "sample c d, column sample: use letters",
@@ -97,3 +97,13 @@ def test_diseases_that_are_known_or_empty_are_taken_and_empty_ones_are_named(tmp
     assert f"not given for s{len(words) - 1}:" in sentence and "cancer, normal" in sentence
     assert diseases_not_given(table, ["paper"]) == ""
     assert diseases_not_given(table[table["disease"] != ""], ["stnuclei"]) == ""
+
+
+def test_columns_of_another_platform_are_refused(tmp_path):
+    header = HEADER + "\tnuclei_element\tcoordinate_system"
+    path = write(
+        tmp_path, "a\txenium\td\tBreast\t\t\t\tnuclei\t", "b\tspatialdata\ts.zarr\tBreast\t\t\t\tn\tum", header=header
+    )
+    with pytest.raises(UserError, match="sample a, column nuclei_element: belongs to platform spatialdata") as caught:
+        read_samples(path)
+    assert "sample b" not in str(caught.value)

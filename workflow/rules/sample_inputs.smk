@@ -34,7 +34,8 @@ def bundle_input(wildcards):
         return [files["path"]]
     if downloaded(wildcards.sample):
         return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
-    marks = [Path(files["path"]) / "experiment.xenium", *(files[c] for c in ("he_image", "he_alignment") if c in files)]
+    described = [Path(files["path"]) / name for name in ("experiment.xenium", "zarr.json", ".zattrs")]
+    marks = [*described, *(files[c] for c in ("he_image", "he_alignment") if c in files)]
     return [str(mark) for mark in marks if Path(mark).exists()]
 
 

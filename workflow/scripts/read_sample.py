@@ -1,7 +1,8 @@
-"""Read one Xenium run or HEST-1k sample and write it as one store."""
+"""Read one sample of any platform and write it as one store."""
 
 from typing import TYPE_CHECKING
 
+from stnuclei.config.samples import PLATFORM_COLUMNS
 from stnuclei.io import read_sample, write_sample
 from stnuclei.io.read import platform_options
 from stnuclei.joblog import job
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 row, settings = snakemake.params.sample, snakemake.params.settings
 with job(snakemake.log[0], f"sample {row['sample']}"):
     # A cell that is filled is passed whatever the platform, so that one that does not apply is refused, not ignored.
-    options = {option: row[column] for option, column in {"id": "hest_id"}.items() if row[column]}
+    columns = {"id": "hest_id"} | {name: name for name in PLATFORM_COLUMNS}
+    options = {option: row[column] for option, column in columns.items() if row[column]}
     options |= {option: settings[option] for option in ("min_qv",) if option in platform_options(row["platform"])}
     sample = read_sample(
         row["platform"],

@@ -26,8 +26,20 @@ COLUMNS: dict[str, str | None] = {
     "annotation_map": "",
     "he_um_per_px": "",
     "hest_id": "",
+    "he_element": "",
+    "nuclei_element": "",
+    "table_element": "",
+    "coordinate_system": "",
 }
-PLATFORMS = ("xenium", "hest")
+#: Platforms that `stnuclei.io.read_sample` reads; a test holds the two against each other.
+PLATFORMS = ("xenium", "hest", "spatialdata")
+#: Columns that only one platform reads.
+PLATFORM_COLUMNS: dict[str, str] = {
+    "he_element": "spatialdata",
+    "nuclei_element": "spatialdata",
+    "table_element": "spatialdata",
+    "coordinate_system": "spatialdata",
+}
 #: Word in the column ``disease`` -> its meaning; empty: not known.
 DISEASES = {
     "cancer": "malignant cells are expected",
@@ -165,6 +177,9 @@ def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
             positive = False
         if not positive:
             problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
+    for column, platform in PLATFORM_COLUMNS.items():
+        if row[column] and row["platform"] != platform:
+            problems.append(f"sample {name}, column {column}: belongs to platform {platform}; leave it empty")
     if row["split"] == "cls_eval" and not row["annotation"]:
         problems.append(f"sample {name}, column annotation: a slide of split cls_eval needs its manual annotation")
     if row["annotation_map"] and not row["annotation"]:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
@@ -149,7 +150,11 @@ def _is_rgb(store: Path, name: str) -> bool:
 def _has_polygons(store: Path, name: str) -> bool:
     """Whether shapes are outlines: circles are points with a column `radius`."""
     path = store / "shapes" / name / "shapes.parquet"
-    return path.is_file() and "radius" not in pq.read_schema(path).names
+    try:
+        return path.is_file() and "radius" not in pq.read_schema(path).names
+    except (pa.ArrowException, OSError) as error:
+        message = str(error).splitlines()[0][:120]
+        raise UserError(f"{path}: cannot be read ({message}); write the store again") from error
 
 
 def _preferred(outlines: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
