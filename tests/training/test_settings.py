@@ -67,5 +67,5 @@ def test_cosine_falls_to_a_hundredth_and_warm_up_rises():
 
 
 def test_precision_follows_device_unless_named():
-    assert precision_of(TrainSettings(), torch.device("cpu")) == torch.float32
-    assert precision_of(TrainSettings(precision="bf16"), torch.device("cpu")) == torch.bfloat16
+    assert precision_of(TrainSettings().precision, torch.device("cpu")) == torch.float32
+    assert precision_of(TrainSettings(precision="bf16").precision, torch.device("cpu")) == torch.bfloat16

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 
-from stnuclei.augmentation.shape import pixel_grid, resample
+from stnuclei.augmentation.shape import pixel_grid, resample_images
 
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -99,7 +99,7 @@ def zoom_blur(images: torch.Tensor, factor: np.ndarray, step: np.ndarray) -> tor
         used = 1 + k * step < factor
         zoom = _each(1 + k * step, images)[:, 0]
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        larger = resample(images, None, (x - centre_x) / zoom + centre_x, (y - centre_y) / zoom + centre_y)[0]
+        larger = resample_images(images, (x - centre_x) / zoom + centre_x, (y - centre_y) / zoom + centre_y)
         total += larger * _each(used.astype(np.float32), images)
         count += used
     return total / _each(count, images)

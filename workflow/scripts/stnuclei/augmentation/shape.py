@@ -29,8 +29,8 @@ def pixel_grid(height: int, width: int, device: torch.device) -> tuple[torch.Ten
 
 
 def resample(
-    images: torch.Tensor, instances: torch.Tensor | None, x: torch.Tensor, y: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    images: torch.Tensor, instances: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Fetch every output pixel from (x, y) of the input: images bilinear, ids nearest; edges are mirrored.
 
     Parameters
@@ -38,17 +38,21 @@ def resample(
     images
         (B, C, H, W) float.
     instances
-        (B, H, W) integers or None.
+        (B, H, W) integers.
     x, y
         (B, H, W) float32 px, pixel 0 having its centre at 0.
     """
     height, width = images.shape[-2:]
-    grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
-    moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
-    if instances is None:
-        return moved, None
+    moved = resample_images(images, x, y)
     columns, rows = _reflected(x.round().long(), width), _reflected(y.round().long(), height)
     return moved, instances.flatten(1).gather(1, (rows * width + columns).flatten(1)).view(x.shape)
+
+
+def resample_images(images: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Images (B, C, H, W) float at positions (x, y), (B, H, W) px, bilinear; edges are mirrored."""
+    height, width = images.shape[-2:]
+    grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
 
 def _reflected(index: torch.Tensor, size: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ have the losses of the whole batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +88,7 @@ def cellvit_losses(
         return _terms(sums)
 
 
-def total_loss(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> Tensor:
+def total_loss(terms: Mapping[str, Tensor], weights: Mapping[Any, float] | None = None) -> Tensor:
     """Weighted sum of the terms.
 
     Parameters

@@ -66,8 +66,8 @@ class AugmentSettings(Settings):
         UserError
             For a name or key there is none of.
         """
-        if isinstance(settings, cls):
-            return settings
+        if isinstance(settings, AugmentSettings):
+            return cls(**settings.model_dump())
         if settings is None or isinstance(settings, str):
             name = settings or "official"
             if name not in PRESETS:

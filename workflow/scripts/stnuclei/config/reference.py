@@ -36,7 +36,7 @@ _NAMES = {int: "whole number", float: "number", bool: "true or false", str: "tex
 
 def settings_page() -> str:
     """The page as Markdown."""
-    sections = [("", Configuration), *_sections(Configuration)]
+    sections: list[tuple[str, type[Settings]]] = [("", Configuration), *_sections(Configuration)]
     tables = [_section(title or "Top level", model) for title, model in sections]
     tables += [_section(title, model) for title, model in _ENTRIES.items()]
     return "\n".join([_HEAD, *tables])
@@ -66,8 +66,8 @@ def _section(title: str, model: type[Settings]) -> str:
     meaning = re.sub(
         r"^Block ``[^`]*``(: (.))?", lambda found: (found[2] or "").upper(), (model.__doc__ or "").splitlines()[0]
     )
-    meaning = [meaning, ""] if len(meaning) > 1 else []
-    head = [f"## {title}", "", *meaning, "| setting | values | default | meaning |"]
+    told = [meaning, ""] if len(meaning) > 1 else []
+    head = [f"## {title}", "", *told, "| setting | values | default | meaning |"]
     return "\n".join([*head, "|---|---|---|---|", *rows, ""])
 
 

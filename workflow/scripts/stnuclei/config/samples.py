@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -124,7 +125,7 @@ def _filled(table: pd.DataFrame) -> pd.DataFrame:
     return table[list(COLUMNS)]
 
 
-def _row_problems(row: dict[str, str], tissues: tuple[str, ...]) -> list[str]:
+def _row_problems(row: Mapping[str, Any], tissues: tuple[str, ...]) -> list[str]:
     name = row["sample"] or f"row {row['Index'] + 1}"
     problems = [
         f"sample {name}, column {column}: is empty"
@@ -168,7 +169,7 @@ def diseases_not_given(samples: pd.DataFrame, methods: Sequence[str]) -> str:
     )
 
 
-def _optional_problems(name: str, row: dict[str, str]) -> list[str]:
+def _optional_problems(name: str, row: Mapping[str, Any]) -> list[str]:
     problems = []
     if row["he_um_per_px"]:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from stnuclei.errors import UserError
@@ -12,7 +12,7 @@ from stnuclei.errors import UserError
 SCHEMES = ("http", "https", "file")
 
 
-def is_url(weights: str | None) -> bool:
+def is_url(weights: str | None) -> TypeGuard[str]:
     """Whether the setting names a place to fetch from; a path and None do not."""
     return weights is not None and urlsplit(weights).scheme in SCHEMES
 
@@ -42,7 +42,7 @@ def encoder_urls(config: Mapping[str, Any]) -> dict[str, str]:
     entries = [config["training"], *(model.get("training", {}) for model in config["models"].values())]
     for url in (entry.get("encoder_weights") for entry in entries):
         if is_url(url):
-            name = PurePosixPath(local_weights(url, "")).name
+            name = PurePosixPath(urlsplit(url).path).name
             if found.setdefault(name, url) != url:
                 raise UserError(
                     f"training.encoder_weights: {found[name]} and {url} end in the same file name; rename one"

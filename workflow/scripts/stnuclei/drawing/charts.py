@@ -89,4 +89,5 @@ def scatter_classes(
     # Unknown lies below; the rest is shuffled, so that no class covers another by its position in the table.
     order = np.random.default_rng(0).permutation(len(xy))
     order = order[np.argsort(labels[order] != taxonomy.unknown.name, kind="stable")]
-    axes.scatter(*xy[order].T, s=area or point_area(len(xy)), c=colors[codes][order], linewidths=0, rasterized=True)
+    x, y = xy[order].T
+    axes.scatter(x, y, s=area or point_area(len(xy)), c=colors[codes][order], linewidths=0, rasterized=True)

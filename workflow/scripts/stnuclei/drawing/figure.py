@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def figure_file(
     *,
     dpi: float = 150,
     max_px: int | None = MAX_PX,
-    layout: str | None = "constrained",
+    layout: Literal["constrained", "compressed", "tight"] | None = "constrained",
 ) -> Iterator[Figure]:
     """Give an empty figure and write it when the block ends without an error.
 
@@ -52,6 +53,12 @@ def figure_file(
     yield figure
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor="white")
+
+
+def stacked(figure: Figure, heights: Sequence[float]) -> list[SubFigure]:
+    """Parts of a figure one below the other, with the given ratios of heights."""
+    rows: Any = figure.subfigures(len(heights), 1, height_ratios=list(heights))
+    return list(np.atleast_1d(rows))
 
 
 def bare(axes: Axes, title: str = "") -> None:
@@ -122,10 +129,11 @@ def legend(
         Of matplotlib's legend.
     """
     pairs = list(entries.items() if isinstance(entries, Mapping) else entries)
-    style = {"linewidth": 4} if line else {"marker": "o", "linestyle": "", "markersize": 7, "markeredgecolor": INK,
-                                           "markeredgewidth": 0.4}  # fmt: skip
+    point = {"marker": "o", "linestyle": "", "markersize": 7, "markeredgecolor": INK, "markeredgewidth": 0.4}
+    style: dict[str, Any] = {"linewidth": 4} if line else point
     handles = [Line2D([], [], color=color, label=name, **style) for name, color in pairs]
     if isinstance(target, Figure):
         columns = max(1, min(len(pairs), int(target.get_figwidth() / 2.3)))
         options = {"loc": "outside lower center", "ncols": columns} | options
-    target.legend(handles=handles, **({"frameon": False, "fontsize": 9, "handletextpad": 0.3} | options))
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.3} | options
+    target.legend(handles=handles, **look)

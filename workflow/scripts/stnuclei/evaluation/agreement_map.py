@@ -107,7 +107,8 @@ def _draw_disagreeing(axes: Axes, agreement: Agreement, um_per_px: float, extent
         shown = those.iloc[rng.permutation(len(those))[:_DOTS]]
         colors = "#cfcfcf" if color is None else [taxonomy.color_of(name) for name in shown["predicted"]]
         size = float(np.clip(20_000 / max(len(pairs), 1), 0.3, 14))
-        axes.scatter(*(shown[axis] * um_per_px / 1000 for axis in ("x", "y")), s=size, c=colors, linewidths=0)
+        x, y = (shown[axis] * um_per_px / 1000 for axis in ("x", "y"))
+        axes.scatter(x, y, s=size, c=colors, linewidths=0)
     _frame(axes, extent, "agree (grey) or differ, by predicted class")
     wrong = pairs[~agrees]["predicted"].value_counts()
     entries = {f"{name} {wrong[name]:,}": taxonomy.color_of(name) for name in taxonomy.names if name in wrong}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.class_scores import UNPAIRED
@@ -49,7 +50,7 @@ def by_size(scores: pd.DataFrame) -> pd.DataFrame:
     size, true, matched, recall.
     """
     names = size_names()
-    true, matched = ([int(scores[f"{side}_{name}"].sum()) for name in names] for side in ("true", "matched"))
+    true, matched = (np.array([int(scores[f"{side}_{name}"].sum()) for name in names]) for side in ("true", "matched"))
     return pd.DataFrame({"size": names, "true": true, "matched": matched, "recall": ratio(matched, true)})
 
 

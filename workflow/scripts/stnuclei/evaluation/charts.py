@@ -14,8 +14,6 @@ from stnuclei.evaluation.class_scores import UNPAIRED, confusion_table
 from stnuclei.metrics import expected_calibration_error
 from stnuclei.taxonomy import Taxonomy
 
-_PRINT = {"dpi": PRINT_DPI, "max_px": None}
-
 
 def figure_confusion(
     path: str | Path, scores: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke", title: str = ""
@@ -27,7 +25,9 @@ def figure_confusion(
     table = table.reindex(
         index=[c for c in order if c in table.index], columns=[c for c in order if c in table.columns]
     )
-    with figure_file(path, 1.6 + 0.85 * table.shape[1], 1.4 + 0.5 * table.shape[0], **_PRINT) as figure:
+    with figure_file(
+        path, 1.6 + 0.85 * table.shape[1], 1.4 + 0.5 * table.shape[0], dpi=PRINT_DPI, max_px=None
+    ) as figure:
         axes = figure.subplots()
         draw_confusion(axes, table, rows="true", columns="predicted", empty=UNPAIRED)
         axes.set_title(title)
@@ -35,7 +35,7 @@ def figure_confusion(
 
 def figure_pq(path: str | Path, scores: Mapping[str, pd.DataFrame]) -> None:
     """Histogram of PQ over patches, a panel a model (rows of `score_segmentation` for one policy)."""
-    with figure_file(path, PAGE, 1.1 + 1.3 * len(scores), **_PRINT) as figure:
+    with figure_file(path, PAGE, 1.1 + 1.3 * len(scores), dpi=PRINT_DPI, max_px=None) as figure:
         panels = figure.subplots(len(scores), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, table) in zip(panels, scores.items(), strict=True):
             pq = table["pq"].dropna()
@@ -50,7 +50,7 @@ def figure_pq(path: str | Path, scores: Mapping[str, pd.DataFrame]) -> None:
 def figure_calibration(path: str | Path, curves: Mapping[str, pd.DataFrame]) -> None:
     """Fraction of correct classes by predicted probability, a line a model (tables of `calibration`), counts below."""
     named = {f"{name} (ECE {expected_calibration_error(table):.3f})": table for name, table in curves.items()}
-    with figure_file(path, 4.2, 4.6, **_PRINT) as figure:
+    with figure_file(path, 4.2, 4.6, dpi=PRINT_DPI, max_px=None) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         draw_calibration(upper, named)
         upper.set_xlabel("")

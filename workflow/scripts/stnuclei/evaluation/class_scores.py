@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ def pair_codes(
     true: np.ndarray,
     pred: np.ndarray,
     true_classes: np.ndarray,
-    predicted: np.ndarray,
+    predicted: np.ndarray | Mapping[str, np.ndarray],
     n_outputs: int,
     radius: float,
     policy: Policy,

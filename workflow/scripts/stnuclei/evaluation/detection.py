@@ -87,8 +87,8 @@ def _gate_then_assign(true_xy: np.ndarray, pred_xy: np.ndarray, radius: float) -
     near = near[np.argsort(piece, kind="stable")]
     starts = np.flatnonzero(np.diff(np.sort(piece), prepend=-1))
     pairs += [_solve(part, radius) for part in np.split(near, starts[1:]) if len(part)]
-    pairs = np.concatenate(pairs)
-    return pairs[np.argsort(pairs[:, 0])].astype(np.int64)
+    joined = np.concatenate(pairs)
+    return joined[np.argsort(joined[:, 0])].astype(np.int64)
 
 
 def _solve(edges: np.ndarray, radius: float) -> np.ndarray:

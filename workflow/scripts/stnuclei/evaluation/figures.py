@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from stnuclei.patches.classes import patch_classes
 from stnuclei.taxonomy import Taxonomy
 
 #: Labels as `patch_classes` takes them.
-LabelSet = str | Path | pd.DataFrame | np.ndarray
+LabelSet: TypeAlias = str | Path | pd.DataFrame | np.ndarray
 SCALE = 3  # outlines on enlarged patches stay thin at the size of a page
 
 

@@ -188,4 +188,5 @@ def paint(nuclei: Nuclei, shape: tuple[int, int]) -> np.ndarray:
     """
     if nuclei.instances is not None:
         return nuclei.instances
+    assert nuclei.outlines is not None  # `read_nuclei` gives the one or the other
     return rasterize(nuclei.outlines, shape[1], shape[0])

@@ -188,7 +188,7 @@ def class_panoptic(
     scores = {}
     for class_id, name in enumerate(names, start=1):
         hits = iou[(true[rows] == class_id) & (pred[columns] == class_id)]
-        n_true, n_pred = np.count_nonzero(true == class_id), np.count_nonzero((pred == class_id) & ~excused)
+        n_true, n_pred = int((true == class_id).sum()), int(((pred == class_id) & ~excused).sum())
         pq = panoptic_from_counts(len(hits), hits.sum(), n_true, n_pred, rules.policy).pq
         scores[f"pq_{name}"] = np.nan if rules.policy == "official" and n_true == 0 else pq
     return scores

@@ -41,16 +41,18 @@ def score_folders(
                     f"{name}: truth is {true.instances.shape} px and prediction {predicted.instances.shape}"
                 )
         known = next((n.instances.shape for n in (true, predicted) if n.instances is not None), None)
-        shape = known or tuple(np.maximum(extent(true), extent(predicted)).tolist())
-        maps = paint(true, shape), paint(predicted, shape)
-        classed = true.classes is not None and predicted.classes is not None
-        pred_classes = np.maximum(predicted.classes, 0) if classed else None
+        height, width = known or np.maximum(extent(true), extent(predicted)).tolist()
+        maps = paint(true, (height, width)), paint(predicted, (height, width))
+        true_classes, pred_classes = true.classes, predicted.classes
+        if true_classes is None or pred_classes is None:  # classes are compared where both sides know them
+            true_classes = pred_classes = None
+        else:
+            pred_classes = np.maximum(pred_classes, 0)
         try:
-            true_classes = true.classes if classed else None
             rows.append({"image": name} | score_patch(*maps, rules, pred_classes, true_classes, taxonomy.names))
-            if classed:
+            if true_classes is not None and pred_classes is not None:
                 certain = {"class": pred_classes, "class_probability": np.ones(len(pred_classes))}
-                codes.append(pair_codes(*maps, true.classes, certain, taxonomy.n_outputs, rules.radius, policy))
+                codes.append(pair_codes(*maps, true_classes, certain, taxonomy.n_outputs, rules.radius, policy))
                 names.append(name)
         except ValueError as error:
             raise UserError(f"{name}: {error}") from None

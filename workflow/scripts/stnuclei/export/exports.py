@@ -100,8 +100,8 @@ def draw_slide(
         raise UserError(f"{nuclei.path}: nuclei of a folder of pictures have no slide to draw; leave the overview out")
     made = {name: folder / f"{name}.png" for name in ("overview", "density", "zooms")}
     draw_overview(nuclei, made["overview"], slide)
-    known = tissue is not None and Path(tissue).is_file()
-    draw_density(nuclei, made["density"], TissueMap.load(tissue) if known else None)
+    found = TissueMap.load(tissue) if tissue is not None and Path(tissue).is_file() else None
+    draw_density(nuclei, made["density"], found)
     draw_zooms(nuclei, slide, made["zooms"])
     return made
 

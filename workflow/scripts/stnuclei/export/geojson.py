@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -188,7 +188,7 @@ class _Files:
         with ExitStack() as stack:
             if self._form == "zip":
                 # Given by its name the member has a fixed date: the same nuclei give the same bytes.
-                file = stack.enter_context(self._archive.open(f"{name}.geojson", "w", force_zip64=True))
+                file: Any = stack.enter_context(self._archive.open(f"{name}.geojson", "w", force_zip64=True))
             else:
                 file = stack.enter_context(open(self._folder / (name + ENDINGS[self._form]), "wb"))
                 if self._form == "gz":

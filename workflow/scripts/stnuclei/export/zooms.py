@@ -56,7 +56,8 @@ def choose_windows(nuclei: NucleiFile, n: int = 3, um: float = WINDOW_UM) -> lis
         near = any(abs(row - b[1] / side) + abs(column - b[0] / side) < 1.5 for b in boxes)
         if score[row, column] > 0 and not near:
             # On whole pixels, so that the picture and the outlines have one corner.
-            boxes.append(tuple(float(round(at * side)) for at in (column, row, column + 1, row + 1)))
+            left, top, right, bottom = (float(round(at * side)) for at in (column, row, column + 1, row + 1))
+            boxes.append((left, top, right, bottom))
         if len(boxes) == n:
             break
     return boxes
@@ -134,4 +135,5 @@ def nuclei_in(nuclei: NucleiFile, boxes: Sequence[Box]) -> list[tuple[np.ndarray
                 outlines = batch["geometry"].take(rows).to_numpy(zero_copy_only=False)
                 parts.append((shapely.from_wkb(outlines), class_id[rows]))
     empty = (np.zeros(0, object), np.zeros(0, np.int8))
-    return [tuple(np.concatenate(one) for one in zip(empty, *parts, strict=True)) for parts in found]
+    joined = [[np.concatenate(column) for column in zip(empty, *parts, strict=True)] for parts in found]
+    return [(outlines, classes) for outlines, classes in joined]

@@ -114,7 +114,7 @@ def count_transcripts(sample: Sample, store: PatchStore, path: str | Path, min_q
     gene_of = {gene: number for number, gene in enumerate(sample.table.var_names)}
     cells = np.bincount(_inside(_patch_of_cells(sample, store)), minlength=len(store))
     assignment, total = PatchAssignment(store), sp.csr_matrix((len(store), len(gene_of)), dtype=np.int32)
-    info = {"counted": "transcripts", "min_qv": min_qv, "read": 0, "used": 0, "in_no_patch": 0}
+    info: dict[str, Any] = {"counted": "transcripts", "min_qv": min_qv, "read": 0, "used": 0, "in_no_patch": 0}
     columns = [*positions.columns, "feature_name", "qv", *positions.gene_columns]
     for batch in progress(batches(path, columns), label=path.name, unit="batches"):
         gene = _genes(path, batch, gene_of, positions.gene_columns)
@@ -140,7 +140,8 @@ class _Positions:
     def __init__(self, path: Path, sample: Sample) -> None:
         names = column_names(path)
         self.path = path
-        self.gene_columns = [name for name in ("is_gene", "codeword_category") if name in names][:1]
+        known: tuple[str, ...] = ("is_gene", "codeword_category")
+        self.gene_columns = [name for name in known if name in names][:1]
         self.columns = ["he_x", "he_y"] if {"he_x", "he_y"} <= set(names) else ["x_location", "y_location"]
         self._matrix = np.eye(3)
         if self.columns[0] == "he_x":

@@ -13,13 +13,12 @@ from matplotlib.ticker import MaxNLocator
 from stnuclei.drawing.figure import PRINT_DPI, figure_file, open_frame
 from stnuclei.evaluation.tables import published
 
-_PRINT = {"dpi": PRINT_DPI, "max_px": None}
 _RESULT, _SHUFFLED, _PERMUTED, _CONTROL = "#0072B2", "#D55E00", "#888888", "#E69F00"
 
 
 def draw_history(path: str | Path, history: pd.DataFrame, title: str, taken: int) -> None:
     """Losses and validation r by epoch; a line at the epoch `taken`, whose weights the model has."""
-    with figure_file(path, 8.4, 3.2, **_PRINT) as figure:
+    with figure_file(path, 8.4, 3.2, dpi=PRINT_DPI, max_px=None) as figure:
         left, right = figure.subplots(1, 2)
         left.plot(history["epoch"], history["train_loss"], color=_RESULT, label="training")
         left.plot(history["epoch"], history["val_loss"], color=_SHUFFLED, label="validation")
@@ -56,7 +55,7 @@ def draw_predictability(
         ``test`` or ``cross_tissue``.
     """
     own = genes[genes["part"] == part]
-    with figure_file(path, 13.2, 4.3, **_PRINT) as figure:
+    with figure_file(path, 13.2, 4.3, dpi=PRINT_DPI, max_px=None) as figure:
         first, second, third = figure.subplots(1, 3)
         related = drivers[drivers["part"] == part].set_index("measure")
         _scatter(first, own, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
@@ -121,7 +120,7 @@ def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title
     chosen = pd.concat([ranked.iloc[[0, 1, 2, len(ranked) // 2, -1]], control.iloc[:1]]).drop_duplicates("gene")
     xy, side = np.asarray(own.obsm["spatial"]), float(own.obs["patch_um"].iloc[0])
     width, height = np.ptp(xy, axis=0) + 2 * side
-    with figure_file(path, 2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9, **_PRINT) as figure:
+    with figure_file(path, 2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9, dpi=PRINT_DPI, max_px=None) as figure:
         panels = figure.subplots(2, len(chosen), squeeze=False)
         columns = own.var_names.get_indexer(chosen["gene"])
         for column, (row, k) in enumerate(zip(chosen.itertuples(), columns, strict=True)):

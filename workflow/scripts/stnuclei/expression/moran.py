@@ -94,7 +94,7 @@ def morans_i(values: np.ndarray | sp.spmatrix, graph: sp.spmatrix) -> pd.DataFra
 
 def _dense(values: np.ndarray | sp.spmatrix, columns: slice) -> np.ndarray:
     part = values[:, columns]
-    return np.asarray(part.todense() if sp.issparse(part) else part, np.float64)
+    return np.asarray(part if isinstance(part, np.ndarray) else part.todense(), np.float64)
 
 
 def _index(values: np.ndarray, weights: sp.csr_matrix) -> np.ndarray:

@@ -65,7 +65,9 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def head_of(network: nn.Module) -> nn.Linear:
     """The last layer, one output a gene."""
-    return network.get_submodule(network.head)
+    head = network.get_submodule(str(network.head))
+    assert isinstance(head, nn.Linear)
+    return head
 
 
 def parameter_count(network: nn.Module) -> int:

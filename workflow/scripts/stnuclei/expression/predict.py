@@ -12,7 +12,7 @@ import torch
 from anndata import AnnData
 from torch import nn
 
-from stnuclei.cellvit.tensors import load_strictly, read_tensors
+from stnuclei.cellvit.tensors import channels_last, load_strictly, read_tensors
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.data import PatchData, PatchSource
@@ -116,8 +116,8 @@ def _table(
 
 def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, settings: ExpressionSettings) -> np.ndarray:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
-    precision, transform, out = precision_of(settings, device), InputTransform(settings), []
-    network = network.to(device, memory_format=torch.channels_last)
+    precision, transform, out = precision_of(settings.precision, device), InputTransform(settings), []
+    network = channels_last(network.to(device))
     loader = data.loader(numbers, 2 * settings.batch_size, settings.readers)
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for batch in progress(loader, label=str(data.rows["sample"].iloc[0]), unit="batches"):

@@ -75,7 +75,7 @@ def score_expression(
     shuffled: Sequence[AnnData],
     spatial: Mapping[str, pd.DataFrame],
     markers: Iterable[str] = (),
-    **settings: float,
+    **settings: Any,
 ) -> ExpressionScores:
     """Score a model's predictions.
 

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.genes import choose_genes, gene_facts
@@ -124,7 +125,7 @@ def prepare(
         settings=settings,
         folder=folder,
         device=device,
-        precision=precision_of(settings, device),
+        precision=precision_of(settings.precision, device),
         data=data,
         facts=facts.assign(gene=data.genes),
         split=data.rows[["sample", "donor", "tissue", "patch"]].assign(part=part.to_numpy()),
@@ -133,7 +134,7 @@ def prepare(
         transform=InputTransform(settings),
         network=network,
         optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings.precision, device) == torch.float16),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
         best=BestWeights(latest=shuffle > 0),
         identity=_identity(settings, data, part, shuffle),
@@ -163,7 +164,7 @@ def _network(
     if settings.fine_tuning == "head":
         network.requires_grad_(False)
         head.requires_grad_(True)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = channels_last(network.to(device))
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     rate, decay = settings.learning_rate, settings.weight_decay
     return network, torch.optim.AdamW(learning, lr=rate, weight_decay=decay)

@@ -71,7 +71,7 @@ def patch_table(
     *,
     donor: str,
     seed: int = 0,
-    **settings: float,
+    **settings: Any,
 ) -> AnnData:
     """Table of a store's patches.
 

@@ -35,7 +35,7 @@ class InputTransform:
 
     def __init__(self, settings: ExpressionSettings) -> None:
         self.settings = settings
-        self.augment = Augmenter(settings.seed, AugmentSettings(**MORPHOLOGY))
+        self.augment = Augmenter(settings.seed, AugmentSettings.of(MORPHOLOGY))
         self.plain = Augmenter(settings.seed, "none")
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in normalisation(settings.network))
         # the augmenter gives 2 v - 1 for v in 0..1

@@ -16,7 +16,7 @@ from stnuclei.clustering.clustering import principal_components
 from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.drawing.charts import point_area, scatter_classes
-from stnuclei.drawing.figure import QUIET, bare, figure_file, legend
+from stnuclei.drawing.figure import QUIET, bare, figure_file, legend, stacked
 from stnuclei.labels.maps import fractions, map_labels, positions, wrapped
 from stnuclei.labels.result import Labels
 from stnuclei.taxonomy import Taxonomy
@@ -60,7 +60,7 @@ def draw_labels(
     taxonomy = Taxonomy.load(taxonomy)
     names, expression = labels.cells["label"].to_numpy().astype(str), log_normalised(adata)
     with figure_file(path, 16, 14, dpi=_DPI) as figure:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[6.2, 7.8])
+        upper, lower = stacked(figure, [6.2, 7.8])
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
             map_labels(axes[0], positions(adata), names, taxonomy, wrapped(fractions(names, taxonomy)))
@@ -107,7 +107,8 @@ def draw_clusters(axes: Axes, points: np.ndarray, clusters: np.ndarray) -> None:
     colors = colormaps["tab20"](np.maximum(clusters, 0) % 20)
     colors[clusters < 0] = (0.6, 0.6, 0.6, 1)
     order = np.random.default_rng(0).permutation(len(points))
-    axes.scatter(*points[order].T, s=point_area(len(points), 3.0), c=colors[order], linewidths=0, rasterized=True)
+    x, y = points[order].T
+    axes.scatter(x, y, s=point_area(len(points), 3.0), c=colors[order], linewidths=0, rasterized=True)
     for name in np.unique(clusters[clusters >= 0]):
         x, y = np.median(points[clusters == name], axis=0)
         axes.text(x, y, str(name), fontsize=7, ha="center", va="center", bbox=_TAG)

@@ -13,7 +13,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
 from stnuclei.drawing.charts import point_area, scatter_classes
-from stnuclei.drawing.figure import bare, figure_file, legend
+from stnuclei.drawing.figure import bare, figure_file, legend, stacked
 from stnuclei.errors import UserError
 from stnuclei.taxonomy import Taxonomy
 
@@ -49,7 +49,7 @@ def close_up(xy: np.ndarray, n_cells: int = CLOSE_UP_CELLS) -> tuple[float, floa
     side, inside = float(extent.max()), xy
     for _ in range(24):
         bins = [max(1, round(length / side)) for length in extent]
-        counts, x_edges, y_edges = np.histogram2d(*xy.T, bins=bins)
+        counts, x_edges, y_edges = np.histogram2d(xy[:, 0], xy[:, 1], bins=bins)
         column, row = np.unravel_index(np.argmax(counts), counts.shape)
         corner = np.array([x_edges[column], y_edges[row]])
         inside = xy[((xy >= corner) & (xy <= corner + side)).all(axis=1)]
@@ -106,7 +106,7 @@ def draw_comparison(
     beside = max(3, 2 * per_row)
     with figure_file(path, 4.0 * per_row, _height(xy, bands), dpi=100) as figure:
         lines = 0.4 + 0.4 * -(-len(present) // beside)
-        parts = np.atleast_1d(figure.subfigures(bands + 1, 1, height_ratios=[10] * bands + [lines]))
+        parts = stacked(figure, [10.0] * bands + [lines])
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from stnuclei.drawing.charts import draw_calibration, draw_confusion
-from stnuclei.drawing.figure import figure_file, open_frame
+from stnuclei.drawing.figure import figure_file, open_frame, stacked
 from stnuclei.labels.scores import LabelScores
 
 PER_ROW = 4
@@ -28,7 +28,7 @@ def draw_scores(scores: LabelScores, path: str | Path) -> None:
     per_row = min(PER_ROW, max(len(methods), 2))
     bands = -(-len(methods) // per_row)
     with figure_file(path, max(4.0 * per_row, 9.0), 3.9 * bands + 4.2, dpi=100) as figure:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[3.9 * bands, 4.2])
+        upper, lower = stacked(figure, [3.9 * bands, 4.2])
         grid = upper.subplots(bands, per_row, squeeze=False).ravel()
         for axes, method in zip(grid, methods, strict=False):
             row = scores.table.set_index("method").loc[method]

@@ -106,7 +106,8 @@ def _open(
                 f"{store.path / name}: holds {array.shape[0]:,} patches, nuclei_offset {len(offset) - 1:,}; delete the "
                 "store and write it again with its rule"
             )
-        if array.chunk_layout.write_chunk.shape[0] != SHARD:
+        shard = array.chunk_layout.write_chunk.shape
+        if shard is None or shard[0] != SHARD:
             raise UserError(f"{store.path / name}: has other shards than ours; write it again with its rule")
     return OpenSource(
         store.path, image, ts.cast(instances, ts.int32), offset, labels, np.array(known, np.int64)[store.tissue]

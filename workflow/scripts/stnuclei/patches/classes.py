@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,15 @@ from stnuclei.patches.store import PatchStore
 from stnuclei.taxonomy import Taxonomy
 
 
+class NucleusRows(Protocol):
+    """What labels are looked up for: the table row of every nucleus, as `PatchStore` has it."""
+
+    @property
+    def cell_index(self) -> np.ndarray: ...  # (M,) int32, -1 where a nucleus has no cell
+
+
 def patch_classes(
-    store: PatchStore | str | Path, labels: str | Path | pd.DataFrame | np.ndarray, taxonomy: Taxonomy | str | Path
+    store: NucleusRows | str | Path, labels: str | Path | pd.DataFrame | np.ndarray, taxonomy: Taxonomy | str | Path
 ) -> np.ndarray:
     """Class id of every nucleus row of a store.
 
@@ -77,7 +84,7 @@ class NucleusLabels:
 
 
 def nucleus_labels(
-    store: PatchStore | str | Path, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy | str | Path
+    store: NucleusRows | str | Path, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy | str | Path
 ) -> NucleusLabels:
     """Label, alternatives and confidence of every nucleus row of a store; parameters and errors of `patch_classes`."""
     store = PatchStore(store) if isinstance(store, str | Path) else store

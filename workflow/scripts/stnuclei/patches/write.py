@@ -66,7 +66,7 @@ class _Shards:
 
     def add(self, items: np.ndarray) -> None:
         items = np.asarray(items, self.buffer.dtype)
-        self.sha256.update(np.ascontiguousarray(items))
+        self.sha256.update(np.ascontiguousarray(items).data)
         while len(items):
             taken = min(SHARD - self.filled, len(items))
             self.buffer[self.filled : self.filled + taken] = items[:taken]
@@ -189,5 +189,5 @@ def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress
         write_table(aside / "nuclei" / name, whole[name])
     digest = hashlib.sha256(images.sha256.digest() + ids.sha256.digest())
     for name in sorted(whole):
-        digest.update(np.ascontiguousarray(whole[name]))
+        digest.update(np.ascontiguousarray(whole[name]).data)
     return patches, len(whole["cell_index"]), digest.hexdigest()

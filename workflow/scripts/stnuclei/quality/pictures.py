@@ -12,7 +12,7 @@ from geopandas import GeoDataFrame
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
-from stnuclei.drawing.figure import figure_file, scale_bar
+from stnuclei.drawing.figure import figure_file, scale_bar, stacked
 from stnuclei.io.sample import Sample
 from stnuclei.quality.alignment_report import AlignmentReport
 from stnuclei.quality.refine import transform
@@ -69,7 +69,7 @@ def draw_alignment(report: AlignmentReport, sample: Sample, tissue: TissueMap | 
     with figure_file(path, 13.0, 9.0, dpi=_DPI) as figure:
         colour = "#1a7f37" if report.passed else "#b42318"
         figure.suptitle("\n".join(textwrap.wrap(report.message, 120)), fontsize=12, color=colour)
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1.0))
+        top, bottom = stacked(figure, [1.15, 1.0])
         overview, shifts = top.subplots(1, 2)
         _draw_tiles(overview, report, sample, tissue)
         _draw_shifts(shifts, report)

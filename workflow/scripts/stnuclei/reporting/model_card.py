@@ -151,8 +151,10 @@ def _data(sets: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> str:
         cells = [_number(one.get(key)) for key in columns]
         rows.append(f"| {_PARTS.get(one['part'], one['part'])} | " + " | ".join(cells) + " |")
     trained = [one for one in sets if one["part"] == "train"]
-    total = {key: [one.get(key) for one in trained] for key in ("patches", "nuclei")}
-    known = {key: f"{sum(values):,}" if None not in values else UNKNOWN for key, values in total.items()}
+    known = {}
+    for key in ("patches", "nuclei"):
+        values = [int(one[key]) for one in trained if one.get(key) is not None]
+        known[key] = f"{sum(values):,}" if len(values) == len(trained) else UNKNOWN
     methods = "" if all(one.get("labels") == "manual" for one in trained) else (
         "\n\nLabels other than `manual` were made from gene expression of the same cells by that method of stnuclei, "
         "not by a pathologist."

@@ -98,7 +98,10 @@ def _write_zip(path: Path, run: ReportRun, pages: list[Page], pictures: EncodedP
                     archive.writestr(f"report/{names[picture]}", content, zipfile.ZIP_STORED)
                 return Image(f"{up}{names[picture]}", width, height)
 
-            text = _render(run, [page], pages, source, lambda path, up=up: f"{up}{path}.html", alone=True)
+            def href(path: str, up: str = up) -> str:
+                return f"{up}{path}.html"
+
+            text = _render(run, [page], pages, source, href, alone=True)
             archive.writestr(f"report/{page.path}.html", text)
 
 

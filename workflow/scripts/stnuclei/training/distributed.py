@@ -124,6 +124,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
         total, squares, n = sum_over_processes(sums).split([x.shape[1], x.shape[1], 1])
         mean = total / n
         variance = squares / n - mean.square()
+        # Types: both are None only where running statistics are off, which `convert` never makes.
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)

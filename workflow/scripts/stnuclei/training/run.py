@@ -15,6 +15,7 @@ from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.cellvit.checkpoint import save_checkpoint
 from stnuclei.cellvit.encoder_weights import load_encoder
 from stnuclei.cellvit.model import CellViT, build_model
+from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.training import TrainSettings
 from stnuclei.files import disk_full_explained
 from stnuclei.loading.collection import Collection
@@ -130,7 +131,7 @@ def prepare(
         optimizer=build_optimizer(network, settings, group.device),
         scaler=build_scaler(settings, group.device),
         augment=Augmenter(seed=settings.seed, settings=settings.augmentation),
-        precision=precision_of(settings, group.device),
+        precision=precision_of(settings.precision, group.device),
         identity=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
@@ -158,10 +159,11 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
         load_encoder(network, settings.encoder_weights)
     if settings.sync_batchnorm:
         on_gpu = device.type == "cuda"
-        network = (nn.SyncBatchNorm.convert_sync_batchnorm if on_gpu else SharedBatchNorm.convert)(network)
+        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm if on_gpu else SharedBatchNorm.convert
+        network = convert(network)
     network = network.to(device)
     if settings.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+        network = channels_last(network)
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cudnn.deterministic = settings.deterministic
     if settings.compile:
@@ -189,7 +191,7 @@ def build_optimizer(network: nn.Module, settings: TrainSettings, device: torch.d
 
 def build_scaler(settings: TrainSettings, device: torch.device) -> torch.amp.GradScaler:
     """Loss scaler, active only in fp16: bf16 has the exponents of fp32 and needs none."""
-    return torch.amp.GradScaler(device.type, enabled=precision_of(settings, device) == torch.float16)
+    return torch.amp.GradScaler(device.type, enabled=precision_of(settings.precision, device) == torch.float16)
 
 
 def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any]) -> None:

@@ -36,11 +36,11 @@ def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) ->
     return rate * min(1.0, (done + 1) / (settings.warmup_steps + 1))
 
 
-def precision_of(settings: TrainSettings, device: torch.device) -> torch.dtype:
+def precision_of(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the forward pass: the setting, or what the device is good at."""
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    if settings.precision != "auto":
-        return named[settings.precision]
+    if precision != "auto":
+        return named[precision]
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
