@@ -1,0 +1,196 @@
+"""The whole DAG on real H&E pixels and count profiles (tests/data) and a simulated slide, with a short training."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from paths import ROOT
+from real_pixels import PATCHES, make_bundle
+from reporting.browser import Browser, find
+from reporting.test_browser import SHOWN, check
+from runner import Workflow, count
+from stnuclei.cellvit import load_checkpoint
+from stnuclei.io import open_sample
+from stnuclei.patches import PatchStore
+
+pytestmark = pytest.mark.dag
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Run the workflow once; every test below looks at what it left."""
+    folder = tmp_path_factory.mktemp("real_pixels")
+    for name in PATCHES:
+        make_bundle(folder / "data" / name, name)
+    for name in ("real_pixels.tsv", "real_pixels.yaml"):
+        shutil.copy(ROOT / "tests" / "configs" / name, folder / name)
+    workflow = Workflow(folder)
+    workflow.run("--cores", "2", "--configfile", "real_pixels.yaml")
+    return workflow
+
+
+def dry(workflow: Workflow) -> str:
+    return workflow.run("-n", "--cores", "2", "--configfile", "real_pixels.yaml").text
+
+
+def test_every_stage_left_its_outputs(finished):
+    results = finished.folder / "results"
+    for sample in ("nucls", "kidney", "nucls_held_out"):
+        for name in ("alignment.png", "tissue.png", "labels.png", "labels/paper.evidence.tsv", "patches.png"):
+            assert (results / "samples" / sample / name).stat().st_size > 0, (sample, name)
+        assert json.loads((results / "samples" / sample / "alignment.json").read_text())["passed"]
+    for model in ("st", "pannuke"):
+        for name in ("checkpoint.pt", "history.csv", "curves.png"):
+            assert (results / "models" / model / name).stat().st_size > 0
+    for number in (1, 2, 3):
+        table = pd.read_csv(results / "tables" / f"table{number}.tsv", sep="\t")
+        assert len(table) > 0
+    assert not list(results.rglob("*.partial-*"))
+
+
+def test_scores_are_taken_apart_and_what_is_let_pass_is_said(finished):
+    tables = finished.folder / "results" / "tables"
+    organs = pd.read_csv(tables / "organs.tsv", sep="\t")
+    assert set(organs["organ"]) == {"Kidney"}
+    classes = pd.read_csv(tables / "classes.tsv", sep="\t")
+    assert set(classes["sample"]) == {"nucls_held_out", "pannuke_3"}
+    assert classes["pq"].notna().any()
+    assert pd.read_csv(tables / "pannuke.tsv", sep="\t")["model"].tolist() == ["pannuke", "pannuke"]
+    assert pd.read_csv(tables / "sizes.tsv", sep="\t")["true"].min() > 0
+    for name in ("table2", "organs", "pannuke"):
+        assert "evaluation.allow_pannuke_organs permits it" in (tables / f"{name}.md").read_text()
+
+
+@pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_has_a_page_of_everything_and_none_is_broken(finished, tmp_path, width):
+    with Browser(tmp_path) as browser:
+        for place in ("index", "samples--nucls", "models--st", "models--pannuke"):
+            browser.open(f"file://{finished.folder}/results/report.html#{place}", width)
+            assert browser.run(SHOWN) == [place]
+            check(browser, place)
+            assert browser.run("[...document.images].filter(i => i.offsetParent).length") >= 3
+
+
+def test_nuclei_in_are_nuclei_in_patches(finished):
+    for name in ("nucls", "kidney"):
+        folder = finished.folder / "results" / "samples" / name
+        nuclei = open_sample(folder / "sample.zarr").nuclei
+        store = PatchStore(folder / "patches.zarr")
+        placed = np.unique(store.nucleus_index)
+        lost = store.attrs["counts"]
+        print(name, "nuclei in", len(nuclei), "in patches", len(placed), lost)
+        assert len(placed) >= 0.99 * len(nuclei)
+
+
+def test_labels_agree_with_the_classes_the_counts_were_drawn_by(finished):
+    truth = pd.read_csv(finished.folder / "data" / "nucls" / "annotation.csv").set_index("cell_id")["label"]
+    known = truth[truth != "Unknown"]
+    floor = {"stnuclei": 0.7, "paper": 0.6}
+    for method, least in floor.items():
+        labels = pd.read_parquet(finished.folder / "results/samples/nucls/labels" / f"{method}.parquet")
+        accuracy = (labels.set_index("cell_id")["label"].reindex(known.index) == known).mean()
+        print(method, "accuracy on nucls", round(accuracy, 3))
+        assert accuracy > least
+
+
+def test_the_loss_falls(finished):
+    for model in ("st", "pannuke"):
+        history = pd.read_csv(finished.folder / "results" / "models" / model / "history.csv")
+        loss = history["train_loss"].to_numpy()
+        print(model, "loss by epoch", np.round(loss, 3))
+        assert loss[-1] < 0.97 * loss[0]
+
+
+def test_two_processes_train_the_model_of_one(finished):
+    """The rule itself, through torchrun: two processes with 4 patches each against one with 8."""
+    content = yaml.safe_load((finished.folder / "real_pixels.yaml").read_text())
+    # Dropout and augmentation are drawn by process, so they are off where equality is looked for.
+    content["training"] |= {"epochs": 1, "samples_per_epoch": 48, "augmentation": "none"}
+    content["training"] |= {"attention_drop": 0.0, "drop_path": 0.0, "sync_batchnorm": True, "sync_losses": True}
+    parts = {name: content["models"]["st"][name] for name in ("train", "validation")}
+    ways = {"one": {"processes": 1}, "two": {"processes": 2}}
+    content["models"] = {name: {**parts, "training": way} for name, way in ways.items()}
+    (finished.folder / "ways.yaml").write_text(yaml.safe_dump(content))
+    made = [f"results/models/{name}/checkpoint.pt" for name in ways]
+    # Training also depends on what the workflow wrote before; only the models are made here.
+    finished.run(*made, "--cores", "2", "--configfile", "ways.yaml", "--rerun-triggers", "mtime")
+    one, two = (load_checkpoint(finished.folder / path)[0].state_dict() for path in made)
+    for name, value in one.items():
+        # A bias before BatchNorm has no gradient but rounding, of which Adam makes whole steps: 6 x 2 x 3e-4.
+        assert torch.allclose(value, two[name], rtol=1e-2, atol=4e-3), name
+    rows = [pd.read_csv(finished.folder / f"results/models/{name}/history.csv").iloc[-1] for name in ways]
+    for score in ("train_loss", "val_loss"):
+        assert rows[0][score] == pytest.approx(rows[1][score], rel=1e-3), score
+    log = (finished.folder / "results/logs/train_model/two.log").read_text()
+    assert "2 process(es) x 1 part(s) of 4" in log
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in dry(finished)
+
+
+def test_deleting_one_output_reruns_only_what_depends_on_it(finished):
+    labels = finished.folder / "results/samples/kidney/labels/paper.parquet"
+    kept = labels.read_bytes()
+    labels.unlink()
+    try:
+        text = dry(finished)
+    finally:
+        labels.write_bytes(kept)
+    for rule in ("read_sample", "cluster_cells", "cut_patches", "train_model", "predict_patches"):
+        assert count(text, rule) == 0, rule
+    assert count(text, "label_cells") == 1
+    assert count(text, "compare_labels") == 1
+
+
+def stage_contents(folder) -> dict[str, bytes | str]:
+    """Content of labels, patches and scores: parquet by value, arrays by value."""
+    contents: dict[str, bytes | str] = {}
+    for path in sorted((folder / "samples").glob("*/labels/*.parquet")):
+        contents[str(path.relative_to(folder))] = pd.read_parquet(path).to_csv(index=False)
+    for path in sorted((folder / "samples").glob("*/patches.zarr")):
+        store = PatchStore(path)
+        arrays = (store.image[0], store.instances[len(store) - 1], store.offset, store.cell_index)
+        contents[str(path.relative_to(folder))] = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+    return contents
+
+
+def test_one_core_gives_the_same_labels_and_patches(finished, tmp_path):
+    other = {**yaml.safe_load((finished.folder / "real_pixels.yaml").read_text()), "results": str(tmp_path / "results")}
+    (finished.folder / "one.yaml").write_text(yaml.safe_dump(other))
+    finished.run("labels", "patches", "--cores", "1", "--configfile", "one.yaml")
+    again, first = stage_contents(tmp_path / "results"), stage_contents(finished.folder / "results")
+    assert again.keys() == first.keys()
+    assert [name for name in first if first[name] != again[name]] == []
+
+
+def test_a_killed_run_goes_on_and_completes(finished, tmp_path):
+    other = {**yaml.safe_load((finished.folder / "real_pixels.yaml").read_text()), "results": str(tmp_path / "results")}
+    (finished.folder / "killed.yaml").write_text(yaml.safe_dump(other))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["patches", "--cores", "2", "--configfile", "killed.yaml", "--nolock"]
+    running = subprocess.Popen(
+        command, cwd=finished.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    begun = tmp_path / "results" / "samples"
+    deadline = time.monotonic() + 120
+    while not list(begun.glob("*/.partial-*")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    finished.run("patches", "--cores", "2", "--configfile", "killed.yaml", "--nolock")
+    first = stage_contents(finished.folder / "results")
+    again = stage_contents(tmp_path / "results")
+    assert again
+    assert [name for name in again if again[name] != first[name]] == []
