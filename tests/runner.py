@@ -37,6 +37,6 @@ class Workflow:
 
 
 def count(text: str, rule: str) -> int:
-    """Jobs of a rule by a dry run's table."""
-    found = re.search(rf"^{rule}\s+(\d+)$", text, flags=re.MULTILINE)
+    """Jobs of a rule by a dry run's table: the rule, their number, what they do."""
+    found = re.search(rf"^{rule}\s+(\d+)(?:  |$)", text, flags=re.MULTILINE)
     return int(found.group(1)) if found else 0

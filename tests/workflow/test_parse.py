@@ -13,6 +13,9 @@ def test_dry_run_lists_the_jobs_of_each_sample_where_there_are_no_data(workflow)
     assert count(text, "label_cells") == 4
     assert count(text, "train_model") == 1
     assert "Traceback" not in text
+    assert len(text.splitlines()) < 60
+    assert "6 file(s) are missing; a real run stops before its first job:" in text
+    assert "sample my_breast, column path: data/my_breast is not there" in text
 
 
 def test_unlock_works_where_there_are_no_data(workflow):

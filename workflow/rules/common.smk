@@ -13,11 +13,16 @@ if not CHECKOUT.is_dir():
     raise WorkflowError("stnuclei is used from a clone: git clone it and give `snakefile:` the path of its Snakefile")
 sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 
+import snakemake_terminal
 from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
 from stnuclei.files import size_mb
+
+# Where this workflow is used as a module of another, the terminal is the other's.
+if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT):
+    snakemake_terminal.install(workflow.output_settings.dryrun, workflow.output_settings.verbose)
 
 
 def load_settings():
@@ -145,12 +150,13 @@ def report_inputs():
 
 def say_where_results_are():
     """Print the folders of results that exist."""
-    print("\nDone. What there is now:")
+    print("\nDone. Open this first:")
     for label, path in {
+        "report (in a browser)": f"{RESULTS}/report.html",
         "tables": f"{RESULTS}/tables",
         "models": f"{RESULTS}/models",
+        "segmented slides": f"{RESULTS}/slides",
         "slides, labels, patches": f"{RESULTS}/samples",
-        "report": f"{RESULTS}/report.html",
     }.items():
         if Path(path).exists():
             print(f"  {label:24} {path}")

@@ -54,22 +54,36 @@ def pannuke_input(wildcards):
     return [folder] if simulated(folder) or Path(folder).exists() else []
 
 
-def stop_if_files_are_missing():
-    """Stop before the first job where files are missing, and list all of them."""
-    readers = ("read_sample", "map_annotation", "score_labels")
-    to_read = {job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers}
+def missing_files(samples):
+    """Lines on files that tables and configuration name and that are not there."""
     missing = [
         f"  - sample {sample}, column {column}: {path} is not there"
-        for sample in sorted(to_read)
+        for sample in sorted(samples)
         for column, path in sample_files(sample).items()
         if not simulated(path) and not (column == "path" and downloaded(sample)) and not Path(path).exists()
     ]
     folder = config["pannuke"]["path"]
     if folder and not simulated(folder) and not Path(folder).exists():
         missing.append(f"  - pannuke.path: {folder} is not there")
+    return missing
+
+
+def stop_if_files_are_missing():
+    """Say at once, before the first job, which files of which samples are not there."""
+    readers = ("read_sample", "map_annotation", "score_labels")
+    missing = missing_files({job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers})
     missing += missing_slides()
     if missing:
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
+
+
+def say_what_is_missing(most=8):
+    """Say in a dry run, which works without data, what a real run would stop at."""
+    missing = missing_files(SAMPLES["sample"])
+    if missing:
+        print(f"{len(missing)} file(s) are missing; a real run stops before its first job:", file=sys.stderr)
+        more = [f"  ... and {len(missing) - most} more"] if len(missing) > most else []
+        print("\n".join([*missing[:most], *more]), file=sys.stderr)
 
 
 def say_what_is_shared():
@@ -80,3 +94,5 @@ def say_what_is_shared():
 
 if workflow.is_main_process:
     say_what_is_shared()
+    if workflow.output_settings.dryrun:
+        say_what_is_missing()
