@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 LOCK = HERE.parent / "requirements.lock"
 
 #: What the rules of each family import; the rest follows from the packages' own requirements.
-COMMON = ["numpy", "pandas", "pyarrow", "pyyaml", "jsonschema", "matplotlib", "tqdm", "numba"]
+COMMON = ["numpy", "pandas", "pyarrow", "pyyaml", "lazy_loader", "pydantic", "matplotlib", "tqdm", "numba"]
 FAMILIES = {
     "spatial": [
         *COMMON, "anndata", "geopandas", "huggingface_hub", "imagecodecs", "opencv-python-headless", "openslide-bin",
