@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stnuclei.augmentation import shape as shape
+from stnuclei.augmentation import color, shape, superpixels
 from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -108,51 +108,41 @@ def _rotate90(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair
 
 
 def _downscale(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.color import downscale
-
-    return downscale(images, draw.settings.downscale_factor), instances
+    return color.downscale(images, draw.settings.downscale_factor), instances
 
 
 def _blur(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.color import blur
-
     widths = draw.rng.choice(np.arange(3, draw.settings.blur_px + 1, 2), len(images))
     out = images.clone()
     for width in np.unique(widths):
         index = torch.as_tensor(np.flatnonzero(widths == width)).to(images.device)
-        out[index] = blur(images[index], int(width))
+        out[index] = color.blur(images[index], int(width))
     return out, instances
 
 
 def _noise(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.color import noise
-
     variance = draw.rng.uniform(0, draw.settings.noise_variance, len(images))
-    return noise(images, variance, draw.generator), instances
+    return color.noise(images, variance, draw.generator), instances
 
 
 def _jitter(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.color import jitter
-
     s, n = draw.settings, len(images)
     reach = np.array([s.brightness, s.contrast, s.saturation, s.hue])
     factors = np.array([1, 1, 1, 0]) + reach * draw.rng.uniform(-1, 1, (n, 4))
-    return jitter(images, factors, draw.rng.permuted(np.tile(np.arange(4), (n, 1)), axis=1)), instances
+    return color.jitter(images, factors, draw.rng.permuted(np.tile(np.arange(4), (n, 1)), axis=1)), instances
 
 
 def _superpixels(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.superpixels import fill_superpixels
-
     s = draw.settings
-    filled = fill_superpixels(images, s.superpixel_fraction, s.superpixel_count, s.superpixel_size, draw.generator)
+    filled = superpixels.fill_superpixels(
+        images, s.superpixel_fraction, s.superpixel_count, s.superpixel_size, draw.generator
+    )
     return filled, instances
 
 
 def _zoom_blur(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    from stnuclei.augmentation.color import zoom_blur
-
     factor = draw.rng.uniform(1, draw.settings.zoom_factor, len(images))
-    return zoom_blur(images, factor, draw.rng.uniform(0.01, 0.03, len(images))), instances
+    return color.zoom_blur(images, factor, draw.rng.uniform(0.01, 0.03, len(images))), instances
 
 
 def _crop(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.color import hsv_to_rgb, rgb_to_hsv
 
 from stnuclei.augmentation.shape import pixel_grid, resample_images
 
@@ -79,6 +78,8 @@ def saturation(images: torch.Tensor, factor: np.ndarray) -> torch.Tensor:
 
 def hue(images: torch.Tensor, turn: np.ndarray) -> torch.Tensor:
     """Hue turned by `turn` (B,) shares of the circle."""
+    from kornia.color import hsv_to_rgb, rgb_to_hsv  # a second of start-up that most jobs do not need
+
     hsv = rgb_to_hsv(images / 255)
     angle = (hsv[:, :1] + _each(turn, images) * 2 * np.pi) % (2 * np.pi)
     return hsv_to_rgb(torch.cat([angle, hsv[:, 1:]], 1)) * 255

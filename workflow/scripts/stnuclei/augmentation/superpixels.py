@@ -8,7 +8,6 @@ import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.color import rgb_to_lab
 
 _COMPACTNESS = 10.0
 _ROUNDS = 10
@@ -56,6 +55,8 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     -------
     (B, H, W) int64 labels 0..n-1, and n, the grid's number of centres nearest to `count`.
     """
+    from kornia.color import rgb_to_lab  # a second of start-up that most jobs do not need
+
     batch, _, height, width = images.shape
     side = math.sqrt(height * width / count)
     rows, columns = max(1, round(height / side)), max(1, round(width / side))
