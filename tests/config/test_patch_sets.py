@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets
+from stnuclei.config.patch_sets import fold_of, fold_set
 from stnuclei.errors import UserError
 
 SAMPLES = pd.DataFrame({"sample": ["a", "b", "c"], "split": ["train", "train", "val"]}).set_index("sample", drop=False)
@@ -37,3 +38,10 @@ def test_splits_names_and_folds():
 def test_what_is_not_there_is_named(entry, config, message):
     with pytest.raises(UserError, match=message):
         expand_sources([entry], config, SAMPLES, "here")
+
+
+def test_tissues_of_a_fold_are_a_set_of_their_own_and_still_that_fold():
+    few, many = fold_set(2, ["Colon", "Breast"]), fold_set(2, ["Breast", "Colon", "Kidney", "Liver"])
+    assert few.name == "pannuke_2_breast_colon" and few == fold_set(2, ["Breast", "Colon"])
+    assert many.name.startswith("pannuke_2_4tissues_") and len(many.name) == len("pannuke_2_4tissues_") + 6
+    assert [fold_of(part.name) for part in (few, many, fold_set(3))] == [2, 2, 3] and fold_of("breast") is None

@@ -138,3 +138,15 @@ def test_files_that_are_not_pannukes(fold, tmp_path):
         path.write_bytes(path.read_bytes()[:-1000])
 
     told(cut_short, "masks.npy: ends or is damaged")
+
+
+def test_some_tissues_of_a_fold_in_any_spelling(fold, tmp_path):
+    write_fold(tmp_path / "in", *fold)
+    out = (tmp_path / "p.zarr", tmp_path / "manual.parquet")
+    import_pannuke(tmp_path / "in", 1, *out, "pannuke", tissues=["Head and neck", "colon"])
+    store, labels = PatchStore(out[0]), pd.read_parquet(out[1])
+    assert np.array_equal(store.image[:], fold[0][[1, 2, 3]].astype(np.uint8))
+    assert [store.tissues[t] for t in store.tissue] == ["Colon", "Colon", "HeadNeck"]
+    assert labels["cell_id"].tolist() == ["fold1_1_Epithelial_9"]  # named as in the whole fold
+    with pytest.raises(UserError, match=r"PanNuke's fold 1: has no tissue Colom; did you mean 'Colon'\?"):
+        import_pannuke(tmp_path / "in", 1, *out, "pannuke", tissues=["Colom"])

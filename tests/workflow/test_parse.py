@@ -64,18 +64,34 @@ def test_a_held_out_organ_cannot_be_trained_on(workflow):
 
 
 def test_the_papers_own_run_is_shown_whole_without_its_data(workflow):
-    """59 slides of HEST-1k and the annotated one, seven label methods, ten trainings, all tables, the report."""
+    """59 slides of HEST-1k and the annotated one, seven label methods, eleven trainings, all tables, the report."""
     folder = workflow.folder / "config" / "paper"
     folder.mkdir()
     for name in ("config.yaml", "samples.tsv"):
         (folder / name).write_text((ROOT / "config" / "paper" / name).read_text())
     text = workflow.run("-n", "--cores", "2", "--configfile", "config/paper/config.yaml").text
-    wanted = {"read_sample": 60, "label_cells": 60 * 7, "cut_patches": 60, "import_pannuke": 3, "train_model": 10}
-    wanted |= {"predict_patches": 10 * 9 + 3, "score_classification": 10 + 3, "score_segmentation": 10 * 9 + 3}
+    wanted = {"read_sample": 60, "label_cells": 60 * 7, "cut_patches": 60, "import_pannuke": 3, "train_model": 11}
+    wanted |= {"predict_patches": 11 * 9 + 4, "score_classification": 11 + 4, "score_segmentation": 11 * 9 + 4}
     wanted |= dict.fromkeys(("write_table1", "write_table2", "write_table3", "write_pannuke_tables"), 1)
     wanted |= {"write_breakdowns": 1, "draw_figure2": 1, "draw_figure3": 1, "write_report": 1}
     assert {rule: count(text, rule) for rule in wanted} == wanted
     assert "NCBI784, NCBI785, breast_rep1" in text  # the permitted donor is told
+    run = workflow.run("train", "--cores", "2", "--configfile", "config/paper/config.yaml", check=False)
+    assert (
+        run.code != 0
+        and "training.encoder_weights: weights/vit256_small_dino.pth is not there; it is 704 MB, from" in run.text
+    )
+    assert "pannuke.path: pannuke is not there" in run.text and "sample NCBI783, column path: hest_data" in run.text
+
+
+def test_some_tissues_of_pannuke_are_a_patch_set_of_their_own(workflow):
+    folds = [{"pannuke": [1], "tissues": ["Colon", "Breast"]}]
+    models = {"m": {"train": folds, "validation": [{"pannuke": [2], "tissues": ["Breast"]}]}}
+    path = workflow.folder / "tissues.yaml"
+    path.write_text(yaml.safe_dump({"models": models, "pannuke": {"path": "pannuke"}}))
+    text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
+    assert count(text, "import_pannuke") == 5  # three folds, and two sets of tissues
+    assert "pannuke_1_breast_colon/patches.zarr" in text and "pannuke_2_breast/labels/manual.parquet" in text
 
 
 def test_a_model_that_learns_from_a_scored_slide_is_refused(workflow):

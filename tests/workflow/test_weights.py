@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from runner import Workflow, count
-from stnuclei.config import encoder_urls, local_weights
+from stnuclei.config import check_weights, encoder_urls, local_weights, missing_weights
 from stnuclei.errors import UserError
 from stnuclei.fetch import fetch
 from stnuclei.files import sha256
@@ -24,6 +24,36 @@ def test_urls_of_all_models_are_found_and_may_not_share_a_name():
     config["models"]["a"] = {"training": {"encoder_weights": "https://example.org/other/vit.pth"}}
     with pytest.raises(UserError, match="same file name"):
         encoder_urls(config)
+
+
+def test_weights_by_name_are_fetched_with_their_checksum_and_fit_their_network():
+    config = {"training": {"architecture": "cellvit-256", "encoder_weights": "hipt-vit256"}, "models": {"a": {}}}
+    config["expression"] = {"training": {"network": "resnet-50"}, "models": {"e": {"training": {}}}}
+    config["expression"]["models"]["e"]["training"]["weights"] = "imagenet-resnet-50"
+    check_weights(config)
+    urls = encoder_urls(config)
+    assert list(urls) == ["vit256_small_dino.pth", "resnet50-0676ba61.pth"]
+    assert all("#sha256=" in url and len(url.partition("#sha256=")[2]) == 64 for url in urls.values())
+    assert local_weights("hipt-vit256", "w") == "w/vit256_small_dino.pth"
+    assert missing_weights(config, {"a", "e"}) == []
+    config["training"]["encoder_weights"] = "sam-vit-b"
+    config["models"]["b"] = {"training": {"encoder_weights": "hipt-vit-256"}}
+    with pytest.raises(UserError) as caught:
+        check_weights(config)
+    assert "training.encoder_weights: sam-vit-b is of cellvit-sam-b, not of cellvit-256" in str(caught.value)
+    assert "models.b.training.encoder_weights: 'hipt-vit-256' is neither" in str(caught.value)
+    assert "did you mean 'hipt-vit256'?" in str(caught.value)
+
+
+def test_a_missing_file_is_named_with_its_source_once():
+    config = {"training": {"architecture": "cellvit-256", "encoder_weights": "w/vit256_small_dino.pth"}}
+    config["models"] = {"a": {}, "b": {}, "c": {"training": {"encoder_weights": None}}}
+    (line,) = missing_weights(config, {"a", "b", "c"})
+    assert line.startswith(
+        "training.encoder_weights: w/vit256_small_dino.pth is not there; it is 704 MB, from https://"
+    )
+    assert "non-commercial" in line
+    assert missing_weights(config, {"c"}) == []
 
 
 def test_a_file_is_fetched_and_checked(tmp_path):

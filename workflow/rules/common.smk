@@ -63,14 +63,16 @@ try:
     WARNINGS = settings.shared_donors(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
+    settings.check_weights(config)
     SETS = settings.patch_sets(config, SAMPLES)
+    PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = config["results"].rstrip("/")
 DEMO = config.get("simulate", {}).get("folder", "demo").rstrip("/")
 MODELS = list(config["models"])
-PANNUKE_SETS = [name for name in SETS if name.startswith("pannuke_")]
+PANNUKE_SETS = list(PANNUKE)
 SEG_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "seg_eval", "sample"])
 CLS_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "cls_eval", "sample"])
 HEST_IDS = sorted(set(SAMPLES.loc[SAMPLES["platform"] == "hest", "hest_id"]) - {""})
@@ -80,7 +82,7 @@ ANNOTATED = list(SAMPLES.loc[SAMPLES["annotation"] != "", "sample"])
 wildcard_constraints:
     sample="|".join(map(re.escape, SAMPLES["sample"])),
     set="|".join(map(re.escape, SETS)),
-    fold=r"\d+",
+    fold=r"\d+\w*",
     model="|".join(map(re.escape, MODELS)),
     method="|".join([*map(re.escape, METHODS), "manual"]),
 

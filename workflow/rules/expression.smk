@@ -83,6 +83,7 @@ rule train_expression:
     input:
         patches=baseline_files("samples", "patches.zarr"),
         expression=baseline_files("samples", "expression.h5ad"),
+        weights=baseline_weights,
     output:
         checkpoint="<results>/expression/{baseline}/{run}/checkpoint.pt",
         split="<results>/expression/{baseline}/{run}/split.tsv",

@@ -55,10 +55,17 @@ def spots_input(wildcards):
 
 def baseline_settings(wildcards):
     """Settings of one training; null models train for fewer epochs."""
-    training = BASELINES[wildcards.baseline].training
+    training = dict(BASELINES[wildcards.baseline].training)
+    training["weights"] = settings.local_weights(training["weights"], f"{RESULTS}/weights")
     if wildcards.run in NULLS:
         return {**training, "epochs": min(training["epochs"], config["expression"]["nulls"]["epochs"])}
     return training
+
+
+def baseline_weights(wildcards):
+    """Input function: pretrained weights that the workflow fetches."""
+    path = baseline_settings(wildcards)["weights"]
+    return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
 
 
 def expression_targets():

@@ -61,6 +61,8 @@ rule import_pannuke:
         runtime=runtime(60),
     params:
         folder=config["pannuke"]["path"],
+        fold=lambda wildcards: settings.fold_of(f"pannuke_{wildcards.fold}"),
+        tissues=lambda wildcards: list(PANNUKE[f"pannuke_{wildcards.fold}"].tissues),
         taxonomy=config["taxonomy"],
         seed=config["seed"],
     message:

@@ -43,7 +43,7 @@ def described_files(wildcards):
     folder = f"{RESULTS}/samples/{wildcards.set}"
     files = {"patches": f"{folder}/patches.zarr", "labels": [f"{folder}/labels/manual.parquet"], "others": []}
     if wildcards.set in PANNUKE_SETS:
-        fold = Path(config["pannuke"]["path"]) / f"fold_{wildcards.set.removeprefix('pannuke_')}"
+        fold = Path(config["pannuke"]["path"]) / f"fold_{settings.fold_of(wildcards.set)}"
         return {**files, "others": [str(fold)] if fold.exists() and not simulated(fold) else []}
     marked = [sample_files(wildcards.set).get(column) for column in ("annotation", "annotation_map")]
     files["labels"] = [f"{folder}/labels/{method}.parquet" for method in METHODS]

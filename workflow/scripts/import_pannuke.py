@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 with job(snakemake.log[0], f"PanNuke fold {snakemake.wildcards.fold}"):
     import_pannuke(
         snakemake.params.folder,
-        int(snakemake.wildcards.fold),
+        snakemake.params.fold,
         snakemake.output.patches,
         snakemake.output.labels,
         taxonomy=snakemake.params.taxonomy,
+        tissues=snakemake.params.tissues,
     )
     draw_contact_sheet(PatchStore(snakemake.output.patches), snakemake.output.figure, seed=snakemake.params.seed)

@@ -6,7 +6,9 @@ from .leakage import pannuke_organ_warnings as pannuke_organ_warnings
 from .leakage import shared_donors as shared_donors
 from .patch_sets import PatchSet as PatchSet
 from .patch_sets import expand_sources as expand_sources
+from .patch_sets import fold_of as fold_of
 from .patch_sets import label_methods as label_methods
+from .patch_sets import pannuke_sets as pannuke_sets
 from .patch_sets import patch_sets as patch_sets
 from .runs import expand_runs as expand_runs
 from .samples import DISEASES as DISEASES
@@ -19,6 +21,8 @@ from .slides import check_segmentation as check_segmentation
 from .slides import models_of as models_of
 from .slides import read_slides as read_slides
 from .training import TrainSettings as TrainSettings
+from .weights import check_weights as check_weights
 from .weights import encoder_urls as encoder_urls
 from .weights import local_weights as local_weights
+from .weights import missing_weights as missing_weights
 from .workflow import Configuration as Configuration

@@ -37,7 +37,9 @@ class ExpressionTraining(Settings):
         "efficientnet-b0", description="Architecture; efficientnet-tiny is for CPUs."
     )
     weights: str | None = Field(
-        None, description="torchvision's file of ImageNet weights (vit-s16: HIPT's); null: random start."
+        None,
+        description="imagenet-efficientnet-b0, imagenet-resnet-50, imagenet-densenet-121 or hipt-vit256 (fetched), a "
+        "file, or a URL; null: random start.",
     )
     fine_tuning: Literal["full", "head"] = Field(
         "full", description="full: all weights learn; head: only the last layer."

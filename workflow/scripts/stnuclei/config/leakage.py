@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.patch_sets import PatchSet
+from stnuclei.config.patch_sets import PatchSet, fold_of
 from stnuclei.errors import refuse
 
 #: Slides in these splits are scored and never learnt from; one slide may serve both ways of scoring.
@@ -169,15 +169,18 @@ def _model_leaks(
                 split = samples.loc[name, "split"]
                 yield f"models.{model}.{part}: {name} is a slide of split {split}, which no model may learn from"
     for one, other in combinations(("train", "validation", "test"), 2):
-        for name in names.get(one, ()):
-            if name in names.get(other, ()):
-                yield f"models.{model}: {_words(name)} is in {one} and in {other}; keep one"
+        # Some tissues of a fold are that fold: whoever learns from them has seen it.
+        others = {_words(name) for name in names.get(other, ())}
+        for words in dict.fromkeys(_words(name) for name in names.get(one, ())):
+            if words in others:
+                yield f"models.{model}: {words} is in {one} and in {other}; keep one"
     yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_donors", ())))
-    yield from _learnt_organs(model, names, samples, config)
+    yield from _learnt_organs(model, parts.get("train", ()), samples, config)
 
 
 def _words(name: str) -> str:
-    return f"PanNuke's fold {name.removeprefix('pannuke_')}" if name.startswith("pannuke_") else name
+    fold = fold_of(name)
+    return name if fold is None else f"PanNuke's fold {fold}"
 
 
 def _learnt_donors(
@@ -194,13 +197,13 @@ def _learnt_donors(
 
 
 def _learnt_organs(
-    model: str, names: Mapping[str, list[str]], samples: pd.DataFrame, config: Mapping[str, Any]
+    model: str, sets: Sequence[PatchSet], samples: pd.DataFrame, config: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Organs of what is trained on that are held out; PanNuke's folds bring their own."""
-    train = names.get("train", ())
+    """Organs of the training set that are held out; PanNuke's folds bring their own."""
+    train = [part.name for part in sets]
     learnt = {organ_of(samples.loc[name, "tissue"]): name for name in train if name in samples.index}
     allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
-    folds = {organ_of(tissue) for tissue in pannuke_tissues(config)} - allowed
+    folds = {organ_of(tissue) for tissue in _fold_tissues(sets, config)} - allowed
     for row in samples[samples["split"] == "seg_eval"].itertuples():
         organ = organ_of(row.tissue)
         if organ in learnt:
@@ -208,11 +211,17 @@ def _learnt_organs(
                 f"models.{model}.train: {learnt[organ]} is of the organ of {row.sample}, {row.tissue}, which seg_eval "
                 "holds out"
             )
-        if organ in folds and any(name.startswith("pannuke_") for name in train):
+        if organ in folds:
             yield (
                 f"models.{model}.train: PanNuke's folds hold {row.tissue}, the organ of {row.sample} (seg_eval); take "
                 f"another organ, or set evaluation.allow_pannuke_organs: [{row.tissue}], which the tables then say"
             )
+
+
+def _fold_tissues(sets: Sequence[PatchSet], config: Mapping[str, Any]) -> set[str]:
+    """Tissues of the PanNuke folds among patch sets."""
+    folds = [part for part in sets if fold_of(part.name) is not None]
+    return {tissue for part in folds for tissue in (part.tissues or pannuke_tissues(config))}
 
 
 def pannuke_tissues(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -226,12 +235,16 @@ def pannuke_tissues(config: Mapping[str, Any]) -> tuple[str, ...]:
 def pannuke_organ_warnings(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
     """One warning for each held-out organ that PanNuke-trained models have seen because the configuration allows it."""
     allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
-    seen = {organ_of(tissue) for tissue in pannuke_tissues(config)} & allowed
-    models = [m for m, parts in sources.items() if any(s.name.startswith("pannuke_") for s in parts.get("train", ()))]
-    held_out = samples[samples["split"] == "seg_eval"]
-    return [
-        f"{row.sample} (seg_eval) is {row.tissue}, an organ of PanNuke's, which {', '.join(models)} learnt from: "
-        "evaluation.allow_pannuke_organs permits it"
-        for row in held_out.itertuples()
-        if organ_of(row.tissue) in seen and models
-    ]
+    seen = {
+        model: {organ_of(tissue) for tissue in _fold_tissues(parts.get("train", ()), config)} & allowed
+        for model, parts in sources.items()
+    }
+    warnings = []
+    for row in samples[samples["split"] == "seg_eval"].itertuples():
+        models = [model for model, organs in seen.items() if organ_of(row.tissue) in organs]
+        if models:
+            warnings.append(
+                f"{row.sample} (seg_eval) is {row.tissue}, an organ of PanNuke's, which {', '.join(models)} learnt "
+                "from: evaluation.allow_pannuke_organs permits it"
+            )
+    return warnings

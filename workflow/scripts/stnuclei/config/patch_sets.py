@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +11,57 @@ import pandas as pd
 
 from stnuclei.errors import UserError
 
+#: A set of more tissues is not named after each of them.
+_NAMED_TISSUES = 3
+
 
 @dataclass(frozen=True)
 class PatchSet:
-    """Patches with one label set: ``results/samples/{name}/patches.zarr`` and ``labels/{labels}.parquet``."""
+    """Patches with one label set: ``results/samples/{name}/patches.zarr`` and ``labels/{labels}.parquet``.
+
+    Parameters
+    ----------
+    name
+        Sample, or ``pannuke_{fold}`` with tissues behind it.
+    labels
+        Label method, or ``manual``.
+    tissues
+        Of PanNuke: only patches of these; empty: all.
+    """
 
     name: str
     labels: str
+    tissues: tuple[str, ...] = ()
+
+
+def fold_of(name: str) -> int | None:
+    """PanNuke's fold that a patch set is of, whatever its tissues; None for a sample."""
+    return int(name.split("_")[1]) if name.startswith("pannuke_") else None
+
+
+def fold_set(fold: int, tissues: Iterable[str] = ()) -> PatchSet:
+    """Patch set of a fold, ``pannuke_2``, or of some of its tissues, ``pannuke_2_breast_colon``."""
+    own = tuple(sorted(tissues))
+    words = ["".join(filter(str.isalnum, tissue.casefold())) for tissue in own]
+    if len(words) > _NAMED_TISSUES:
+        words = [f"{len(words)}tissues", hashlib.sha256("_".join(words).encode()).hexdigest()[:6]]
+    return PatchSet("_".join(["pannuke", str(fold), *words]), "manual", own)
 
 
 def patch_sets(config: Mapping[str, Any], samples: pd.DataFrame) -> list[str]:
-    """Names of all patch sets: the samples, and ``pannuke_{fold}`` where PanNuke is used."""
+    """Names of all patch sets: the samples, and those of PanNuke where it is used."""
+    return [*samples["sample"], *(part.name for part in pannuke_sets(config))]
+
+
+def pannuke_sets(config: Mapping[str, Any]) -> list[PatchSet]:
+    """All folds of PanNuke where it is used, and the tissues of folds that models name."""
     folds = config["pannuke"]["folds"] if config["pannuke"]["path"] else []
-    return [*samples["sample"], *(f"pannuke_{fold}" for fold in folds)]
+    sets = [fold_set(fold) for fold in folds]
+    for model in config["models"].values():
+        for entry in (source for part in ("train", "validation", "test") for source in model.get(part, ())):
+            if entry.get("tissues"):
+                sets += [fold_set(fold, entry["tissues"]) for fold in entry["pannuke"]]
+    return list(dict.fromkeys(sets))
 
 
 def expand_sources(
@@ -33,7 +72,7 @@ def expand_sources(
     Parameters
     ----------
     entries
-        ``{samples: SPLIT or [names], labels: METHOD}`` or ``{pannuke: [folds]}``.
+        ``{samples: SPLIT or [names], labels: METHOD}`` or ``{pannuke: [folds], tissues: [names]}``.
     config, samples
         The configuration and the samples table.
     where
@@ -48,19 +87,19 @@ def expand_sources(
     for number, entry in enumerate(entries):
         place = f"{where}[{number}]"
         if "pannuke" in entry:
-            sets += [_fold(fold, config, place) for fold in entry["pannuke"]]
+            sets += [_fold(fold, entry.get("tissues") or (), config, place) for fold in entry["pannuke"]]
         else:
             names = _names(entry["samples"], samples, place)
             sets += [PatchSet(name, entry["labels"]) for name in names]
     return sets
 
 
-def _fold(fold: int, config: Mapping[str, Any], place: str) -> PatchSet:
+def _fold(fold: int, tissues: Iterable[str], config: Mapping[str, Any], place: str) -> PatchSet:
     if not config["pannuke"]["path"]:
         raise UserError(f"{place}.pannuke: names fold {fold}, but pannuke.path is empty; set it to PanNuke's folder")
     if fold not in config["pannuke"]["folds"]:
         raise UserError(f"{place}.pannuke: fold {fold} is not in pannuke.folds {config['pannuke']['folds']}")
-    return PatchSet(f"pannuke_{fold}", "manual")
+    return fold_set(fold, tissues)
 
 
 def _names(wanted: str | list[str], samples: pd.DataFrame, place: str) -> list[str]:

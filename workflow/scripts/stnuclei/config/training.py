@@ -36,7 +36,8 @@ class TrainingBlock(Settings):
         "cellvit-256", description="Network: ViT-S/16 of HIPT, SAM's ViT-B, -L or -H, or a tiny one for CPUs."
     )
     encoder_weights: str | None = Field(
-        None, description="HIPT or SAM file, or its URL; null: random initialisation, then nothing is frozen."
+        None,
+        description="hipt-vit256, sam-vit-b, -l, -h (fetched), a file, a URL; null: random start, nothing is frozen.",
     )
     epochs: Count = Field(130, description="Epochs.")
     batch_size: Count = Field(

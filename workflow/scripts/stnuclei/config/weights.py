@@ -1,50 +1,195 @@
-"""Encoder weights that are named by a URL and fetched once for all models."""
+"""Pretrained weights: by name, as a path, or as a URL that is fetched once for all models.
+
+Sizes, checksums, terms and sources of the named files: docs/training.md. What no source states is left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, refuse, suggestion
 
 SCHEMES = ("http", "https", "file")
+_SAM = "https://dl.fbaipublicfiles.com/segment_anything"
+_TORCHVISION = "https://download.pytorch.org/models"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A public weight file.
+
+    Parameters
+    ----------
+    file
+        Its name.
+    address
+        Where it is fetched from.
+    architectures
+        Networks it fits (``training.architecture`` or ``expression.training.network``).
+    terms
+        Licence, in words.
+    size
+        Bytes; 0 where no source states them.
+    sha256
+        Checksum; empty where no source states it.
+    """
+
+    file: str
+    address: str
+    architectures: tuple[str, ...]
+    terms: str
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def url(self) -> str:
+        """Address with the checksum that `stnuclei.fetch` tests."""
+        return f"{self.address}#sha256={self.sha256}" if self.sha256 else self.address
+
+    def describe(self) -> str:
+        """Size, source and terms in one phrase."""
+        size = f"{self.size / 1e6:,.0f} MB, " if self.size else ""
+        return f"{size}from {self.address}; {self.terms}"
+
+
+def _named(file: str, address: str, fits: tuple[str, ...], terms: str, size: int = 0, sha256: str = "") -> Weights:
+    return Weights(file, f"{address}/{file}", fits, terms, size, sha256)
+
+
+#: Name in the configuration -> file.
+WEIGHTS: dict[str, Weights] = {
+    "hipt-vit256": _named(
+        "vit256_small_dino.pth",
+        "https://media.githubusercontent.com/media/mahmoodlab/HIPT/master/HIPT_4K/Checkpoints",
+        ("cellvit-256", "vit-s16"),
+        "Apache 2.0 with Commons Clause, non-commercial academic purposes",
+        704_238_867,
+        "6960cd5a8657dc8bb214671aa0c6dbd3f5b698e84386884955836487ddc89e24",
+    ),
+    "sam-vit-b": _named(
+        "sam_vit_b_01ec64.pth", _SAM, ("cellvit-sam-b",), "Apache 2.0", 375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    "sam-vit-l": _named(
+        "sam_vit_l_0b3195.pth", _SAM, ("cellvit-sam-l",), "Apache 2.0", 1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    "sam-vit-h": _named(
+        "sam_vit_h_4b8939.pth", _SAM, ("cellvit-sam-h",), "Apache 2.0", 2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    "imagenet-efficientnet-b0": _named(
+        "efficientnet_b0_rwightman-7f5810bc.pth", _TORCHVISION, ("efficientnet-b0",),
+        "BSD-3 code; ImageNet's terms for the weights", 21_444_401,
+        "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+    ),
+    "imagenet-resnet-50": _named(
+        "resnet50-0676ba61.pth", _TORCHVISION, ("resnet-50",), "BSD-3 code; ImageNet's terms for the weights",
+        102_530_333, "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    ),
+    # torchvision names the first eight digits of the checksum alone, and no source states the size in bytes.
+    "imagenet-densenet-121": _named(
+        "densenet121-a639ec97.pth", _TORCHVISION, ("densenet-121",), "BSD-3 code; ImageNet's terms for the weights",
+    ),
+}  # fmt: skip
+_BY_FILE = {weights.file: weights for weights in WEIGHTS.values()}
 
 
 def is_url(weights: str | None) -> TypeGuard[str]:
-    """Whether the setting names a place to fetch from; a path and None do not."""
+    """True for a URL to fetch; false for a path, a name and None."""
     return weights is not None and urlsplit(weights).scheme in SCHEMES
 
 
 def local_weights(weights: str | None, folder: str) -> str | None:
-    """Where a model reads its encoder's weights.
+    """Path from which a network's weights are read.
 
     Parameters
     ----------
     weights
-        The setting ``training.encoder_weights``: None, a path, or a URL (``https://.../name.pth#sha256=...``).
+        Setting: None, a path, a name of `WEIGHTS`, or a URL (``https://.../name.pth#sha256=...``).
     folder
         Where fetched files are kept.
     """
-    return f"{folder}/{PurePosixPath(urlsplit(weights).path).name}" if is_url(weights) else weights
+    url = WEIGHTS[weights].url if weights in WEIGHTS else weights
+    return f"{folder}/{PurePosixPath(urlsplit(url).path).name}" if url is not None and is_url(url) else url
 
 
 def encoder_urls(config: Mapping[str, Any]) -> dict[str, str]:
-    """File name -> URL of all encoder weights that have to be fetched.
+    """File name -> URL of all weights that have to be fetched.
 
     Raises
     ------
     UserError
         If two URLs end in the same file name.
     """
-    found: dict[str, str] = {}
-    entries = [config["training"], *(model.get("training", {}) for model in config["models"].values())]
-    for url in (entry.get("encoder_weights") for entry in entries):
+    urls: dict[str, str] = {}
+    for key, _, weights in _used(config):
+        url = WEIGHTS[weights].url if weights in WEIGHTS else weights
         if is_url(url):
             name = PurePosixPath(urlsplit(url).path).name
-            if found.setdefault(name, url) != url:
-                raise UserError(
-                    f"training.encoder_weights: {found[name]} and {url} end in the same file name; rename one"
-                )
-    return found
+            if urls.setdefault(name, url) != url:
+                raise UserError(f"{key}: {urls[name]} and {url} end in the same file name; rename one")
+    return urls
+
+
+def check_weights(config: Mapping[str, Any]) -> None:
+    """Refuse names that are none, and named weights of another architecture; files are not looked at.
+
+    Raises
+    ------
+    UserError
+        With one line a problem: the model's setting and what is wrong.
+    """
+    problems = []
+    for key, architecture, weights in _used(config):
+        known = WEIGHTS.get(weights) or _BY_FILE.get(PurePosixPath(urlsplit(weights).path).name)
+        if known is not None and architecture not in known.architectures:
+            problems.append(f"{key}: {weights} is of {' and '.join(known.architectures)}, not of {architecture}")
+        elif known is None and not is_url(weights) and not {".", "/"} & set(weights):
+            problems.append(f"{key}: {weights!r} is neither a name, a path nor a URL; {suggestion(weights, WEIGHTS)}")
+    refuse("the configuration", problems)
+
+
+def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
+    """One line for each file of weights that models about to be trained need and that is absent.
+
+    Parameters
+    ----------
+    config
+        The whole configuration.
+    models
+        Names of these models and expression baselines.
+    """
+    lines: dict[str, str] = {}
+    for key, _, weights in _used(config, models):
+        known, path = _BY_FILE.get(PurePosixPath(weights).name), Path(weights)
+        if is_url(weights) or weights in WEIGHTS or weights in lines:
+            continue
+        if not path.is_file():
+            source = f"; it is {known.describe()}" if known else ""
+            lines[weights] = f"{key}: {weights} is not there{source}"
+    return list(lines.values())
+
+
+def _used(config: Mapping[str, Any], models: set[str] | None = None) -> Iterator[tuple[str, str, str]]:
+    """(setting, architecture, weights) of the common blocks and of models; `models`: of these models alone."""
+    expression = config.get("expression") or {"training": {}, "models": {}}
+    blocks = (
+        ("", config["training"], config["models"], "architecture", "encoder_weights"),
+        ("expression.", expression["training"], expression["models"], "network", "weights"),
+    )
+    for prefix, common, entries, architecture, setting in blocks:
+        if models is None and common.get(setting):
+            yield f"{prefix}training.{setting}", common.get(architecture, ""), common[setting]
+        for name, entry in entries.items():
+            if models is not None and name not in models:
+                continue
+            training = {**common, **entry.get("training", {})}
+            own = setting in entry.get("training", {})
+            key = f"{prefix}models.{name}.training.{setting}" if own else f"{prefix}training.{setting}"
+            if training.get(setting):
+                yield key, training.get(architecture, ""), training[setting]

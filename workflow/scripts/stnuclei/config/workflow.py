@@ -48,6 +48,7 @@ class FoldSource(Settings):
     """Folds of PanNuke with their manual labels."""
 
     pannuke: Annotated[list[Count], Field(min_length=1), Distinct] = Field(description="Folds.")
+    tissues: SomeNames | None = Field(None, description="Only patches of these tissues; null: all.")
 
 
 def _source_tag(value: Any) -> str:

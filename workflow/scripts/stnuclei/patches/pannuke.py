@@ -7,7 +7,9 @@ numbered on its own; channel 5 is background. Where two channels mark a pixel, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, suggestion
 from stnuclei.files import atomic_write
 from stnuclei.patches.instance_map import number_patch
 from stnuclei.patches.npyfile import RowFile
@@ -29,7 +31,12 @@ _BLOCK = 32  # patches read at once: 50 MB of float64 images, 100 MB of masks
 
 
 def import_pannuke(
-    folder: str | Path, fold: int, out: str | Path, labels_out: str | Path, taxonomy: Taxonomy | str | Path = "pannuke"
+    folder: str | Path,
+    fold: int,
+    out: str | Path,
+    labels_out: str | Path,
+    taxonomy: Taxonomy | str | Path = "pannuke",
+    tissues: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write one fold of PanNuke as a patch store and its labels.
 
@@ -44,6 +51,8 @@ def import_pannuke(
         patches.zarr and labels/manual.parquet. ``cell_index`` of the store is the row of the labels.
     taxonomy
         Classes that it lacks become Unknown.
+    tissues
+        Only patches of these tissues, in any spelling (``Head and neck``, ``HeadNeck``); empty: all patches.
 
     Returns
     -------
@@ -56,11 +65,13 @@ def import_pannuke(
     """
     images, masks, types = _open(Path(folder), fold)
     taxonomy = Taxonomy.load(taxonomy)
-    tissues, tissue = np.unique(types, return_inverse=True)
+    kept = _rows_of(types, tissues, fold)
+    present, tissue = np.unique(types[kept], return_inverse=True)
     names: list[str] = []
     channels: list[np.ndarray] = []
     covered = [0]
-    blocks = _blocks(images, masks, tissue.astype(np.uint8), fold, names, channels, covered)
+    rows = PatchRows(kept, tissue.astype(np.uint8), fold)
+    blocks = _blocks(images, masks, rows, names, channels, covered)
 
     def counts() -> dict[str, Any]:
         number = np.bincount(np.concatenate([np.zeros(0, int), *channels]), minlength=len(CHANNELS))
@@ -69,9 +80,9 @@ def import_pannuke(
 
     attrs = {
         "sample": f"pannuke_{fold}",
-        "tissues": [str(t) for t in tissues],
+        "tissues": [str(t) for t in present],
         "um_per_px": UM_PER_PX,
-        "settings": {"fold": fold, "channels": list(CHANNELS)},
+        "settings": {"fold": fold, "channels": list(CHANNELS), "tissues": list(tissues)},
     }
     # Labels after the patches: they are only there when the store is.
     written = write_patches(out, blocks, attrs, size=images.shape[1], extra=counts)
@@ -102,6 +113,48 @@ def _open(folder: Path, fold: int) -> tuple[RowFile, RowFile, np.ndarray]:
     return images, masks, types.astype(str)
 
 
+@dataclass(frozen=True)
+class PatchRows:
+    """Patches of a fold to import.
+
+    Parameters
+    ----------
+    numbers
+        int64 (n,), rows of the fold's arrays.
+    tissue
+        uint8 (n,), index into the store's tissues.
+    fold
+        1, 2 or 3.
+    """
+
+    numbers: np.ndarray
+    tissue: np.ndarray
+    fold: int
+
+    def between(self, begin: int, end: int) -> PatchRows:
+        """The patches among the rows `begin` to `end` of the fold."""
+        part = slice(*np.searchsorted(self.numbers, [begin, end]))
+        return PatchRows(self.numbers[part], self.tissue[part], self.fold)
+
+
+def _rows_of(types: np.ndarray, tissues: Sequence[str], fold: int) -> np.ndarray:
+    """Rows of the tissues asked for, int64; all rows where none is named."""
+    if not tissues:
+        return np.arange(len(types))
+    present = {_letters(name): str(name) for name in np.unique(types)}
+    absent = [name for name in tissues if _letters(name) not in present]
+    if absent:
+        raise UserError(
+            f"PanNuke's fold {fold}: has no tissue {', '.join(absent)}; {suggestion(absent[0], list(present.values()))}"
+        )
+    return np.flatnonzero(np.isin(types, [present[_letters(name)] for name in tissues]))
+
+
+def _letters(name: str) -> str:
+    """PanNuke writes HeadNeck, Bile-duct and Adrenal_gland; other sources write them otherwise."""
+    return re.sub(r"[^a-z]|and", "", name.casefold().replace("gland", "gl"))
+
+
 def _find(folder: Path, fold: int, part: str, name: str) -> Path:
     """Path of one of a fold's files, in any of the layouts it is handed around in."""
     roots = [folder / f"{word}{fold}" for word in ("fold_", "Fold ", "fold", "Fold", "fold ", "Fold_")]
@@ -121,17 +174,19 @@ def _find(folder: Path, fold: int, part: str, name: str) -> Path:
 def _blocks(
     images: RowFile,
     masks: RowFile,
-    tissue: np.ndarray,
-    fold: int,
+    rows: PatchRows,
     names: list[str],
     channels: list[np.ndarray],
     covered: list[int],
 ) -> Iterator[PatchBlock]:
     """Patches in the fold's order; `names`, `channels` and `covered` grow with them."""
-    bar = Progress(images.shape[0], f"PanNuke fold {fold}", "patches")
+    bar = Progress(images.shape[0], f"PanNuke fold {rows.fold}", "patches")
     done = 0
     for pixels, marks in zip(images.blocks(_BLOCK), masks.blocks(_BLOCK), strict=True):
-        yield _block(_as_pixels(pixels, images.path), marks, tissue[done:], fold, done, names, channels, covered)
+        part = rows.between(done, done + len(pixels))
+        if len(part.numbers):
+            own = part.numbers - done
+            yield _block(_as_pixels(pixels[own], images.path), marks[own], part, names, channels, covered)
         done += len(pixels)
         bar.update(len(pixels))
     bar.close()
@@ -150,9 +205,7 @@ def _as_pixels(values: np.ndarray, path: Path) -> np.ndarray:
 def _block(
     pixels: np.ndarray,
     marks: np.ndarray,
-    tissue: np.ndarray,
-    fold: int,
-    done: int,
+    rows: PatchRows,
     names: list[str],
     channels: list[np.ndarray],
     covered: list[int],
@@ -169,10 +222,11 @@ def _block(
         count[i] = len(places)
         centroids.append(centres)
         channels.append(channel[places].astype(np.uint8))
-        names += [f"fold{fold}_{done + i}_{CHANNELS[c]}_{k}" for c, k in zip(channel[places], ids[places], strict=True)]
-    rows = np.arange(before, len(names), dtype=np.int32)
+        patch = f"fold{rows.fold}_{rows.numbers[i]}"
+        names += [f"{patch}_{CHANNELS[c]}_{k}" for c, k in zip(channel[places], ids[places], strict=True)]
+    cells = np.arange(before, len(names), dtype=np.int32)
     origin = np.zeros((n, 2), np.int32)
-    return PatchBlock(pixels, instances, origin, tissue[:n], count, rows, rows, np.concatenate(centroids))
+    return PatchBlock(pixels, instances, origin, rows.tissue, count, cells, cells, np.concatenate(centroids))
 
 
 def merge_channels(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
