@@ -300,3 +300,15 @@ def test_contact_sheet(tmp_path):
     contact_sheet(tmp_path / "sheet.png", images[0].permute(1, 2, 0).numpy(), instances[0].numpy(), n=2)
     picture = cv2.imread(str(tmp_path / "sheet.png"))
     assert picture.shape[0] > picture.shape[1] > 400
+
+
+def test_a_random_crop_cuts_pictures_and_instances_alike():
+    pixels = torch.arange(2 * 64 * 64).view(2, 1, 64, 64)
+    cut, ids = shape.random_crop(pixels.expand(2, 3, 64, 64), pixels[:, 0], 32, seed=5)
+    assert cut.shape == (2, 3, 32, 32) and torch.equal(cut[:, 1], ids)
+    assert (ids[:, 1:, :] - ids[:, :-1, :] == 64).all() and (ids[:, :, 1:] - ids[:, :, :-1] == 1).all()
+    assert ids[0, 0, 0] != ids[1, 0, 0] - 64 * 64  # each at a position of its own
+    again = shape.random_crop(pixels.expand(2, 3, 64, 64), pixels[:, 0], 32, seed=5)[1]
+    other = shape.random_crop(pixels.expand(2, 3, 64, 64), pixels[:, 0], 32, seed=6)[1]
+    assert torch.equal(ids, again) and not torch.equal(ids, other)
+    assert shape.random_crop(cut, ids, 48, seed=1)[1].shape == (2, 32, 32)

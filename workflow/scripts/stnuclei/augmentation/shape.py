@@ -21,6 +21,35 @@ def mirror(images: torch.Tensor, instances: torch.Tensor, axis: int) -> tuple[to
     return images.flip(axis), instances.flip(axis)
 
 
+def random_crop(
+    images: torch.Tensor, instances: torch.Tensor, side: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a square at a random position out of each picture.
+
+    Small batches of whole patches lack classes: a Dice term of a class that a batch does not show is noise. The same
+    pixels as more and smaller pictures show more slides and classes a step.
+
+    Parameters
+    ----------
+    images
+        (B, 3, H, W).
+    instances
+        (B, H, W) integers.
+    side
+        Side of the squares, px; pictures that are smaller stay whole along that axis.
+    seed
+        Equal seeds cut at equal positions.
+    """
+    rng = np.random.default_rng([seed, side])
+    spare = [max(length - side, 0) + 1 for length in images.shape[-2:]]
+    tops, lefts = (rng.integers(room, size=len(images)) for room in spare)
+    boxes = [np.s_[..., top : top + side, left : left + side] for top, left in zip(tops, lefts, strict=True)]
+    cut = [
+        torch.stack([picture[box] for picture, box in zip(batch, boxes, strict=True)]) for batch in (images, instances)
+    ]
+    return cut[0], cut[1]
+
+
 def pixel_grid(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """x and y of every pixel, (1, H, W) float32."""
     y = torch.arange(height, device=device, dtype=torch.float32).view(1, -1, 1).expand(1, height, width)

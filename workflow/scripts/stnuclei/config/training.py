@@ -61,6 +61,9 @@ class TrainingBlock(Settings):
     )
     sampling_gamma: Fraction = Field(0.85, description="Strength of these weights; 0: uniform.")
     samples_per_epoch: Count | None = Field(None, description="Patches an epoch; null: as many as there are.")
+    crop_px: Annotated[int, Field(ge=32, multiple_of=16)] | None = Field(
+        None, description="Side of a random crop of each patch that a step sees; null: whole patches."
+    )
     loss_variant: Literal["official", "corrected"] = Field(
         "official", description="Losses as the published code computes them, or corrected."
     )

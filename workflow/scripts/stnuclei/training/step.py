@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from stnuclei.augmentation.shape import random_crop
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.loading.batches import batch_targets
 from stnuclei.training.distributed import sum_over_processes, without_sync
@@ -63,7 +64,10 @@ def learn_from(run: TrainingRun, model: nn.Module, batch: Batch, seed: int) -> d
     """Augment, targets, forward, losses, backward for one part of a batch; returns the loss terms and ``loss``."""
     settings, device = run.settings, run.group.device
     torch.manual_seed(seed)
-    images, instances = run.augment(batch["image"], batch["instances"], seed=seed)
+    images, instances = batch["image"], batch["instances"]
+    if settings.crop_px:
+        images, instances = random_crop(images, instances, settings.crop_px, seed)
+    images, instances = run.augment(images, instances, seed=seed)
     targets = batch_targets(batch, instances, weighted=settings.label_weight == "confidence")
     if settings.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
