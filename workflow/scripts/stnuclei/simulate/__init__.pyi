@@ -1,4 +1,3 @@
-from .demo import DEMO_SAMPLES as DEMO_SAMPLES, simulate_demo as simulate_demo
 from .pannuke import simulate_pannuke as simulate_pannuke
 from .sample import simulate_sample as simulate_sample
 from .tissue import Tissue as Tissue, grow_tissue as grow_tissue
