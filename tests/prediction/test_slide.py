@@ -15,6 +15,7 @@ from paths import ROOT
 from prediction.conftest import HEIGHT, UM, WIDTH, centroids, write_slide
 from prediction.oracle import Oracle, Wavering, ious
 from stnuclei.errors import UserError
+from stnuclei.files import locked
 from stnuclei.io import NucleiFile
 from stnuclei.prediction import segment_slide
 from stnuclei.prediction import sweep as sweeping
@@ -214,3 +215,46 @@ def test_nuclei_are_looked_for_on_tissue(small, tmp_path):
     meta = NucleiFile(tmp_path / "out").metadata
     assert meta["tissue_mm2"] == pytest.approx(700 * 900 * UM**2 / 1e6, rel=0.1)
     assert (tmp_path / "out" / "tissue.tif").is_file() and (tmp_path / "out" / "tissue.png").is_file()
+
+
+def test_an_output_that_lost_a_file_is_made_again(small, tmp_path):
+    out = tmp_path / "out"
+    run(small[0], out, tile=384, tissue=None)
+    before = (out / "nuclei.parquet").read_bytes()
+    for name in ("tissue.tif", "tissue.png"):
+        (out / name).unlink()
+        run(small[0], out, tile=384, tissue=None)
+        assert sorted(path.name for path in out.iterdir()) == ["nuclei.parquet", "tissue.png", "tissue.tif"]
+    assert (out / "nuclei.parquet").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_never_removed(small, tmp_path):
+    foreign = tmp_path / "out.partial" / "thesis.docx"
+    foreign.parent.mkdir()
+    foreign.touch()
+    with pytest.raises(UserError, match=r"out\.partial: .* holds thesis\.docx, which is none"):
+        run(small[0], tmp_path / "out")
+    assert foreign.exists()
+
+
+def test_two_runs_into_one_output(small, tmp_path):
+    with locked(tmp_path / "out.partial"), pytest.raises(UserError, match="another process .* is at work in it"):
+        run(small[0], tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut", "state"])
+def test_damaged_partial_results_are_made_again(small, tmp_path, damage, capsys):
+    out, kept = tmp_path / "out", tmp_path / "out.partial"
+    with pytest.raises(RuntimeError, match="killed"):
+        run(small[0], out, Oracle(fail_after=18), tile=384, batch_size=1)
+    first = kept / "part-0000-000000.parquet"
+    content = bytearray(first.read_bytes())
+    content[len(content) // 3] ^= 1
+    if damage == "state":
+        (kept / "state.json").write_text("{")
+    else:
+        first.write_bytes(content if damage == "byte" else content[:100])
+    run(small[0], out, tile=384)
+    assert ("begun anew" if damage == "state" else "is damaged") in capsys.readouterr().out
+    run(small[0], tmp_path / "whole", tile=384)
+    assert (out / "nuclei.parquet").read_bytes() == (tmp_path / "whole" / "nuclei.parquet").read_bytes()

@@ -1,11 +1,11 @@
 """Find the nuclei of a slide; a retry goes on where a killed try stopped."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei.errors import UserError
+from stnuclei.files import deliver
 from stnuclei.joblog import job
 from stnuclei.prediction import segment_slide
 
@@ -29,6 +29,7 @@ with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segme
     if not (state / "tissue.tif").is_file():
         raise UserError(f"{params.path}: is a folder of pictures, not a slide; segment it by stnuclei segment")
     for made, wanted in (("tissue.tif", "tissue"), ("tissue.png", "figure"), ("nuclei.parquet", "nuclei")):
-        os.replace(state / made, output.get(wanted))
+        deliver(state / made, output.get(wanted))
+    # Last: a job killed before this line finds the finished state and delivers it again.
     shutil.rmtree(state)
     print({name: value for name, value in counts.items() if name != "stages"})

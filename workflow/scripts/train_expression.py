@@ -1,6 +1,5 @@
 """Train one network of the expression baseline; a retry goes on where a killed try stopped."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from stnuclei.config import ExpressionSettings
 from stnuclei.expression import PatchSource, train_expression
 from stnuclei.expression.figures import draw_history
 from stnuclei.expression.predict import load_model
+from stnuclei.files import deliver
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -32,6 +32,6 @@ with job(snakemake.log[0], f"expression baseline {name} ({run})"):
         provenance={"model": name, "samples": list(params.samples), "protocol": params.protocol},
     )
     for made in ("checkpoint", "split", "history"):
-        shutil.copy2(state / Path(output.get(made)).name, output.get(made))
+        deliver(state / Path(output.get(made)).name, output.get(made))
     title = f"{name}: {settings.network}, {params.protocol.replace('_', ' ')}, {run}"
     draw_history(output.curves, pd.read_csv(output.history), title, load_model(output.checkpoint)[1]["epoch"])

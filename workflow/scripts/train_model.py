@@ -1,10 +1,10 @@
 """Train one CellViT, in this process or by torchrun in several; a retry goes on where a killed try stopped."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stnuclei.files import deliver
 from stnuclei.joblog import job
 from stnuclei.training.launch import launch
 
@@ -37,4 +37,4 @@ with job(snakemake.log[0], f"training of {snakemake.wildcards.model}"):
     run.write_text(json.dumps(content, indent=2))
     launch(run, processes)
     for made, wanted in (("checkpoint.pt", "checkpoint"), ("history.csv", "history"), ("curves.png", "curves")):
-        shutil.copy2(state / made, output.get(wanted))
+        deliver(state / made, output.get(wanted))

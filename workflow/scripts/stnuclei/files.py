@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
+import glob
 import hashlib
 import os
 import shutil
+import socket
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
@@ -14,6 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from stnuclei.errors import UserError
+
+_PREFIX = ".partial-"
+#: Short name of this machine: process numbers of another one mean nothing here.
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+#: Of linux/fs.h and fcntl.h.
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
 
 def remove(path: Path) -> None:
@@ -26,9 +36,11 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it is renamed onto `path`, on failure removed.
+    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
 
-    A reader therefore never meets a half-written output, and a killed job leaves only a ``.partial-`` file.
+    At every moment `path` is what it was before or whole and new, also for a process that is killed and, as far as the
+    file system keeps its word on fsync, for a machine that loses power. A killed process leaves a ``.partial-`` file,
+    which the next write to the same path on the same machine removes.
 
     Parameters
     ----------
@@ -43,18 +55,142 @@ def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     # The ending is kept: many writers choose the format by it.
-    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = _beside(path)
     if directory:
         temporary.mkdir()
     try:
         yield temporary
+        _flush(temporary)
         if path.is_dir() and not path.is_symlink():
-            remove(path)
-        os.replace(temporary, path)
+            _replace_folder(temporary, path)
+        else:
+            os.replace(temporary, path)
+        _fsync(path.parent)
     except BaseException:
         remove(temporary)
         raise
+
+
+def deliver(made: str | Path, path: str | Path) -> None:
+    """Give a finished file a second path, atomically: a hard link, or a copy where the file system has none."""
+    with atomic_write(path) as temporary:
+        try:
+            os.link(made, temporary)
+        except OSError:
+            shutil.copyfile(made, temporary)
+        # Snakemake compares the times of inputs and outputs; the file may be older than the job that delivers it.
+        os.utime(temporary)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep other processes out of a folder in which this one keeps its state.
+
+    Where the file system has no locks nothing is kept out.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing; gets a file ``lock``, which may be removed with the folder.
+
+    Raises
+    ------
+    UserError
+        If another process is at work in it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise UserError(
+                f"{folder}: another process ({owner}) is at work in it; wait for it, or give another folder"
+            ) from None
+        except OSError as error:
+            print(f"{folder}: cannot be locked ({error.strerror}); make sure that no other run writes here", flush=True)
+        file.truncate(0)
+        file.write(f"{socket.gethostname()}, process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _beside(path: Path) -> Path:
+    """Unused name beside `path`, which says whose it is."""
+    return path.with_name(f"{_PREFIX}{_HOST}.{os.getpid()}.{uuid.uuid4().hex[:8]}-{path.name}")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files for `path` of processes of this machine that are gone."""
+    for leftover in path.parent.glob(f"{_PREFIX}{_HOST}.*-{glob.escape(path.name)}"):
+        process = leftover.name.removeprefix(f"{_PREFIX}{_HOST}.").partition(".")[0]
+        if process.isdigit() and not _is_alive(int(process)):
+            remove(leftover)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or all files of a folder, to disk: a rename may otherwise outlive the content it stands for."""
+    if not path.is_dir():
+        _fsync(path)
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _fsync(Path(folder) / name)
+        _fsync(Path(folder))
+
+
+def _fsync(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        # A socket, a broken link or a file that may not be read has nothing to bring to disk.
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Folders of some network file systems know no fsync.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put a folder in the place of another one, in one step where the system can exchange two names."""
+    if _exchange(new, path):
+        remove(new)
+        return
+    old = _beside(path)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    remove(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names by Linux's renameat2; whether that was possible."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
 def disk_full(error: BaseException | None) -> bool:

@@ -31,6 +31,7 @@ from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchSource
 from stnuclei.expression.run import ExpressionRun, prepare, write_checkpoint
 from stnuclei.expression.scores import pearson_by_gene
+from stnuclei.files import locked
 from stnuclei.progress import Progress
 from stnuclei.training import failures, history, resume
 from stnuclei.training.resume import TrainingState
@@ -74,7 +75,7 @@ def train_expression(
     """
     provenance = provenance or {}
     name = f"expression.models.{provenance['model']}" if "model" in provenance else "expression"
-    with failures.stop_requests() as stop:
+    with failures.stop_requests() as stop, locked(out_dir):
         run = prepare(sources, Path(out_dir), settings, protocol, tuple(held_out), shuffle, name)
         while not run.finished:
             started = time.monotonic()
@@ -83,6 +84,8 @@ def train_expression(
             if stop:
                 message = f"{name}: stopped by {stop.signal} after epoch {run.state.epoch}; the state is saved"
                 raise failures.TrainingStopped(f"{message}, run the same command again to continue")
+        # Again, for a run that was killed after its last state was saved.
+        history.write_csv(run.folder, run.state.history)
         run.network.load_state_dict(run.best.weights)
         write_checkpoint(run, provenance)
 

@@ -11,7 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stnuclei.files import atomic_write
+from stnuclei.errors import UserError
+from stnuclei.files import atomic_write, remove
+
+#: Beginnings of the names of all that is kept here; `lock` is of `stnuclei.files.locked`.
+_NAMES = ("state.json", "part-", "tissue.", "lock", ".partial-")
 
 
 def partial_folder(out: Path) -> Path:
@@ -22,23 +26,62 @@ def partial_folder(out: Path) -> Path:
 class PartialResults:
     """Folder of finished pieces and of notes, valid for one input with one set of settings.
 
+    Its caller holds its lock (`stnuclei.files.locked`).
+
     Parameters
     ----------
     out
         The output; the folder lies beside it.
     fingerprint
         Plain values that identify the result. Partial results of any other are removed.
+
+    Raises
+    ------
+    UserError
+        If the folder holds files of something else.
     """
 
     def __init__(self, out: Path, fingerprint: Mapping[str, Any]) -> None:
         self.folder = partial_folder(out)
         self.fingerprint = json.loads(json.dumps(fingerprint))
-        if self.folder.exists() and self._read_state().get("fingerprint") != self.fingerprint:
-            print(f"{self.folder}: kept from another slide, model or other settings; begun anew", flush=True)
-            shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_foreign()
+        if self._read_state().get("fingerprint") != self.fingerprint:
+            self._clear()
+        self._drop_damaged()
         self.notes: dict[str, Any] = self._read_state().get("notes", {})
         self._save()
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder of that name that holds anything else: its files would be removed in the end."""
+        foreign = [path.name for path in self.folder.iterdir() if not path.name.startswith(_NAMES)]
+        if foreign:
+            raise UserError(
+                f"{self.folder}: is where partial results are kept, and holds {sorted(foreign)[0]}, which is none; "
+                "move it away or give another output"
+            )
+
+    def _clear(self) -> None:
+        """Remove all but the lock, which this process holds."""
+        kept = [path for path in self.folder.iterdir() if path.name != "lock"]
+        if kept:
+            print(f"{self.folder}: kept from another slide, model or other settings; begun anew", flush=True)
+        for path in kept:
+            remove(path)
+
+    def _drop_damaged(self) -> None:
+        """Remove the first piece of each group that cannot be read, and those after it: they are made again."""
+        broken: set[str] = set()
+        for path in sorted(self.folder.glob("part-*.parquet")):
+            group = path.stem.split("-")[1]
+            try:
+                if group not in broken:
+                    _read(path)
+                    continue
+            except (pa.ArrowException, OSError, KeyError, ValueError):
+                print(f"{path}: is damaged; it and what follows it is made again", flush=True)
+            broken.add(group)
+            path.unlink()
 
     def _read_state(self) -> dict[str, Any]:
         try:
@@ -69,12 +112,11 @@ class PartialResults:
         """Keep a piece, with its counts."""
         table = table.replace_schema_metadata({"info": json.dumps(dict(info))})
         with atomic_write(self._path(group, number)) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def read(self, group: int, number: int) -> tuple[pa.Table, dict[str, int]]:
         """Piece and its counts."""
-        table = pq.read_table(self._path(group, number))
-        return table, json.loads(table.schema.metadata[b"info"])
+        return _read(self._path(group, number))
 
     def all(self) -> Iterator[tuple[pa.Table, dict[str, int]]]:
         """All pieces, group after group, one in memory at a time."""
@@ -85,3 +127,8 @@ class PartialResults:
     def remove(self) -> None:
         """Remove the folder, once the output is whole."""
         shutil.rmtree(self.folder)
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, int]]:
+    table = pq.read_table(path, page_checksum_verification=True)
+    return table, json.loads(table.schema.metadata[b"info"])

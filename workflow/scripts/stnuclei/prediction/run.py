@@ -14,7 +14,7 @@ import torch
 
 from stnuclei.cellvit.postprocess import GradientRange
 from stnuclei.config.segmentation import SlideSettings
-from stnuclei.files import atomic_write, remove
+from stnuclei.files import atomic_write, locked, remove
 from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
 from stnuclei.prediction.border_merge import assemble, merge_rows
@@ -83,7 +83,7 @@ class SegmentationRun:
     def finished(self) -> dict[str, Any] | None:
         """Counts of an existing output of the same slide, model and settings."""
         path = self.out / "nuclei.parquet"
-        if not path.is_file():
+        if not all((self.out / name).is_file() for name in ("nuclei.parquet", *self._tissue_files())):
             return None
         metadata = NucleiFile(path).metadata
         if metadata.get("fingerprint") != self.fingerprint:
@@ -92,7 +92,17 @@ class SegmentationRun:
         print(f"{path}: is there already, of the same slide, model and settings", flush=True)
         return {**metadata["counts"], "seconds": 0.0, "stages": {}, "binding": None}
 
+    def _tissue_files(self) -> tuple[str, ...]:
+        """Files of the output that show the tissue; none where everything is searched."""
+        searched_whole = self.source.slide is None or isinstance(self.tissue, str)
+        drawn = self.tissue is None or (isinstance(self.tissue, TissueMap) and self.tissue.overview is not None)
+        return () if searched_whole else ("tissue.tif", "tissue.png") if drawn else ("tissue.tif",)
+
     def __call__(self) -> dict[str, Any]:
+        with locked(partial_folder(self.out)):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         partial = PartialResults(self.out, self.fingerprint)
         if self.source.slide is None:
             self._pictures(partial)

@@ -23,10 +23,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from stnuclei.config.training import TrainSettings
+from stnuclei.files import locked
 from stnuclei.loading.batches import on_device
 from stnuclei.loading.sources import Source
 from stnuclei.progress import Progress
@@ -72,7 +74,11 @@ def train(
     TrainingStopped
         After SIGTERM, SIGUSR1 or Ctrl-C, with the state saved (exit code 75).
     """
-    with failures.stop_requests() as stop, process_group(settings.device) as group:
+    with (
+        failures.stop_requests() as stop,
+        process_group(settings.device) as group,
+        locked(out_dir) if group.is_main else nullcontext(),
+    ):
         run, start = prepare(sources, validation, Path(out_dir), settings, Taxonomy.load(taxonomy), group, stop)
         run.say(messages.head(run, start))
         board = history.Board(run.folder, settings.tensorboard and group.is_main)
