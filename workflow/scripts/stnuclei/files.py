@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from stnuclei.errors import UserError
 
@@ -93,30 +94,47 @@ def locked(folder: str | Path) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Made where it is missing; gets a file ``lock``, which may be removed with the folder.
+        Made where it is missing; holds a file ``lock`` meanwhile.
 
     Raises
     ------
     UserError
         If another process is at work in it.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+") as file:
+    path = Path(folder) / "lock"
+    file = _lock(path)
+    try:
+        yield
+    finally:
+        # Removed while it is held: who opened it meanwhile finds that it is no longer the file of that name.
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    """Open and lock a file, made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = open(path, "a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip() or "unknown"
+            file.close()
             raise UserError(
-                f"{folder}: another process ({owner}) is at work in it; wait for it, or give another folder"
+                f"{path.parent}: another process ({owner}) is at work in it; wait for it, or give another folder"
             ) from None
         except OSError as error:
-            print(f"{folder}: cannot be locked ({error.strerror}); make sure that no other run writes here", flush=True)
-        file.truncate(0)
-        file.write(f"{socket.gethostname()}, process {os.getpid()}")
-        file.flush()
-        yield
+            reason = f"cannot be locked ({error.strerror}); make sure that no other run writes here"
+            print(f"{path.parent}: {reason}", flush=True)
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()
+    file.truncate(0)
+    file.write(f"{socket.gethostname()}, process {os.getpid()}")
+    file.flush()
+    return file
 
 
 def _beside(path: Path) -> Path:
