@@ -44,6 +44,26 @@ def test_figures_2_and_3(tmp_path, stores):
     assert (tmp_path / "3.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_patches_are_those_on_which_labels_and_models_differ(tmp_path):
+    """Eight equal patches; one class is changed in patch 5, by a method or by a model."""
+    truth = Store([grid()] * 8, classes=np.ones(128))
+    changed = np.ones(128, np.int8)
+    changed[5 * 16 : 5 * 16 + 8] = 3
+    labels = {"a": np.ones(128, np.int8), "b": changed}
+    for seed in range(3):
+        assert figure_labels(tmp_path / "2.png", truth, labels, n=1, seed=seed) == [5]
+    unknown = np.ones(128, np.int8)
+    unknown[5 * 16 : 6 * 16] = -1  # where nobody knows the truth nobody is wrong
+    annotated = figure_labels(tmp_path / "2.png", truth, {"b": changed, "c": unknown}, annotation=unknown, n=1)
+    assert annotated != [5]
+    assert cv2.imread(str(tmp_path / "2.png")).shape[1] == pytest.approx(7.2 * 220, abs=3)  # H&E and three columns
+    models = {"a": truth, "b": Store([grid()] * 8, classes=changed)}
+    scores = [score_classification(truth, truth.classes, one) for one in models.values()]
+    for seed in range(3):
+        shown = figure_predictions(tmp_path / "3.png", truth, models, truth.classes, scores=scores, n=1, seed=seed)
+        assert shown == [5]
+
+
 def test_other_figures(tmp_path, stores):
     truth, pred = stores
     scores = score_segmentation(truth, pred, labels=truth.classes)

@@ -266,6 +266,7 @@ rule draw_figure2:
     input:
         patches=expand("<results>/samples/{sample}/patches.zarr", sample=CLS_EVAL[:1]),
         labels=expand("<results>/samples/{sample}/labels/{method}.parquet", sample=CLS_EVAL[:1], method=METHODS),
+        annotation=expand("<results>/samples/{sample}/annotation.parquet", sample=CLS_EVAL[:1]),
     output:
         figure=reported_figure("figure2"),
     log:
@@ -290,9 +291,12 @@ rule draw_figure2:
 
 rule draw_figure3:
     input:
-        patches=expand("<results>/samples/{sample}/patches.zarr", sample=SEG_EVAL[:1]),
-        labels=expand("<results>/samples/{sample}/labels/{method}.parquet", sample=SEG_EVAL[:1], method=METHODS[:1]),
-        predictions=expand("<results>/models/{model}/predictions/{sample}.zarr", model=MODELS, sample=SEG_EVAL[:1]),
+        patches=expand("<results>/samples/{sample}/patches.zarr", sample=FIGURE3_SAMPLE),
+        labels=figure3_truth(),
+        predictions=expand(
+            "<results>/models/{model}/predictions/{sample}.zarr", model=FIGURE3_MODELS, sample=FIGURE3_SAMPLE
+        ),
+        scores=score_files(FIGURE3_SCORED, "classification"),
     output:
         figure=reported_figure("figure3"),
     log:
@@ -306,7 +310,8 @@ rule draw_figure3:
         mem_mb=memory(2000),
         runtime=runtime(15),
     params:
-        models=MODELS,
+        titles=[training_title(model) for model in FIGURE3_MODELS],
+        truth="annotation" if CLS_EVAL else f"expression:\n{METHODS[0]}",
         taxonomy=config["taxonomy"],
         seed=config["seed"],
     message:

@@ -4,6 +4,37 @@ SEGMENTED = [(model, sample) for model in MODELS for sample in SEG_EVAL]
 CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
 
 
+def trained_by_hand(model):
+    """Whether a model is trained on manual labels alone (PanNuke)."""
+    return {source.labels for source in SOURCES[model]["train"]} == {"manual"}
+
+
+def figure3_models():
+    """Few models, as in the paper: the first trained on PanNuke, the first two trained on labels from expression."""
+    first = list({RUNS[model]: model for model in reversed(MODELS)}.values())[::-1]
+    manual = [model for model in first if trained_by_hand(model)]
+    return manual[:1] + [model for model in first if model not in manual][:2]
+
+
+FIGURE3_MODELS = figure3_models()
+# The annotated slide, where there is one: only there the classes of the truth are drawn by hand.
+FIGURE3_SAMPLE = (CLS_EVAL or SEG_EVAL)[:1]
+FIGURE3_SCORED = [
+    (model, sample) for model, sample in CLASSIFIED if model in FIGURE3_MODELS and [sample] == FIGURE3_SAMPLE
+]
+
+
+def figure3_truth():
+    """Classes of the true nuclei of figure 3."""
+    name = "annotation.parquet" if CLS_EVAL else f"labels/{METHODS[0]}.parquet"
+    return expand(f"<results>/samples/{{sample}}/{name}", sample=FIGURE3_SAMPLE)
+
+
+def training_title(model):
+    """Heading of a model's column."""
+    return f"{RUNS[model]}\n({'PanNuke' if trained_by_hand(model) else 'ST'}-trained)"
+
+
 def score_files(pairs, what):
     """Score files of (model, set) pairs; `what` is segmentation or classification."""
     return [f"<results>/models/{model}/scores/{name}.{what}.parquet" for model, name in pairs]
@@ -28,7 +59,7 @@ def table_names():
 
 
 def figure_names():
-    names = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(SEG_EVAL)
+    names = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(FIGURE3_SAMPLE)
     return names + ["pq"] * bool(SEGMENTED + CLASSIFIED + TESTED) + ["calibration"] * bool(CLASSIFIED + TESTED)
 
 

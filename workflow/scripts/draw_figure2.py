@@ -1,14 +1,18 @@
-"""Draw figure 2: the same patches labelled by each method."""
+"""Draw figure 2: the same patches labelled by hand and by each method."""
 
 from typing import TYPE_CHECKING
 
-from stnuclei.evaluation.figures import figure_labels
+from stnuclei.evaluation import figure_labels
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-params = snakemake.params
+source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], "figure 2"):
-    labels = dict(zip(params.methods, snakemake.input.labels, strict=True))
-    figure_labels(snakemake.output.figure, snakemake.input.patches[0], labels, params.taxonomy, seed=params.seed)
+    labels = dict(zip(params.methods, source.labels, strict=True))
+    annotation = next(iter(source.annotation), None)
+    shown = figure_labels(
+        snakemake.output.figure, source.patches[0], labels, params.taxonomy, annotation=annotation, seed=params.seed
+    )
+    print("patches", shown)

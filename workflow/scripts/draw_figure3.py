@@ -1,8 +1,10 @@
-"""Draw figure 3: H&E, the truth and the nuclei of each model side by side."""
+"""Draw figure 3: H&E, the truth and the nuclei of a few models side by side."""
 
 from typing import TYPE_CHECKING
 
-from stnuclei.evaluation.figures import figure_predictions
+import pandas as pd
+
+from stnuclei.evaluation import figure_predictions
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -10,7 +12,15 @@ if TYPE_CHECKING:
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], "figure 3"):
-    predictions = dict(zip(params.models, source.predictions, strict=True))
-    figure_predictions(
-        snakemake.output.figure, source.patches[0], predictions, source.labels[0], params.taxonomy, seed=params.seed
+    scores = [pd.read_parquet(path).query("policy == 'official'") for path in source.scores]
+    shown = figure_predictions(
+        snakemake.output.figure,
+        source.patches[0],
+        dict(zip(params.titles, source.predictions, strict=True)),
+        source.labels[0],
+        params.taxonomy,
+        truth=params.truth,
+        scores=scores,
+        seed=params.seed,
     )
+    print("patches", shown)

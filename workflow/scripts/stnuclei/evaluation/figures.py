@@ -18,6 +18,7 @@ from stnuclei.taxonomy import Taxonomy
 
 #: Labels as `patch_classes` takes them.
 LabelSet: TypeAlias = str | Path | pd.DataFrame | np.ndarray
+MOST_COLUMNS = 4  # label sets of figure 2: more are too small on a page
 SCALE = 3  # outlines on enlarged patches stay thin at the size of a page
 
 
@@ -27,40 +28,45 @@ def figure_labels(
     labels: Mapping[str, LabelSet],
     taxonomy: str | Taxonomy = "pannuke",
     *,
+    annotation: LabelSet | None = None,
     indices: Sequence[int] | None = None,
     n: int = 3,
     seed: int = 0,
 ) -> list[int]:
-    """Figure 2: the same patches, nuclei outlined by the labels of each method.
+    """Figure 2: the same patches, nuclei outlined by the manual annotation and by the labels of each method.
 
     Parameters
     ----------
     path
-        Where the picture is written; the ending tells the format.
+        Picture to write; the ending chooses the format.
     patches
         Patch store, path or opened.
     labels
-        Method -> labels as `patch_classes` takes them.
+        Method -> labels as `patch_classes` takes them; the first `MOST_COLUMNS` are drawn.
+    annotation
+        Manual labels, drawn before them.
     indices
-        Patches to show (default: `n` with the most varied labels, see `choose_patches`).
+        Patches to show; None: those on which most (annotated) nuclei are labelled differently.
+    n
+        Patches shown.
+    seed
+        Of the choice among equal patches.
 
     Returns
     -------
     The patches shown.
     """
-    patches = open_patches(patches)
-    taxonomy = Taxonomy.load(taxonomy)
-    classes = {name: patch_classes(patches, one, taxonomy) for name, one in labels.items()}
+    patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
+    sets = dict(list(labels.items())[:MOST_COLUMNS])
+    classes = {name: patch_classes(patches, one, taxonomy) for name, one in sets.items()}
+    manual = None if annotation is None else patch_classes(patches, annotation, taxonomy)
     if indices is None:
-        indices = choose_patches(patches, list(classes.values()), n, seed)
-    offset = np.asarray(patches.offset[:], np.int64)
-    rows = []
-    for i in indices:
-        image, instances = np.asarray(patches.image[i]), np.asarray(patches.instances[i])
-        own = {name: one[offset[i] : offset[i + 1]] for name, one in classes.items()}
-        drawn = [outline_instances(image, instances, class_colors(one, taxonomy)) for one in own.values()]
-        rows.append([enlarged(image), *drawn])
-    draw_patch_grid(path, rows, ["H&E", *labels], patches.um_per_px, class_entries(taxonomy))
+        counts = count_differing(patches.offset, list(classes.values()), manual)
+        every = list(classes.values()) + ([] if manual is None else [manual])
+        indices = choose_patches(patches, every, n, seed, counts)
+    columns = classes if manual is None else {"annotation": manual} | classes
+    drawn = {name: [_outlined(patches, i, one, taxonomy) for i in indices] for name, one in columns.items()}
+    _draw_columns(path, patches, indices, drawn, taxonomy)
     return list(indices)
 
 
@@ -71,6 +77,8 @@ def figure_predictions(
     labels: LabelSet | None = None,
     taxonomy: str | Taxonomy = "pannuke",
     *,
+    truth: str = "truth",
+    scores: Sequence[pd.DataFrame] = (),
     indices: Sequence[int] | None = None,
     n: int = 3,
     seed: int = 0,
@@ -83,6 +91,10 @@ def figure_predictions(
         Model -> prediction store of the same patches, path or opened.
     labels
         Classes of the true nuclei; without them the truth is drawn as Unknown.
+    truth
+        Heading of the truth's column: where its classes are from.
+    scores
+        Rows of `score_classification` of the models by one policy: patches are chosen where they differ most.
     path, patches, taxonomy, indices, n, seed
         As for `figure_labels`.
 
@@ -90,30 +102,74 @@ def figure_predictions(
     -------
     The patches shown.
     """
-    patches = open_patches(patches)
-    taxonomy = Taxonomy.load(taxonomy)
+    patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
     opened = {name: open_pair(patches, one)[1] for name, one in predictions.items()}
-    offset = np.asarray(patches.offset[:], np.int64)
-    truth = np.full(offset[-1], -1, np.int8) if labels is None else patch_classes(patches, labels, taxonomy)
+    classes = np.full(patches.offset[-1], -1, np.int8) if labels is None else patch_classes(patches, labels, taxonomy)
     if indices is None:
-        indices = choose_patches(patches, [truth], n, seed)
-    rows = []
-    for i in indices:
-        image = np.asarray(patches.image[i])
-        true = outline_instances(
-            image, np.asarray(patches.instances[i]), class_colors(truth[offset[i] : offset[i + 1]], taxonomy)
-        )
-        drawn = [
-            outline_instances(image, np.asarray(one.instances[i]), class_colors(one.nuclei(i)["class"], taxonomy))
-            for one in opened.values()
-        ]
-        rows.append([enlarged(image), true, *drawn])
-    draw_patch_grid(path, rows, ["H&E", "truth", *opened], patches.um_per_px, class_entries(taxonomy))
+        counts = count_differing_scores(scores, len(patches), taxonomy) if len(scores) > 1 else None
+        indices = choose_patches(patches, [classes], n, seed, counts)
+    drawn = {truth: [_outlined(patches, i, classes, taxonomy) for i in indices]}
+    for name, one in opened.items():
+        drawn[name] = [_outlined_prediction(patches, one, i, taxonomy) for i in indices]
+    _draw_columns(path, patches, indices, drawn, taxonomy)
     return list(indices)
 
 
-def choose_patches(patches: TruePatches, classes: Sequence[np.ndarray], n: int, seed: int = 0) -> list[int]:
-    """Choose `n` patches with many classes and many nuclei; equal ones at random.
+def _outlined(patches: TruePatches, i: int, classes: np.ndarray, taxonomy: Taxonomy) -> np.ndarray:
+    """Patch with its true nuclei in the colours of their classes (M,)."""
+    colors = class_colors(classes[int(patches.offset[i]) : int(patches.offset[i + 1])], taxonomy)
+    return outline_instances(np.asarray(patches.image[i]), np.asarray(patches.instances[i]), colors, SCALE)
+
+
+def _outlined_prediction(patches: TruePatches, predictions: PredictedPatches, i: int, taxonomy: Taxonomy) -> np.ndarray:
+    """Patch with its predicted nuclei in the colours of their classes."""
+    colors = class_colors(predictions.nuclei(i)["class"], taxonomy)
+    return outline_instances(np.asarray(patches.image[i]), np.asarray(predictions.instances[i]), colors, SCALE)
+
+
+def _draw_columns(
+    path: str | Path,
+    patches: TruePatches,
+    indices: Sequence[int],
+    drawn: Mapping[str, Sequence[np.ndarray]],
+    taxonomy: Taxonomy,
+) -> None:
+    """H&E, then the given columns."""
+    plain = [enlarged(np.asarray(patches.image[i])) for i in indices]
+    rows = list(zip(plain, *drawn.values(), strict=True))
+    draw_patch_grid(path, rows, ["H&E", *drawn], patches.um_per_px, class_entries(taxonomy))
+
+
+def count_differing(
+    offset: np.ndarray, classes: Sequence[np.ndarray], annotation: np.ndarray | None = None
+) -> np.ndarray:
+    """Nuclei of each patch that the label sets class differently, int64 (N,); with an annotation, of those it has."""
+    table = np.stack(classes)
+    differ = (table != table[0]).any(0)
+    if annotation is not None:
+        differ = (table != annotation).any(0) & (annotation > 0)
+    return np.diff(np.concatenate([[0], np.cumsum(differ)])[np.asarray(offset[:], np.int64)])
+
+
+def count_differing_scores(scores: Sequence[pd.DataFrame], n_patches: int, taxonomy: Taxonomy) -> np.ndarray:
+    """Differences between models by patch: of their counts of (true, predicted) classes, float64 (N,)."""
+    keys = ["patch", "true", "pred"]
+    known = [table[table["true"].isin(taxonomy.names)].astype({"true": str, "pred": str}) for table in scores]
+    counts = pd.concat([table.groupby(keys)["count"].sum() for table in known], axis=1).fillna(0)
+    spread = (counts.max(axis=1) - counts.min(axis=1)).groupby(level="patch").sum()
+    return spread.reindex(range(n_patches), fill_value=0).to_numpy(float)
+
+
+def choose_patches(
+    patches: TruePatches,
+    classes: Sequence[np.ndarray],
+    n: int,
+    seed: int = 0,
+    differing: np.ndarray | None = None,
+) -> list[int]:
+    """Choose `n` patches: where `differing` (N,) is largest, then those with many classes and many nuclei.
+
+    Equal ones are drawn at random.
 
     A patch's score is the number of classes that make up a twentieth of its nuclei or more, summed over the label
     sets, then whether it has as many nuclei as three quarters of the patches.
@@ -130,7 +186,8 @@ def choose_patches(patches: TruePatches, classes: Sequence[np.ndarray], n: int, 
         np.add.at(table, (owner[known], one[known]), 1)
         score += (table > np.maximum(counts[:, None] / 20, 0.5)).sum(1)
     chance = np.random.default_rng(seed).random(len(counts))
-    return np.lexsort((chance, -score))[:n].tolist()
+    first = np.zeros(len(counts)) if differing is None else differing
+    return np.lexsort((chance, -score, -first))[:n].tolist()
 
 
 def class_entries(taxonomy: Taxonomy) -> dict[str, str]:
@@ -179,5 +236,6 @@ def draw_patch_grid(
         for axes, title in zip(panels[0], titles, strict=True):
             axes.set_title(title, fontsize=10, pad=4)
         scale_bar(panels[0, 0], um_per_px / SCALE, um=20)
-        figure.subplots_adjust(0.03 if notes else 0.005, 0.3 / height, 0.995, 1 - 0.25 / height, 0.02, 0.02)
+        top = 0.25 + 0.16 * max(title.count("\n") for title in titles)
+        figure.subplots_adjust(0.03 if notes else 0.005, 0.3 / height, 0.995, 1 - top / height, 0.02, 0.02)
         legend(figure, entries, line=True, loc="lower center", ncols=len(entries), fontsize=8)

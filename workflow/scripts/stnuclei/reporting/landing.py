@@ -36,8 +36,9 @@ TABLES = {
 }
 BREAKDOWNS = {"organs": "By organ", "classes": "By class", "sizes": "By area of the nucleus"}
 FIGURES = {
-    "figure2": "Figure 2: the same patches, labelled by each method.",
-    "figure3": "Figure 3: H&E, truth and the nuclei of each model.",
+    "figure2": "Figure 2: patches labelled by hand and by each method; those with most nuclei labelled differently.",
+    "figure3": "Figure 3: H&E, truth and the nuclei of the model trained on PanNuke and of those trained on spatial "
+    "transcriptomics; the patches on which they differ most.",
     "pq": "PQ over patches.",
     "calibration": "Calibration: fraction of correct classes by predicted probability.",
 }
