@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
+from stnuclei.cellvit.device import choose_precision
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
-from stnuclei.training.schedule import learning_rate, precision_of
+from stnuclei.training.schedule import learning_rate
 
 
 def test_defaults_are_the_official_recipe():
@@ -67,5 +68,5 @@ def test_cosine_falls_to_a_hundredth_and_warm_up_rises():
 
 
 def test_precision_follows_device_unless_named():
-    assert precision_of(TrainSettings().precision, torch.device("cpu")) == torch.float32
-    assert precision_of(TrainSettings(precision="bf16").precision, torch.device("cpu")) == torch.bfloat16
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
+    assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16

@@ -8,6 +8,8 @@ import torch
 from stnuclei.cellvit import build_model
 from stnuclei.cellvit.losses import OFFICIAL_WEIGHTS, cellvit_losses, total_loss
 from stnuclei.cellvit.targets import make_targets
+from stnuclei.errors import UserError
+from stnuclei.training import resume
 from stnuclei.training.distributed import SharedBatchNorm, process_group, sum_over_processes
 
 
@@ -68,8 +70,22 @@ def agree() -> None:
         print(total.tolist(), group.any(group.rank == 1, False), flush=True)
 
 
+def state(folder: Path) -> None:
+    """Load a state that only the first process sees, as with a folder on a disk of one machine."""
+    with process_group("cpu") as group:
+        own = folder / f"machine{group.rank}"
+        own.mkdir()
+        identity = {"settings": {}, "data": "d", "classes": [], "tissues": []}
+        if group.is_main:
+            resume.save(own, resume.TrainingState(epoch=3), {}, identity)
+        try:
+            resume.load(own, {}, identity, "cpu", group)
+        except UserError as error:
+            print(str(error).split(": ", 1)[1], flush=True)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "gradients":
-        gradients(Path(sys.argv[2]))
-    else:
+    if sys.argv[1] == "agree":
         agree()
+    else:
+        {"gradients": gradients, "state": state}[sys.argv[1]](Path(sys.argv[2]))

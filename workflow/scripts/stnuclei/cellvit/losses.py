@@ -224,7 +224,7 @@ def _hv_sums(pred: Tensor, targets: Mapping[str, Tensor], binary: Tensor, transp
     focus = binary.unsqueeze(1).to(error.dtype)
     return {
         "hv_square": error.square().sum(),
-        "hv_n": error.new_tensor(float(error.numel())),
+        "hv_n": torch.full((), float(error.numel()), dtype=error.dtype, device=error.device),
         "hv_gradient": (focus * gradient.square()).sum(),
         "hv_focus": 2 * focus.sum(),
     }

@@ -16,7 +16,7 @@ from stnuclei.cellvit.components import split_components
 _BIG = 1 << 30
 
 
-def hv_maps(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
+def hv_maps(instances: torch.Tensor | np.ndarray, largest: int | None = None) -> torch.Tensor:
     """Horizontal and vertical distance maps.
 
     One compiled pass for maps in main memory, a few scatter operations for maps on a device. An id that occurs in
@@ -26,6 +26,8 @@ def hv_maps(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
     ----------
     instances
         (B, H, W) integers, 0 background; ids need not be contiguous.
+    largest
+        No id is above it. A device is then not waited for to find it.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def hv_maps(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
         return torch.zeros((instances.shape[0], 2, *instances.shape[1:]), device=instances.device)
     if instances.device.type == "cpu":
         return torch.from_numpy(_hv_compiled(_compact(instances.numpy())))
-    return _hv_scatter(instances)
+    return _hv_scatter(instances, largest)
 
 
 def signed(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -122,11 +124,11 @@ def _scale(table: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:
             scale[k, 2 * axis + 1] = max(1, table[k, 4 + 2 * axis] + 1 - centre)
 
 
-def _hv_scatter(instances: torch.Tensor) -> torch.Tensor:
+def _hv_scatter(instances: torch.Tensor, largest: int | None = None) -> torch.Tensor:
     """The same by scatter operations over (map, id) for tensors on any device."""
     batch, height, width = instances.shape
     device = instances.device
-    ids = int(instances.max()) + 1
+    ids = (int(instances.max()) if largest is None else largest) + 1
     if ids > 4 * height * width:
         values, inverse = torch.unique(instances, return_inverse=True)
         instances = inverse + int(values[0] != 0)
@@ -216,11 +218,15 @@ def make_targets(
     ``types`` (B, H, W) int64 with -1 = Unknown; with `allowed` also ``allowed`` (B, H, W) int32 (bit 0 = background),
     with `weight` also ``weight`` (B, H, W) float32, 1 in the background.
     """
-    instances = signed(instances)
+    instances, class_table = signed(instances), torch.as_tensor(class_table)
     targets = {"types": type_map(instances, class_table)}
     if allowed is not None:
         targets["allowed"] = _looked_up(instances, allowed.int(), 1)
     if weight is not None:
         targets["weight"] = _looked_up(instances, weight.float(), 1)
-    instances = split_components(instances) if split else instances.long()
-    return {"instances": instances, "binary": (instances > 0).long(), "hv": hv_maps(instances), **targets}
+    if split:
+        instances, largest = split_components(instances), None
+    else:
+        instances, largest = instances.long(), class_table.shape[1]
+    hv = hv_maps(instances, largest)
+    return {"instances": instances, "binary": (instances > 0).long(), "hv": hv, **targets}

@@ -12,6 +12,7 @@ import torch
 from anndata import AnnData
 from torch import nn
 
+from stnuclei.cellvit.device import choose_device, choose_precision
 from stnuclei.cellvit.tensors import channels_last, load_strictly, read_tensors
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
@@ -20,7 +21,6 @@ from stnuclei.expression.networks import build_network
 from stnuclei.expression.run import FORMAT
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.progress import progress
-from stnuclei.training.schedule import precision_of
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -115,8 +115,8 @@ def _table(
 
 
 def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, settings: ExpressionSettings) -> np.ndarray:
-    device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
-    precision, transform, out = precision_of(settings.precision, device), InputTransform(settings), []
+    device = choose_device(settings.device, "expression.device")
+    precision, transform, out = choose_precision(settings.precision, device), InputTransform(settings), []
     network = channels_last(network.to(device))
     loader = data.loader(numbers, 2 * settings.batch_size, settings.readers)
     with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):

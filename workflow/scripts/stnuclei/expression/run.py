@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from stnuclei.cellvit.device import choose_device, choose_precision
 from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchData, PatchSource
@@ -23,7 +24,6 @@ from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState
-from stnuclei.training.schedule import precision_of
 
 FORMAT = "stnuclei-expression-model"
 #: May change between a run and its continuation.
@@ -111,7 +111,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() and settings.device != "cpu" else "cpu")
+    device = choose_device(settings.device, "expression.device")
     data = PatchData.open(sources)
     usable = data.rows["total_counts"] >= settings.min_counts
     part = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
@@ -125,7 +125,7 @@ def prepare(
         settings=settings,
         folder=folder,
         device=device,
-        precision=precision_of(settings.precision, device),
+        precision=choose_precision(settings.precision, device),
         data=data,
         facts=facts.assign(gene=data.genes),
         split=data.rows[["sample", "donor", "tissue", "patch"]].assign(part=part.to_numpy()),
@@ -134,7 +134,7 @@ def prepare(
         transform=InputTransform(settings),
         network=network,
         optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=precision_of(settings.precision, device) == torch.float16),
+        scaler=torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
         best=BestWeights(latest=shuffle > 0),
         identity=_identity(settings, data, part, shuffle),

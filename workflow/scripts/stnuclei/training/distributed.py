@@ -19,7 +19,9 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
+from stnuclei.cellvit.device import choose_device, use_gpu
 from stnuclei.errors import UserError
+from stnuclei.training.failures import TrainingStopped
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class ProcessGroup:
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether it is raised in any process."""
         return [count > 0 for count in self.sum([float(flag) for flag in flags]).tolist()]
+
+    def gather(self, value: str) -> list[str]:
+        """A short text of every process, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self.control)
+        return values
 
     def average_buffers(self, model: nn.Module) -> None:
         """Give all processes the mean of their BatchNorm running statistics, in one message.
@@ -148,13 +158,16 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 @contextmanager
-def process_group(device: str = "auto") -> Iterator[ProcessGroup]:
-    """Join the processes ``torchrun`` started, or be the only one.
+def process_group(device: str = "auto", backend: str | None = None) -> Iterator[ProcessGroup]:
+    """Join the processes ``torchrun`` or ``srun`` started, or be the only one.
 
     Parameters
     ----------
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    backend
+        Of the gradients' exchange: ``nccl`` for GPUs, ``gloo`` for CPUs where it is left out. ``gloo`` with ``cuda:0``
+        puts several processes on one GPU, which NCCL refuses; for trials only.
 
     Raises
     ------
@@ -162,34 +175,51 @@ def process_group(device: str = "auto") -> Iterator[ProcessGroup]:
         If a GPU is asked for where there is none, or more processes than GPUs are on a machine.
     """
     size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
-    chosen = _device(device, local, size)
     if size == 1:
-        yield ProcessGroup(0, 1, chosen)
+        yield ProcessGroup(0, 1, choose_device(device, "training.device"))
         return
+    chosen = local_device(device, local, shared=backend == "gloo")
     ours = not dist.is_initialized()
     if ours:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        dist.init_process_group(backend or ("nccl" if chosen.type == "cuda" else "gloo"))
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), chosen, dist.new_group(backend="gloo"))
-    finally:
+    except TrainingStopped:  # raised by all processes together
         if ours:
             dist.destroy_process_group()
+        raise
+    # Not after an error: the other processes may be inside an all-reduce, and under NCCL destroying the group then
+    # waits for them for ever (pytorch/torchtitan#1342). The process ends, and torchrun ends the others.
+    if ours:
+        dist.destroy_process_group()
 
 
-def _device(name: str, local: int, size: int) -> torch.device:
+def local_device(name: str, local: int, shared: bool = False) -> torch.device:
+    """Device of one of several processes: the GPU of its local rank.
+
+    Parameters
+    ----------
+    name
+        ``auto``, ``cpu``, ``cuda``, or ``cuda:1`` where `shared`.
+    local
+        Number of the process on its machine.
+    shared
+        Whether all processes of a machine may use one GPU.
+
+    Raises
+    ------
+    UserError
+        If there are more processes than GPUs.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        name = "cuda" if gpus else "cpu"
-    if not name.startswith("cuda"):
-        return torch.device(name)
-    if not gpus:
-        raise UserError("training.device: cuda is asked for but torch sees no GPU here; set it to auto or cpu")
-    if name == "cuda" and size > 1:
-        if local >= gpus:
-            raise UserError(
-                f"training: process {local} of this machine has no GPU of its own ({gpus} seen): start fewer"
-            )
-        name = f"cuda:{local}"
-    device = torch.device(name)
-    torch.cuda.set_device(device)
-    return device
+    if name == "cpu" or (name == "auto" and not gpus) or not gpus or shared:
+        return choose_device(name, "training.device")
+    if name.startswith("cuda:"):
+        raise UserError(f"training.device: {name} would put all processes on one GPU; set it to cuda")
+    if gpus == 1 and "SLURM_GPUS_PER_TASK" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return use_gpu(0)  # srun shows each of its tasks the task's GPU only
+    if local >= gpus:
+        raise UserError(
+            f"training: process {local} of this machine has no GPU ({gpus} seen): start at most {gpus} processes"
+        )
+    return use_gpu(local)

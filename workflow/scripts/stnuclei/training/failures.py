@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-import torch
-
+from stnuclei.cellvit.device import is_out_of_memory
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 
@@ -72,15 +71,14 @@ def memory_explained(settings: TrainSettings, processes: int) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(_memory_advice(settings, processes)) from error
     except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
+        if not is_out_of_memory(error):
             raise
-        raise UserError(_memory_advice(settings, processes)) from error
+        raise memory_advice(settings, processes) from error
 
 
-def _memory_advice(settings: TrainSettings, processes: int) -> str:
+def memory_advice(settings: TrainSettings, processes: int) -> UserError:
+    """The error for a batch the device's memory does not hold, with the accumulation to set."""
     held = settings.micro_batch(processes)
     said = (
         f"training: memory does not hold {held} patches at a time (batch_size {settings.batch_size}, "
@@ -88,8 +86,8 @@ def _memory_advice(settings: TrainSettings, processes: int) -> str:
     )
     smaller = next((n for n in range(held // 2, 0, -1) if held % n == 0), None)
     if smaller is None:
-        return f"{said}: take a smaller architecture or a device with more memory"
-    return (
+        return UserError(f"{said}: take a smaller architecture or a device with more memory")
+    return UserError(
         f"{said}: set training.accumulation to {settings.accumulation * held // smaller}, which holds {smaller} at a "
         "time and keeps the batch; the run continues from its last checkpoint"
     )

@@ -38,9 +38,21 @@ def launch(run: Path, processes: int = 1) -> None:
         train(**read_run(run))
 
 
+def _knows(option: str) -> bool:
+    """Whether this torchrun has an option: ``--shutdown-timeout`` is young (pytorch#172596).
+
+    Older ones kill the processes 30 s after the signal, which may be too short for the last step and for saving.
+    """
+    from torch.distributed.run import get_args_parser
+
+    return option in get_args_parser().format_help()
+
+
 def _torchrun(run: Path, processes: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["--signals-to-handle=SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout=300"]
+    command += ["--signals-to-handle=SIGTERM,SIGINT,SIGUSR1"]
+    if _knows("--shutdown-timeout"):
+        command += ["--shutdown-timeout=300"]
     # The package may be known to this process by sys.path alone, which children do not inherit.
     package = str(Path(stnuclei.__file__).parents[1])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))

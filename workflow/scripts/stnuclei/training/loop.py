@@ -35,10 +35,11 @@ from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import failures, history, messages, resume
 from stnuclei.training.distributed import process_group
+from stnuclei.training.memory import fit_batch
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import TrainingRun, prepare, set_trainable, write_checkpoint
 from stnuclei.training.schedule import learning_rate
-from stnuclei.training.step import Batch, take_step
+from stnuclei.training.step import Batch, settle, take_step
 from stnuclei.training.validation import validate
 
 
@@ -81,6 +82,8 @@ def train(
     ):
         run, start = prepare(sources, validation, Path(out_dir), settings, Taxonomy.load(taxonomy), group, stop)
         run.say(messages.head(run, start))
+        fit_batch(run)
+        settings = run.settings
         board = history.Board(run.folder, settings.tensorboard and group.is_main)
         with failures.memory_explained(settings, group.size):
             while run.state.epoch < settings.epochs:
@@ -111,6 +114,7 @@ def train_epoch(run: TrainingRun) -> None:
             held = []
             bar.update(settings.batch_size, note=messages.progress_note(run, bar))
             stop_if_asked(run, seconds=time.monotonic() - started)
+    settle(run)
     state.seconds += time.monotonic() - started
     bar.close()
 
@@ -119,6 +123,7 @@ def stop_if_asked(run: TrainingRun, seconds: float = 0.0) -> None:
     """Save and leave when any process got a signal; called between steps, where all processes come by."""
     if not any(run.group.any(bool(run.stop))):
         return
+    settle(run)
     run.state.seconds += seconds
     save_state(run)
     state = run.state

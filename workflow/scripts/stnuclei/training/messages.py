@@ -37,7 +37,8 @@ def summary(row: Mapping[str, float], epochs: int) -> str:
 def progress_note(run: TrainingRun, bar: Progress) -> str:
     """Text behind the progress bar: mean losses so far, and the time until the whole run is done."""
     state, settings = run.state, run.settings
-    mean = {name: value / state.step for name, value in state.sums.items()}
+    checked = max(state.step - (run.pending is not None), 1)
+    mean = {name: value / checked for name, value in state.sums.items()}
     losses = " ".join(f"{name} {mean[name]:.3f}" for name in ("loss", "np_dice", "hv_mse", "nt_bce") if name in mean)
     seconds_per_patch = (time.monotonic() - bar.start) / max(bar.count, 1)
     left = ((settings.epochs - state.epoch) * run.sampler.steps - state.step) * settings.batch_size

@@ -16,6 +16,7 @@ import torch
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.training.distributed import ProcessGroup
 
 NAME = "last.pt"
 FORMAT = "stnuclei-training-state"
@@ -100,11 +101,20 @@ def load(
     stateful: Mapping[str, Stateful],
     identity: dict[str, Any],
     device: torch.device | str,
-    rename: bool = True,
+    group: ProcessGroup | None = None,
 ) -> tuple[TrainingState, str]:
     """Load the state of an earlier run into model, optimiser and scaler.
 
     A state of a run with other settings or data is renamed to ``last.outdated.pt``, never overwritten.
+
+    Parameters
+    ----------
+    folder, stateful, identity
+        As `save` got them.
+    device
+        Where tensors go.
+    group
+        The processes of the run, all of which read the file.
 
     Returns
     -------
@@ -113,11 +123,31 @@ def load(
     Raises
     ------
     UserError
-        If the file is damaged.
+        If the file is damaged, or not all processes see the same one.
     """
     path = folder / NAME
+    state, start, outdated = _read(path, stateful, identity, device)
+    if group is not None:
+        # All have read before one renames; a state that only some see (a folder on a disk of one machine) would let
+        # them train together for an epoch and then wait for each other for ever.
+        seen = group.gather(f"epoch {state.epoch + 1}, step {state.step + 1}")
+        if len(set(seen)) > 1:
+            listed = ", ".join(f"process {rank}: {step}" for rank, step in enumerate(seen))
+            raise UserError(
+                f"{path}: not all processes would start at the same step ({listed}); put the output folder on a disk "
+                "that all machines share"
+            )
+    if outdated and (group is None or group.is_main):
+        path.rename(path.with_name("last.outdated.pt"))
+    return state, start
+
+
+def _read(
+    path: Path, stateful: Mapping[str, Stateful], identity: dict[str, Any], device: torch.device | str
+) -> tuple[TrainingState, str, bool]:
+    """Progress, sentence, and whether the file is of another run."""
     if not path.exists():
-        return TrainingState(), "a new run"
+        return TrainingState(), "a new run", False
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         known = content["format"] == FORMAT and content["version"] == VERSION
@@ -127,16 +157,12 @@ def load(
         ) from error
     changed = _difference(content["identity"], identity) if known else "another version of stnuclei"
     if changed:
-        if rename:  # one of several processes does
-            path.rename(path.with_name("last.outdated.pt"))
-        return (
-            TrainingState(),
-            f"a new run; the saved state is of another one ({changed}) and was renamed last.outdated.pt",
-        )
+        start = f"a new run; the saved state is of another one ({changed}) and was renamed last.outdated.pt"
+        return TrainingState(), start, True
     for name, item in stateful.items():
         item.load_state_dict(content["objects"][name])
     state = TrainingState(**content["state"])
-    return state, f"continued at epoch {state.epoch + 1}, step {state.step + 1}"
+    return state, f"continued at epoch {state.epoch + 1}, step {state.step + 1}", False
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from stnuclei.augmentation.augmenter import Augmenter
 from stnuclei.cellvit.checkpoint import save_checkpoint
+from stnuclei.cellvit.device import choose_precision, set_arithmetic
 from stnuclei.cellvit.encoder_weights import load_encoder
 from stnuclei.cellvit.model import CellViT, build_model
 from stnuclei.cellvit.tensors import channels_last
@@ -28,7 +29,13 @@ from stnuclei.training import resume
 from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
 from stnuclei.training.failures import StopRequest
 from stnuclei.training.resume import Stateful, TrainingState
-from stnuclei.training.schedule import precision_of
+
+
+class PendingStep(Protocol):
+    """A step whose numbers are on their way from the device."""
+
+    def settle(self, run: TrainingRun) -> None:
+        """Check the numbers and add them to the epoch's sums."""
 
 
 @dataclass
@@ -55,6 +62,8 @@ class TrainingRun:
         Whether a signal asked the run to stop.
     state
         Progress: epoch, step, sums, history.
+    pending
+        The last step, where its numbers are still to be checked.
     """
 
     settings: TrainSettings
@@ -73,6 +82,15 @@ class TrainingRun:
     identity: dict[str, Any]
     stop: StopRequest
     state: TrainingState
+    pending: PendingStep | None = None
+
+    @property
+    def checks_late(self) -> bool:
+        """Whether the numbers of a step are looked at one step late: fused AdamW on a GPU can skip a step by itself.
+
+        In fp16 the loss scaler sees to that.
+        """
+        return self.group.device.type == "cuda" and self.settings.fused
 
     @property
     def stateful(self) -> dict[str, Stateful]:
@@ -131,12 +149,12 @@ def prepare(
         optimizer=build_optimizer(network, settings, group.device),
         scaler=build_scaler(settings, group.device),
         augment=Augmenter(seed=settings.seed, settings=settings.augmentation),
-        precision=precision_of(settings.precision, group.device),
+        precision=choose_precision(settings.precision, group.device),
         identity=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
     )
-    run.state, start = resume.load(folder, run.stateful, run.identity, group.device, rename=group.is_main)
+    run.state, start = resume.load(folder, run.stateful, run.identity, group.device, group)
     group.barrier()
     return run, start
 
@@ -164,8 +182,7 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
     network = network.to(device)
     if settings.channels_last:
         network = channels_last(network)
-    torch.backends.cudnn.benchmark = not settings.deterministic
-    torch.backends.cudnn.deterministic = settings.deterministic
+    set_arithmetic(settings.deterministic)
     if settings.compile:
         network.compile()
     return network
@@ -191,7 +208,7 @@ def build_optimizer(network: nn.Module, settings: TrainSettings, device: torch.d
 
 def build_scaler(settings: TrainSettings, device: torch.device) -> torch.amp.GradScaler:
     """Loss scaler, active only in fp16: bf16 has the exponents of fp32 and needs none."""
-    return torch.amp.GradScaler(device.type, enabled=precision_of(settings.precision, device) == torch.float16)
+    return torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16)
 
 
 def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any]) -> None:

@@ -1,10 +1,8 @@
-"""Learning rate and precision as functions of the settings."""
+"""Learning rate as a function of the settings."""
 
 from __future__ import annotations
 
 import math
-
-import torch
 
 from stnuclei.config.training import TrainSettings
 
@@ -34,13 +32,3 @@ def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) ->
         share = done / max(settings.epochs * steps, 1)
         rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
     return rate * min(1.0, (done + 1) / (settings.warmup_steps + 1))
-
-
-def precision_of(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the forward pass: the setting, or what the device is good at."""
-    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    if precision != "auto":
-        return named[precision]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

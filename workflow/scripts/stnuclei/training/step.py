@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -40,28 +42,101 @@ def take_step(run: TrainingRun, model: nn.Module, batches: list[Batch]) -> None:
         # Seeded by the part's number among all parts of all processes: two processes draw what one process with
         # twice the accumulation draws, and a continued run draws what the unbroken one did.
         seed = chunk_seed(settings.seed, state.epoch, state.step, run.group.rank * settings.accumulation + part)
-        if part + 1 < len(batches):
-            with without_sync(model):
-                terms = learn_from(run, model, batch, seed)
-        else:
+        with nullcontext() if part + 1 == len(batches) else without_sync(model):
             terms = learn_from(run, model, batch, seed)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0) + value.detach().double() / len(batches)
     run.scaler.unscale_(run.optimizer)
     sums["gradient_norm"] = gradient_norm(run.network, settings.gradient_clip).double()
-    means = run.group.sum(torch.stack(list(sums.values()))) / run.group.size
-    check_finite(run, dict(zip(sums, means.tolist(), strict=True)), batches, rate)
+    record = StepRecord.of(run, sums, batches, rate)
+    if run.checks_late:
+        # The device passes over the step by itself where the gradient is not finite; the host looks at the numbers
+        # when the next step is queued, so that the device never waits for it.
+        run.optimizer.found_inf = (~torch.isfinite(sums["gradient_norm"])).float().reshape(())
+        settle(run)
+        run.pending = record
+    else:
+        record.settle(run)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
     run.group.average_buffers(run.network)
-    for name, value in zip(sums, means.tolist(), strict=True):
-        state.sums[name] = state.sums.get(name, 0.0) + value
     state.step += 1
 
 
-def learn_from(run: TrainingRun, model: nn.Module, batch: Batch, seed: int) -> dict[str, torch.Tensor]:
-    """Augment, targets, forward, losses, backward for one part of a batch; returns the loss terms and ``loss``."""
+@dataclass
+class StepRecord:
+    """Numbers of a step on their way to the host, and what a message needs of its batch.
+
+    Parameters
+    ----------
+    names, values
+        Loss terms and gradient norm; float64 (n,), on a GPU still being copied into pinned memory.
+    copied
+        Event after the copy; None on a CPU.
+    indices
+        Patch numbers of the batch, int64 on the CPU.
+    epoch, step
+        From 0.
+    rate
+        Learning rate.
+    """
+
+    names: list[str]
+    values: torch.Tensor
+    copied: torch.cuda.Event | None
+    indices: list[torch.Tensor]
+    epoch: int
+    step: int
+    rate: float
+
+    @classmethod
+    def of(cls, run: TrainingRun, sums: Mapping[str, torch.Tensor], batches: list[Batch], rate: float) -> StepRecord:
+        """Start the copy of a step's numbers."""
+        values, copied = torch.stack(list(sums.values())).detach(), None
+        if values.device.type == "cuda":
+            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            values, copied = host.copy_(values, non_blocking=True), torch.cuda.Event()
+            copied.record()
+        indices = [batch["index"] for batch in batches]
+        return cls(list(sums), values, copied, indices, run.state.epoch, run.state.step, rate)
+
+    def settle(self, run: TrainingRun) -> None:
+        """Check the numbers and add them to the epoch's sums.
+
+        Raises
+        ------
+        UserError
+            If a loss term or the gradient is not finite, naming the patches. The numbers are means over all processes,
+            so that all stop together. With fp16 a gradient that is not finite is usual: the scaler skips the step and
+            lowers its scale.
+        """
+        if self.copied is not None:
+            self.copied.synchronize()
+        means = dict(zip(self.names, (run.group.sum(self.values) / run.group.size).tolist(), strict=True))
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad and not (bad == ["gradient_norm"] and run.scaler.is_enabled()):
+            wrong = "gradient" if bad == ["gradient_norm"] else f"loss ({', '.join(bad)})"
+            patches = [run.data.name_of(int(i)) for part in self.indices for i in part]
+            raise not_finite(wrong, self.epoch + 1, self.step + 1, patches, self.rate)
+        for name, value in means.items():
+            run.state.sums[name] = run.state.sums.get(name, 0.0) + value
+
+
+def settle(run: TrainingRun) -> None:
+    """Settle the step whose numbers are still on their way, if there is one."""
+    if run.pending is not None:
+        record, run.pending = run.pending, None
+        record.settle(run)
+
+
+def learn_from(
+    run: TrainingRun, model: nn.Module, batch: Batch, seed: int, together: bool = True
+) -> dict[str, torch.Tensor]:
+    """Augment, targets, forward, losses, backward for one part of a batch; returns the loss terms and ``loss``.
+
+    `together`: exchange the sums inside the losses with the other processes where the settings say so.
+    """
     settings, device = run.settings, run.group.device
     torch.manual_seed(seed)
     images, instances = batch["image"], batch["instances"]
@@ -73,7 +148,7 @@ def learn_from(run: TrainingRun, model: nn.Module, batch: Batch, seed: int) -> d
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, run.precision, enabled=run.precision != torch.float32):
         outputs = model(images)
-    reduce = sum_over_processes if settings.sync_losses else None
+    reduce = sum_over_processes if settings.sync_losses and together else None
     terms = cellvit_losses(outputs, targets, variant=settings.loss_variant, reduce=reduce)
     loss = total_loss(terms, settings.loss_weights)
     run.scaler.scale(loss / settings.accumulation).backward()
@@ -87,17 +162,3 @@ def gradient_norm(network: nn.Module, largest: float | None) -> torch.Tensor:
     if largest is not None:
         torch.nn.utils.clip_grads_with_norm_(network.parameters(), largest, norm)
     return norm
-
-
-def check_finite(run: TrainingRun, means: Mapping[str, float], batches: list[Batch], rate: float) -> None:
-    """Stop where a loss term or the gradient is not finite, naming the patches.
-
-    `means` are over all processes, so that all stop together. With fp16 a gradient that is not finite is usual: the
-    scaler skips the step and lowers its scale.
-    """
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if not bad or (bad == ["gradient_norm"] and run.scaler.is_enabled()):
-        return
-    wrong = "gradient" if bad == ["gradient_norm"] else f"loss ({', '.join(bad)})"
-    names = [run.data.name_of(int(i)) for batch in batches for i in batch["index"]]
-    raise not_finite(wrong, run.state.epoch + 1, run.state.step + 1, names, rate)
