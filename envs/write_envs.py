@@ -31,7 +31,7 @@ FAMILIES = {
         "scanpy", "scvi-tools", "spatialdata", "spatialdata-io", "torch",
     ],
     "cellvit": [
-        *COMMON, "geopandas", "imagecodecs", "kornia", "onnx", "onnxscript", "opencv-python-headless", "openpyxl",
+        *COMMON, "geopandas", "imagecodecs", "onnx", "onnxscript", "opencv-python-headless", "openpyxl",
         "openslide-bin", "openslide-python", "scikit-image", "scipy", "spatialdata", "tensorboard", "tensorstore",
         "tifffile", "torch", "zarr",
     ],

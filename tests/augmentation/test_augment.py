@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from stnuclei.augmentation import augmenter as augmenter
 from stnuclei.augmentation import color as color
 from stnuclei.augmentation import shape as shape
-from stnuclei.augmentation.augmenter import TRANSFORMS, Augmenter, Draw
+from stnuclei.augmentation.augmenter import TRANSFORMS, Augmenter
+from stnuclei.augmentation.draws import DRAWS, nearest_there_and_back, pack, zoom_steps
 from stnuclei.augmentation.sheet import contact_sheet
 from stnuclei.augmentation.superpixels import fill_superpixels, slic
 from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
@@ -39,8 +44,8 @@ def to_bytes(images):
 
 
 def transform(name, images, instances, seed=0, **settings):
-    draw = Draw(np.random.default_rng(seed), torch.device("cpu"), only(name, **settings))
-    return TRANSFORMS[name](images.float(), instances, draw)
+    drawn = DRAWS[name](np.random.default_rng(seed), only(name, **settings), len(images), images.shape[2:])
+    return TRANSFORMS[name](images.float(), instances, drawn, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", PROBABILITIES)
@@ -159,7 +164,8 @@ def test_downscale_equals_opencv():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_NEAREST)
     expected = cv2.resize(small, (64, 64), interpolation=cv2.INTER_NEAREST)
-    mine = color.downscale(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 0.5)
+    index = torch.from_numpy(nearest_there_and_back(64, 0.5))
+    mine = color.take(torch.from_numpy(image).permute(2, 0, 1)[None].float(), index, index)
     assert np.array_equal(mine[0].permute(1, 2, 0).numpy(), expected)
 
 
@@ -244,9 +250,9 @@ def on_tensors(module, features, candidates, n, rounds):
 def test_zoom_blur_keeps_the_centre_and_blurs_the_rim():
     image = torch.zeros(1, 3, 65, 65)
     image[..., 32, 32] = image[..., 32, 60] = 255.0
-    changed = color.zoom_blur(image, np.array([1.05]), np.array([0.01]))
+    changed = color.zoom_blur(image, **zoom_steps(np.array([1.05]), np.array([0.01])))
     assert changed[0, 0, 32, 32] > 230 and changed[0, 0, 32, 60] < 200
-    assert torch.allclose(color.zoom_blur(image, np.array([1.0]), np.array([0.01])), image)
+    assert torch.allclose(color.zoom_blur(image, **zoom_steps(np.array([1.0]), np.array([0.01]))), image)
 
 
 def test_crop_shows_a_part_enlarged():
@@ -278,7 +284,7 @@ def test_elastic_without_displacement_equals_opencv():
     expected = cv2.warpAffine(image, matrix, (64, 64), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     ids = torch.zeros(1, 64, 64, dtype=torch.long)
     moved, _ = shape.elastic(
-        torch.from_numpy(image).permute(2, 0, 1)[None], ids, shift, 25.0, 0.0, torch.Generator().manual_seed(0)
+        torch.from_numpy(image).permute(2, 0, 1)[None], ids, matrix[None], 25.0, 0.0, torch.Generator().manual_seed(0)
     )
     assert np.abs(moved[0].permute(1, 2, 0).numpy() - expected).max() < 1.5  # OpenCV rounds places to 1/32 px
 
@@ -312,3 +318,72 @@ def test_a_random_crop_cuts_pictures_and_instances_alike():
     other = shape.random_crop(pixels.expand(2, 3, 64, 64), pixels[:, 0], 32, seed=6)[1]
     assert torch.equal(ids, again) and not torch.equal(ids, other)
     assert shape.random_crop(cut, ids, 48, seed=1)[1].shape == (2, 32, 32)
+
+
+def test_colours_equal_those_of_scikit_image():
+    from skimage.color import rgb2hsv, rgb2lab
+
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.float32)
+    image[:5] = image[:5, :, :1]  # greys
+    image[0, :4] = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [10, 10, 200]]
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    lab = color.rgb_to_lab(tensor)[0].permute(1, 2, 0).numpy()
+    assert np.abs(lab - rgb2lab(image / 255)).max() < 0.05
+    hue, saturation, value = (part[0].numpy() for part in color.rgb_to_hsv(tensor))
+    expected = rgb2hsv(image / 255)
+    assert np.abs(value / 255 - expected[..., 2]).max() < 1e-6 and np.abs(saturation - expected[..., 1]).max() < 1e-5
+    assert np.abs((hue - expected[..., 0] + 0.5) % 1 - 0.5)[saturation > 0].max() < 1e-5
+    assert torch.allclose(color.hsv_to_rgb(*color.rgb_to_hsv(tensor)), tensor, atol=1e-2)
+
+
+class Copies(TorchDispatchMode):
+    """Counts the copies from main memory to another device, and what makes the host wait for one."""
+
+    def __init__(self):
+        super().__init__()
+        self.copies, self.waits = [], []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
+        if isinstance(result, torch.Tensor) and result.is_meta and tensors and tensors[0].device.type == "cpu":
+            self.copies.append((str(function), tuple(result.shape)))
+        if "_local_scalar_dense" in str(function) or "nonzero" in str(function):
+            self.waits.append(str(function))
+        return result
+
+
+def test_a_device_gets_all_parameters_in_one_copy_and_is_not_waited_for(monkeypatch):
+    """On tensors without content, of which nothing can be read back: the device stands for a GPU."""
+    monkeypatch.setattr(augmenter, "noise_generator", lambda device, seed: SimpleNamespace(device=device))
+    for name in ("rand", "randn"):
+        real = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, real=real, generator=None, **k: real(*a, **k))
+    images = torch.empty(32, 3, 64, 64, dtype=torch.uint8, device="meta")
+    instances = torch.empty(32, 64, 64, dtype=torch.int32, device="meta")
+    half = AugmentSettings(**dict.fromkeys(PROBABILITIES, 0.5))
+    with Copies() as seen:
+        changed, moved = Augmenter(3, half)(images, instances, seed=1)
+    assert changed.shape == images.shape and moved.shape == instances.shape
+    assert len(seen.copies) == 1 and not seen.waits, seen.copies
+
+
+def test_packed_parameters_arrive_as_they_were():
+    arrays = [np.arange(5), np.float32([0.5]), np.zeros((0, 2), np.float32), np.arange(6, dtype=np.int64).reshape(2, 3)]
+
+    class Fake:
+        """Any device but the CPU goes through the buffer."""
+
+        type = "buffer"
+
+        def __eq__(self, other):
+            return False
+
+    real = torch.Tensor.to
+    try:
+        torch.Tensor.to = lambda self, device, **options: real(self, "cpu", **options)
+        tensors = pack(arrays, Fake())
+    finally:
+        torch.Tensor.to = real
+    for array, tensor in zip(arrays, tensors, strict=True):
+        assert np.array_equal(tensor.numpy(), array) and tensor.numpy().dtype == array.dtype

@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from stnuclei.cellvit import build_model
+from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.errors import UserError
+from stnuclei.loading.batches import batch_targets
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import distributed, launch, memory, train
 from stnuclei.training import step as steps
@@ -198,3 +202,31 @@ def test_a_trial_on_the_real_network_leaves_it_as_it_was(sources, settings, tmp_
     assert memory.trial_step(run, next(iter(run.loader)))
     assert all(torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
     assert all(p.grad is None for p in run.network.parameters()) and not run.optimizer.state
+
+
+def test_targets_and_losses_do_not_wait_for_a_device(monkeypatch):
+    """On tensors without content: reading a number back, or sending one, would show."""
+    waits = []
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            sent = [a for a in arguments if isinstance(a, torch.Tensor) and a.device.type == "cpu"]
+            if sent or "_local_scalar_dense" in str(function):
+                waits.append(str(function))
+            return function(*arguments, **(options or {}))
+
+    with torch.device("meta"):
+        batch = {
+            "classes": torch.empty(4, 9, dtype=torch.int8),
+            "allowed": torch.empty(4, 9, dtype=torch.int32),
+            "tissue": torch.empty(4, dtype=torch.int64),
+        }
+        instances = torch.empty(4, 32, 32, dtype=torch.int32)
+        network = build_model("cellvit-tiny", 6, 2)
+        outputs = network(torch.empty(4, 3, 32, 32))
+    with Seen():
+        terms = cellvit_losses(outputs, batch_targets(batch, instances))
+        total_loss(terms).backward()
+    assert not waits
+    assert all(p.grad is not None for p in network.parameters())

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from stnuclei.augmentation import color, shape, superpixels
-from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings
+from stnuclei.augmentation import color, shape
+from stnuclei.augmentation.draws import Change, Parameters, draw_changes, send
+from stnuclei.augmentation.superpixels import fill_superpixels
+from stnuclei.config.augmentation import AugmentSettings
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -61,111 +63,67 @@ class Augmenter:
             raise ValueError(
                 f"images (B, 3, H, W) and instances (B, H, W) do not fit: {images.shape}, {instances.shape}"
             )
-        number = self.batches if seed is None else seed
+        rng = np.random.default_rng([self.seed, self.batches if seed is None else seed])
         self.batches += 1
-        draw = Draw(np.random.default_rng([self.seed, number]), images.device, self.settings)
+        generator = noise_generator(images.device, int(rng.integers(2**62)))
+        height, width = images.shape[2:]
+        changes = send(draw_changes(rng, self.settings, len(images), (height, width)), images.device)
         images = images.float()
-        for name in PROBABILITIES:
-            images, instances = apply(name, images, instances, draw)
+        for change in changes:
+            images, instances = apply(change, images, instances, generator)
         return images.div_(127.5).sub_(1), instances
 
 
-class Draw:
-    """Random choices of one batch: parameters on the CPU (no waiting for the device), noise on the device."""
-
-    def __init__(self, rng: np.random.Generator, device: torch.device, settings: AugmentSettings) -> None:
-        self.rng, self.settings = rng, settings
-        self.generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+def noise_generator(device: torch.device, seed: int) -> torch.Generator:
+    """Source of the noise, on the device itself."""
+    return torch.Generator(device).manual_seed(seed)
 
 
-def apply(name: str, images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    """Apply one transform by name to the pictures that chance gives to it."""
-    chosen = np.flatnonzero(draw.rng.random(len(images)) < getattr(draw.settings, name))
-    if not chosen.size:
-        return images, instances
-    transform = TRANSFORMS[name]
-    if chosen.size == len(images):
-        return transform(images, instances, draw)
-    index = torch.as_tensor(chosen).to(images.device)
-    part, ids = images[index], instances[index]
-    changed, moved = transform(part, ids, draw)
-    images.index_copy_(0, index, changed)
-    if moved is not ids:
-        instances = instances.index_copy(0, index, moved)
+def apply(change: Change, images: torch.Tensor, instances: torch.Tensor, generator: torch.Generator) -> Pair:
+    """Apply one transform to the patches it was drawn for."""
+    transform = TRANSFORMS[change.name]
+    if change.index is None:
+        return transform(images, instances, change.parameters, generator)
+    images_before, instances_before = images[change.index], instances[change.index]
+    changed, moved = transform(images_before, instances_before, change.parameters, generator)
+    images.index_copy_(0, change.index, changed)
+    if moved is not instances_before:
+        instances = instances.index_copy(0, change.index, moved)
     return images, instances
 
 
-def _rotate90(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    quarters = draw.rng.integers(4, size=len(images))
-    if images.shape[-1] != images.shape[-2]:
-        quarters &= 2  # only half turns keep the shape of an oblong picture
+def _rotate90(images: torch.Tensor, instances: torch.Tensor, p: Parameters, generator: torch.Generator) -> Pair:
     out, ids = images.clone(), instances.clone()
-    for quarter in (1, 2, 3):
-        index = torch.as_tensor(np.flatnonzero(quarters == quarter)).to(images.device)
-        if len(index):
-            out[index], ids[index] = shape.turn(images[index], instances[index], quarter)
+    for quarter, index in p["turns"]:
+        out[index], ids[index] = shape.turn(images[index], instances[index], quarter)
     return out, ids
 
 
-def _downscale(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    return color.downscale(images, draw.settings.downscale_factor), instances
-
-
-def _blur(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    widths = draw.rng.choice(np.arange(3, draw.settings.blur_px + 1, 2), len(images))
+def _blur(images: torch.Tensor, instances: torch.Tensor, p: Parameters, generator: torch.Generator) -> Pair:
     out = images.clone()
-    for width in np.unique(widths):
-        index = torch.as_tensor(np.flatnonzero(widths == width)).to(images.device)
-        out[index] = color.blur(images[index], int(width))
+    for width, index in p["squares"]:
+        out[index] = color.blur(images[index], width)
     return out, instances
 
 
-def _noise(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    variance = draw.rng.uniform(0, draw.settings.noise_variance, len(images))
-    return color.noise(images, variance, draw.generator), instances
+def _elastic(images: torch.Tensor, instances: torch.Tensor, p: Parameters, generator: torch.Generator) -> Pair:
+    return shape.elastic(images, instances, **p, generator=generator)
 
 
-def _jitter(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    s, n = draw.settings, len(images)
-    reach = np.array([s.brightness, s.contrast, s.saturation, s.hue])
-    factors = np.array([1, 1, 1, 0]) + reach * draw.rng.uniform(-1, 1, (n, 4))
-    return color.jitter(images, factors, draw.rng.permuted(np.tile(np.arange(4), (n, 1)), axis=1)), instances
-
-
-def _superpixels(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    s = draw.settings
-    filled = superpixels.fill_superpixels(
-        images, s.superpixel_fraction, s.superpixel_count, s.superpixel_size, draw.generator
-    )
-    return filled, instances
-
-
-def _zoom_blur(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    factor = draw.rng.uniform(1, draw.settings.zoom_factor, len(images))
-    return color.zoom_blur(images, factor, draw.rng.uniform(0.01, 0.03, len(images))), instances
-
-
-def _crop(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    share = draw.rng.uniform(draw.settings.crop_fraction, 1, len(images))
-    return shape.zoomed_crop(images, instances, share, draw.rng.random((len(images), 2)))
-
-
-def _elastic(images: torch.Tensor, instances: torch.Tensor, draw: Draw) -> Pair:
-    s = draw.settings
-    shift = draw.rng.uniform(-s.elastic_affine, s.elastic_affine, (len(images), 3, 2))
-    return shape.elastic(images, instances, shift, s.elastic_sigma, s.elastic_alpha, draw.generator)
-
-
-TRANSFORMS: dict[str, Callable[[torch.Tensor, torch.Tensor, Draw], Pair]] = {
+Transform = Callable[[torch.Tensor, torch.Tensor, Parameters, torch.Generator], Pair]
+TRANSFORMS: dict[str, Transform] = {
     "rotate90": _rotate90,
-    "flip_x": lambda images, instances, draw: shape.mirror(images, instances, -1),
-    "flip_y": lambda images, instances, draw: shape.mirror(images, instances, -2),
-    "downscale": _downscale,
+    "flip_x": lambda images, instances, p, generator: shape.mirror(images, instances, -1),
+    "flip_y": lambda images, instances, p, generator: shape.mirror(images, instances, -2),
+    "downscale": lambda images, instances, p, generator: (color.take(images, **p), instances),
     "blur": _blur,
-    "noise": _noise,
-    "jitter": _jitter,
-    "superpixels": _superpixels,
-    "zoom_blur": _zoom_blur,
-    "crop": _crop,
+    "noise": lambda images, instances, p, generator: (color.noise(images, p["spread"], generator), instances),
+    "jitter": lambda images, instances, p, generator: (color.jitter(images, p["steps"]), instances),
+    "superpixels": lambda images, instances, p, generator: (
+        fill_superpixels(images, **p, generator=generator),
+        instances,
+    ),
+    "zoom_blur": lambda images, instances, p, generator: (color.zoom_blur(images, **p), instances),
+    "crop": lambda images, instances, p, generator: shape.zoomed_crop(images, instances, **p),
     "elastic": _elastic,
 }

@@ -93,29 +93,32 @@ def _reflected(index: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def zoomed_crop(
-    images: torch.Tensor, instances: torch.Tensor, share: np.ndarray, place: np.ndarray
+    images: torch.Tensor,
+    instances: torch.Tensor,
+    fraction: np.ndarray | torch.Tensor,
+    position: np.ndarray | torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bring a crop of each picture to full size.
 
     Parameters
     ----------
-    share
-        (B,) side of the crop as a share of the picture's.
-    place
-        (B, 2) where it lies, x and y, 0 to 1 of the room there is.
+    fraction
+        (B,) side of the crop as a fraction of the picture's.
+    position
+        (B, 2) x and y of the crop, 0 to 1 of the room there is.
     """
     height, width = images.shape[-2:]
     x, y = pixel_grid(height, width, images.device)
-    share_ = _column(share, images)
-    left, top = (_column(place[:, axis], images) * (1 - share_) * size for axis, size in ((0, width), (1, height)))
+    side, corner = _column(fraction, images), _column(position, images).view(-1, 2, 1, 1)
+    left, top = (corner[:, axis] * (1 - side) * size for axis, size in ((0, width), (1, height)))
     # clamped to the crop: half a pixel beyond its edge is not in the picture
-    x = torch.maximum(torch.minimum((x + 0.5) * share_ - 0.5 + left, left + width * share_ - 1), left)
-    y = torch.maximum(torch.minimum((y + 0.5) * share_ - 0.5 + top, top + height * share_ - 1), top)
+    x = torch.maximum(torch.minimum((x + 0.5) * side - 0.5 + left, left + width * side - 1), left)
+    y = torch.maximum(torch.minimum((y + 0.5) * side - 0.5 + top, top + height * side - 1), top)
     return resample(images, instances, x, y)
 
 
-def _column(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(values, dtype=torch.float32).to(like.device).view(-1, 1, 1)
+def _column(values: np.ndarray | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float32, device=like.device).view(-1, 1, 1)
 
 
 def affine_from_points(shift: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -140,7 +143,7 @@ def affine_from_points(shift: np.ndarray, height: int, width: int) -> np.ndarray
 def elastic(
     images: torch.Tensor,
     instances: torch.Tensor,
-    shift: np.ndarray,
+    matrix: np.ndarray | torch.Tensor,
     sigma: float,
     alpha: float,
     generator: torch.Generator,
@@ -149,8 +152,8 @@ def elastic(
 
     Parameters
     ----------
-    shift
-        (B, 3, 2) px, see `affine_from_points`.
+    matrix
+        (B, 2, 3), see `affine_from_points`.
     sigma, alpha
         px: smoothness of the displacement, and the factor on uniform noise in [-1, 1] after smoothing. At the
         published 25 and 0.5 it stays under a hundredth of a pixel: the affine map is what one sees.
@@ -161,8 +164,7 @@ def elastic(
     x, y = pixel_grid(height, width, images.device)
     move = smooth_noise(len(images), height, width, sigma, generator) * alpha
     x, y = x + move[:, 0], y + move[:, 1]
-    matrix = torch.as_tensor(affine_from_points(shift, height, width), dtype=torch.float32).to(images.device)
-    a = matrix.reshape(-1, 6, 1, 1).unbind(1)
+    a = torch.as_tensor(matrix, dtype=torch.float32, device=images.device).reshape(-1, 6, 1, 1).unbind(1)
     return resample(images, instances, a[0] * x + a[1] * y + a[2], a[3] * x + a[4] * y + a[5])
 
 

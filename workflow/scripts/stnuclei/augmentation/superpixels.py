@@ -9,12 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from stnuclei.augmentation.color import rgb_to_lab
+
 _COMPACTNESS = 10.0
 _ROUNDS = 10
 
 
 def fill_superpixels(
-    images: torch.Tensor, share: float, count: int, largest: int, generator: torch.Generator
+    images: torch.Tensor, fraction: float, count: int, largest: int, generator: torch.Generator
 ) -> torch.Tensor:
     """Fill some superpixels with their mean colour.
 
@@ -22,8 +24,8 @@ def fill_superpixels(
     ----------
     images
         (B, 3, H, W) float32 0..255.
-    share
-        Share of the superpixels that are filled.
+    fraction
+        Fraction of the superpixels that are filled.
     count
         About how many superpixels a picture is cut into.
     largest
@@ -37,7 +39,7 @@ def fill_superpixels(
     small = images if scale == 1 else F.interpolate(images, scale_factor=scale, mode="bilinear", antialias=False)
     labels, n = slic(small, count)
     colour = _means(small, labels, n)
-    chosen = torch.rand(len(images), n, generator=generator, device=images.device) < share
+    chosen = torch.rand(len(images), n, generator=generator, device=images.device) < fraction
     flat = labels.flatten(1)
     filled = chosen.gather(1, flat).unsqueeze(1)
     painted = colour.gather(2, flat.unsqueeze(1).expand(-1, 3, -1))
@@ -55,8 +57,6 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     -------
     (B, H, W) int64 labels 0..n-1, and n, the grid's number of centres nearest to `count`.
     """
-    from kornia.color import rgb_to_lab  # a second of start-up that most jobs do not need
-
     batch, _, height, width = images.shape
     side = math.sqrt(height * width / count)
     rows, columns = max(1, round(height / side)), max(1, round(width / side))
@@ -67,7 +67,7 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     )
     x = torch.arange(width, device=images.device, dtype=torch.float32).view(1, 1, 1, -1).expand(batch, 1, height, width)
     # place counts as much as colour differences of `compactness` over one superpixel's side
-    features = torch.cat([rgb_to_lab(images / 255), x * (_COMPACTNESS / side), y * (_COMPACTNESS / side)], 1)
+    features = torch.cat([rgb_to_lab(images), x * (_COMPACTNESS / side), y * (_COMPACTNESS / side)], 1)
     home_row = (torch.arange(height, device=images.device) * rows // height).view(-1, 1)
     home_column = (torch.arange(width, device=images.device) * columns // width).view(1, -1)
     around = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]

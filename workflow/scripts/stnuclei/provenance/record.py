@@ -21,7 +21,7 @@ LIBRARIES = (
     "snakemake", "numpy", "scipy", "pandas", "pyarrow", "numba", "anndata", "scanpy", "spatialdata", "spatialdata-io",
     "zarr", "tensorstore", "tifffile", "imagecodecs", "openslide-python", "opencv-python-headless", "scikit-image",
     "shapely", "geopandas", "igraph", "leidenalg", "pynndescent", "faiss-cpu", "illico", "decoupler", "pyucell",
-    "scvi-tools", "torch", "kornia",
+    "scvi-tools", "torch",
 )  # fmt: skip
 
 
