@@ -25,6 +25,7 @@ COMMANDS = {
     "draw-alignment": "check and draw whether the nuclei of a Xenium run lie on those of its H&E",
     "compare": "name what differs between two runs of the workflow",
     "hash": "hash the content of files and stores, whatever their encoding",
+    "download": "download public 10x Xenium sections with their H&E",
     "check": "check this installation: versions, GPU, slide readers, disk, a small network",
     "completion": "print a completion script for bash or zsh",
 }

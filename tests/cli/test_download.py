@@ -1,0 +1,59 @@
+"""Public sections from addresses that stand in for 10x's."""
+
+import zipfile
+
+import pytest
+
+from stnuclei.cli import download as download
+from stnuclei.cli import main
+from stnuclei.io import read_sample
+
+
+@pytest.fixture
+def served(real_bundle, tmp_path, monkeypatch):
+    """The catalogue with one section, served from files."""
+    archive = tmp_path / "served" / "heart_outs.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in real_bundle.iterdir():
+            if "_he_" not in path.name:
+                file.write(path, f"outs/{path.name}")
+        file.writestr("outs/morphology.ome.tif", b"not read")
+    image, alignment = (next(real_bundle.glob(pattern)) for pattern in ("*he_image*", "*imagealignment*"))
+    row = {"name": "heart", "tissue": "Breast", "disease": "none", "cells": "1456", "output": archive.as_uri()}
+    row |= {"he_image": image.as_uri(), "he_alignment": alignment.as_uri()}
+    monkeypatch.setattr(download, "catalogue", lambda: {"heart": row})
+    return tmp_path / "public"
+
+
+def test_a_section_is_unpacked_and_can_be_read(served, capsys):
+    assert main(["download", "heart", "--out", str(served)]) == 0
+    names = {path.name for path in (served / "heart").iterdir()}
+    assert "cells.parquet" in names and not names & {"morphology.ome.tif", "transcripts.parquet"}
+    assert not (served / "heart_outs.zip").exists()
+    sample = read_sample("xenium", served / "heart", sample="heart", checksums=False)
+    assert sample.table.n_obs == 1456
+    assert main(["download", "heart", "--out", str(served)]) == 0  # nothing is fetched again
+    capsys.readouterr()
+
+
+def test_the_sections_of_a_samples_table(served, tmp_path):
+    table = tmp_path / "samples.tsv"
+    table.write_text("sample\tplatform\tpath\nheart\txenium\tdata/public/heart\n")
+    assert main(["download", "--samples", str(table), "--out", str(served)]) == 0
+    assert (served / "heart" / "experiment.xenium").is_file()
+
+
+def test_an_unknown_section_is_refused(capsys):
+    assert main(["download", "hearth"]) == 1
+    assert "hearth: no such public section; stnuclei download --list shows 26 of them" in capsys.readouterr().err
+
+
+def test_the_catalogue_states_addresses_of_10x_only():
+    rows = download.catalogue().values()
+    for row in rows:
+        for column in ("output", "he_image", "he_alignment"):
+            assert row[column].startswith(
+                ("https://cf.10xgenomics.com/", "https://s3-us-west-2.amazonaws.com/10x.files/")
+            )
+    assert len(rows) == 26
