@@ -19,7 +19,7 @@ def served(real_bundle, tmp_path, monkeypatch):
             if "_he_" not in path.name:
                 file.write(path, f"outs/{path.name}")
         file.writestr("outs/morphology.ome.tif", b"not read")
-    image, alignment = (next(real_bundle.glob(pattern)) for pattern in ("*he_image*", "*imagealignment*"))
+    image, alignment = (next(real_bundle.glob(pattern)) for pattern in ("*he_image.ome.tif", "*imagealignment.csv"))
     row = {"name": "heart", "tissue": "Breast", "disease": "none", "cells": "1456", "output": archive.as_uri()}
     row |= {"he_image": image.as_uri(), "he_alignment": alignment.as_uri()}
     monkeypatch.setattr(download, "catalogue", lambda: {"heart": row})

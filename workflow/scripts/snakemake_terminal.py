@@ -24,7 +24,8 @@ INTERVAL = 60.0
 _NOISE = re.compile(
     r"Workflow defines that rule|Assuming unrestricted shared|Building DAG of jobs|Select jobs to execute"
     r"|Execute \d+ jobs|Conda environments: ignored|Singularity containers: ignored|This was a dry-run"
-    r"|RuleException|CalledProcessError in file|Using shell: |Retry time left|Removing output files|will be created|^Reasons:|Touching output|Group jobs: inactive"
+    r"|RuleException|CalledProcessError in file|Using shell: "
+    r"|Retry time left|Removing output files|will be created|^Reasons:|Touching output|Group jobs: inactive"
 )
 _SILENT = (
     LogEvent.WORKFLOW_STARTED,

@@ -4,8 +4,8 @@
   stnuclei download Xenium_V1_hHeart_nondiseased_section_FFPE --out data/public
   stnuclei download --samples config/public/samples.tsv --out data/public
 
-A section takes a few to 30 GB while it is unpacked; the archive is deleted afterwards. What is there already is kept, and a
-download whose connection breaks is resumed.
+A section takes a few to 30 GB while it is unpacked; the archive is deleted afterwards. What is there
+already is kept, and a download whose connection breaks is resumed.
 """
 
 from __future__ import annotations
