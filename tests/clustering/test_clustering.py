@@ -160,3 +160,19 @@ def test_what_is_not_counts_is_refused(table):
     empty.X = empty.X * 0
     with pytest.raises(UserError, match="without counts"):
         cluster_cells(empty)
+
+
+def test_leidenalg_finds_the_same_blocks_and_its_seed_decides():
+    from stnuclei.clustering.leiden import PARTITIONS
+
+    blocks = np.kron(np.eye(3), np.ones((30, 30))) + 0.02
+    graph = sparse.csr_matrix(blocks - np.diag(np.diag(blocks)))
+    plain = PARTITIONS["igraph"](graph, 1.0)
+    other = PARTITIONS["leidenalg"](graph, 1.0, n_iterations=-1, seed=3)
+    assert np.array_equal(np.bincount(other), [30, 30, 30]) and np.array_equal(plain, other)
+    assert np.array_equal(other, PARTITIONS["leidenalg"](graph, 1.0, n_iterations=-1, seed=3))
+
+
+def test_clusters_by_leidenalg_without_merging(table):
+    clustering = cluster_cells(table, resolution=1.0, leiden="leidenalg", n_iterations=-1, min_cluster_cells=1)
+    assert clustering.info["leiden"] == "leidenalg" and clustering.info["small_clusters_merged"] == 0

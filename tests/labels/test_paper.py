@@ -59,6 +59,25 @@ def test_vote_table_counts_rows_or_cell_types():
     assert by_types[0].tolist() == [[1, 0, 0], [1, 1, 0]]
 
 
+def test_names_without_lineage_vote_unknown_where_asked():
+    rows = pd.DataFrame({
+        "symbol": ["X", "X", "X"], "database": ["CellMarker"] * 3, "cell_type": ["T cell", "Stem cell", "Stem cell"],
+        "category": [CATEGORIES[0], CATEGORIES[-1], CATEGORIES[-1]], "votes": [True, False, False],
+        "n_rows": 1, "min_list_size": 10,
+    })  # fmt: skip
+    silent = vote_table(rows, ["x"], ["X"], CATEGORIES).votes[0].sum(axis=0)
+    voting = vote_table(rows, ["x"], ["X"], CATEGORIES, unknown_lineages=True).votes[0].sum(axis=0)
+    assert silent[0] == voting[0] == 1 and silent[-1] == 0 and voting[-1] == 2
+
+
+def test_the_shared_organs_can_be_left_out(table, clustering):
+    whole = label_cells(table, "paper", "Breast", clusters=clustering.cells, ranked_genes=clustering.ranked_genes)
+    own = label_cells(
+        table, "paper", "Breast", clusters=clustering.cells, ranked_genes=clustering.ranked_genes, shared_organs=False
+    )
+    assert not own.evidence.drop(columns="random_decided").equals(whole.evidence.drop(columns="random_decided"))
+
+
 def test_cancer_share_must_be_larger_than_the_threshold():
     rule = CancerRule("set", frozenset(f"c{i}" for i in range(10)), n_genes=20, threshold=0.25)
     five = [f"c{i}" for i in range(5)] + [f"x{i}" for i in range(40)]

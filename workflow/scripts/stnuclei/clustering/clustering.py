@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anndata
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, totals
-from stnuclei.clustering.leiden import leiden, merge_small
+from stnuclei.clustering.leiden import PARTITIONS, merge_small
 from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.files import atomic_write
@@ -56,6 +56,7 @@ def cluster_cells(
     min_cluster_cells: int = 10,
     n_ranked: int = 100,
     n_iterations: int = 2,
+    leiden: Literal["igraph", "leidenalg"] = "igraph",
     threads: int = 1,
 ) -> Clustering:
     """Cluster cells and rank the genes of each cluster.
@@ -76,7 +77,9 @@ def cluster_cells(
     min_cluster_cells
         Smaller clusters are merged into the one they are tied to most (see `merge_small`) and counted.
     n_ranked, n_iterations, threads
-        Genes kept a cluster; rounds of Leiden; threads of neighbours and ranking.
+        Genes kept a cluster; rounds of Leiden, -1: until nothing changes; threads of neighbours and ranking.
+    leiden
+        Implementation, see `stnuclei.clustering.leiden.PARTITIONS`.
 
     Raises
     ------
@@ -97,13 +100,19 @@ def cluster_cells(
     with clock("graph"):
         graph = connectivities(near)
     with clock("leiden"):
-        partition = leiden(graph, resolution, n_iterations=n_iterations, seed=seed)
+        partition = PARTITIONS[leiden](graph, resolution, n_iterations=n_iterations, seed=seed)
         partition, merged, dropped = merge_small(partition, graph, min(min_cluster_cells, len(partition)))
     clusters[filled] = partition
     with clock("ranking"):
         ranked = rank_genes(expression, adata.var_names.to_numpy(), clusters, n_ranked=n_ranked, threads=threads)
     info = _summary(clusters, near, merged, dropped, int((~filled).sum()))
-    info |= {"seconds": clock.seconds, "resolution": resolution, "n_pcs": points.shape[1], "seed": seed}
+    info |= {
+        "seconds": clock.seconds,
+        "resolution": resolution,
+        "leiden": leiden,
+        "n_pcs": points.shape[1],
+        "seed": seed,
+    }
     return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stnuclei.config.model import Count, Distinct, Fraction, Name, NotNegative, Positive, Settings, WholeNumber
+from stnuclei.config.model import Count, Distinct, Flag, Fraction, Name, NotNegative, Positive, Settings, WholeNumber
 
 Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign"]
 
@@ -23,7 +23,12 @@ class ClusteringBlock(Settings):
         10, description="Smaller clusters are merged into the one they are tied to most; 1: none are."
     )
     n_ranked: Count = Field(100, description="Ranked genes kept a cluster.")
-    n_iterations: Count = Field(2, description="Rounds of Leiden.")
+    leiden: Literal["igraph", "leidenalg"] = Field(
+        "igraph", description="Implementation; leidenalg is slower, and scanpy's documented default of 2024."
+    )
+    n_iterations: Annotated[int, Field(ge=-1)] = Field(
+        2, description="Rounds of Leiden; -1: until nothing changes (scanpy's documented default with leidenalg)."
+    )
 
 
 class PaperSettings(Settings):
@@ -41,6 +46,13 @@ class PaperSettings(Settings):
     )
     max_list_size: Count | None = Field(
         None, description="Leave out facts that only longer single-paper lists give; null: none left out."
+    )
+    shared_organs: Flag = Field(
+        True, description="Ask the organs that every tissue shares (immune, connective, vessels, ...) with its own."
+    )
+    unknown_lineages: Flag = Field(
+        False,
+        description="Cell types that say nothing of lineage (malignant, stem, EMT) vote Unknown; false: not at all.",
     )
 
 
@@ -61,7 +73,10 @@ class SignatureSettings(Settings):
     """Settings that the baselines share: one gene set a category."""
 
     cancer_set: Name = Field("REC2", description="Cancer genes of the category Neoplastic.")
-    min_fraction: Fraction = Field(0.0, description="Fraction of a category's rows a gene needs to be in its set.")
+    min_fraction: Fraction = Field(0.0, description="Fraction of a gene's rows that must be of the category.")
+    max_list_size: Count | None = Field(
+        100, description="Leave out facts that only longer single-paper lists give; null: none left out."
+    )
 
 
 class TopdownSettings(SignatureSettings):

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
-from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
+from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -82,13 +82,16 @@ def label_aucell(
     *,
     cancer_set: str = "REC2",
     min_fraction: float = 0.0,
+    max_list_size: int | None = LONGEST_LIST,
     n_top: int | None = None,
 ) -> Labels:
     """Method `aucell`: the category with the highest `aucell_scores`; cells without a count are Unknown, as are ties.
 
     Settings: `category_genes` and `aucell_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
+    sets = category_genes(
+        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
+    )
     n_top = n_top or panel_top_genes(adata)
     scores = aucell_scores(adata, sets, n_top=n_top, seed=context.seed)
     scores[detected_genes(adata) == 0] = 0.0  # their ranking is nothing but broken ties

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
+from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
 from stnuclei.labels.baselines.topdown import topdown_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
@@ -147,6 +147,7 @@ def label_cellassign(
     *,
     cancer_set: str = "REC2",
     min_fraction: float = 0.0,
+    max_list_size: int | None = LONGEST_LIST,
     n_fit: int = 10_000,
     max_epochs: int = 60,
 ) -> Labels:
@@ -156,7 +157,9 @@ def label_cellassign(
 
     Settings: `category_genes` and `cellassign_probabilities`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
+    sets = category_genes(
+        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
+    )
     scores = cellassign_probabilities(adata, sets, n_fit=n_fit, max_epochs=max_epochs, seed=context.seed)
     info = {"cancer_set": cancer_set, "genes": {name: len(genes) for name, genes in sets.items()}}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info, probabilities=True)

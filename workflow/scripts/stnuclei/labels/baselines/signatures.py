@@ -19,7 +19,12 @@ LONGEST_LIST = 100
 
 
 def category_genes(
-    context: LabelContext, panel: Sequence[str], *, cancer_set: str = "REC2", min_fraction: float = 0.0
+    context: LabelContext,
+    panel: Sequence[str],
+    *,
+    cancer_set: str = "REC2",
+    min_fraction: float = 0.0,
+    max_list_size: int | None = LONGEST_LIST,
 ) -> dict[str, list[str]]:
     """Panel genes that mark each category in the context's tissue.
 
@@ -34,6 +39,8 @@ def category_genes(
         that scores cells by it; ``REC2`` is the cleaned one.
     min_fraction
         Smallest fraction of a gene's votes that must go to the category; 0 takes every gene listed for it.
+    max_list_size
+        Leave out facts that only longer single-paper lists give; None: none left out.
 
     Returns
     -------
@@ -47,7 +54,7 @@ def category_genes(
     if cancer_set not in context.markers.cancer_sets:
         known = ", ".join(sorted(context.markers.cancer_sets))
         raise UserError(f"cancer set {cancer_set!r} is not known; choose one of {known}")
-    votes = category_votes(context, panel)
+    votes = category_votes(context, panel, max_list_size)
     fraction = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
     neoplastic = context.taxonomy.role("neoplastic")
     names = [name for name in context.markers.categories if name != neoplastic]
@@ -59,10 +66,13 @@ def category_genes(
     return sets
 
 
-def category_votes(context: LabelContext, panel: Sequence[str]) -> pd.DataFrame:
+def category_votes(
+    context: LabelContext, panel: Sequence[str], max_list_size: int | None = LONGEST_LIST
+) -> pd.DataFrame:
     """Rows of the tissue's marker tables for each panel gene and category (Unknown too), int64, genes x categories."""
     rows = context.markers.for_tissue(context.tissue)
-    rows = rows[rows["votes"] & (rows["min_list_size"] <= LONGEST_LIST)]
+    longest = np.inf if max_list_size is None else max_list_size
+    rows = rows[rows["votes"] & (rows["min_list_size"] <= longest)]
     counts = rows.groupby(["symbol", "category"])["n_rows"].sum().unstack(fill_value=0)
     columns = [*context.markers.categories, context.taxonomy.unknown.name]
     table = counts.reindex(index=context.markers.translate(panel), columns=columns).fillna(0).astype(np.int64)

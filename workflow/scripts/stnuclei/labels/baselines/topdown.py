@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import log_normalised
-from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
+from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -88,6 +88,7 @@ def label_topdown(
     *,
     cancer_set: str = "REC2",
     min_fraction: float = 0.0,
+    max_list_size: int | None = LONGEST_LIST,
     n_controls: int = 100,
     n_bins: int = 25,
 ) -> Labels:
@@ -97,7 +98,9 @@ def label_topdown(
 
     Settings: `category_genes` and `topdown_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
+    sets = category_genes(
+        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
+    )
     scores = topdown_scores(adata, sets, n_controls=n_controls, n_bins=n_bins, seed=context.seed)
     info = {"cancer_set": cancer_set, "genes": {name: len(genes) for name, genes in sets.items()}}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info)

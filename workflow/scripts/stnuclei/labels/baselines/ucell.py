@@ -11,7 +11,7 @@ from pyucell.scoring import compute_ucell_scores
 from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
-from stnuclei.labels.baselines.signatures import category_genes, labels_from_scores
+from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -75,13 +75,16 @@ def label_ucell(
     *,
     cancer_set: str = "REC2",
     min_fraction: float = 0.0,
+    max_list_size: int | None = LONGEST_LIST,
     max_rank: int | None = None,
 ) -> Labels:
     """Method `ucell`: the category with the highest `ucell_scores`; cells that express no marker are Unknown.
 
     Settings: `category_genes` and `ucell_scores`.
     """
-    sets = category_genes(context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction)
+    sets = category_genes(
+        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
+    )
     max_rank = max_rank or panel_max_rank(adata, max(map(len, sets.values()), default=0))
     scores = ucell_scores(adata, sets, max_rank=max_rank, threads=context.threads)
     genes = {name: len(members) for name, members in sets.items()}

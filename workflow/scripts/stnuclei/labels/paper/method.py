@@ -79,8 +79,16 @@ def _rule(adata: anndata.AnnData, context: LabelContext, settings: PaperSettings
     categories = (*markers.categories, taxonomy.unknown.name)
     genes, symbols = list(adata.var_names), list(markers.translate(adata.var_names))
     organ, everywhere = (
-        vote_table(rows, genes, symbols, categories, count=settings.count, max_list_size=settings.max_list_size)
-        for rows in (markers.for_tissue(context.tissue), markers.rows)
+        vote_table(
+            rows,
+            genes,
+            symbols,
+            categories,
+            count=settings.count,
+            max_list_size=settings.max_list_size,
+            unknown_lineages=settings.unknown_lineages,
+        )
+        for rows in (markers.for_tissue(context.tissue, settings.shared_organs), markers.rows)
     )
     cancer, background = None, (0.0, 0.0)
     if refine and taxonomy.role("neoplastic"):

@@ -48,6 +48,7 @@ def vote_table(
     *,
     count: Literal["rows", "cell_types"] = "rows",
     max_list_size: int | None = None,
+    unknown_lineages: bool = False,
 ) -> VoteTable:
     """Count the marker facts of panel genes by database and category.
 
@@ -65,12 +66,14 @@ def vote_table(
         ``rows``: every database row is a vote; ``cell_types``: one vote a cell type and database.
     max_list_size
         Facts whose shortest list is longer are left out; None keeps all.
+    unknown_lineages
+        Names that say nothing of lineage vote for their category, Unknown, instead of not at all.
 
     Returns
     -------
     VoteTable
     """
-    kept = rows["votes"] & rows["category"].isin(categories) & rows["symbol"].isin(set(symbols))
+    kept = (rows["votes"] | unknown_lineages) & rows["category"].isin(categories) & rows["symbol"].isin(set(symbols))
     if max_list_size is not None:
         kept &= rows["min_list_size"] <= max_list_size
     rows = rows[kept]
