@@ -35,7 +35,7 @@ def test_every_problem_is_told_at_once_with_sample_and_column(tmp_path):
         read_samples(path, tissues=("Breast", "Colon"))
     text = str(caught.value)
     for part in (
-        "sample a, column platform: 'xennium' is none of xenium, hest, spatialdata",
+        "sample a, column platform: 'xennium' is none of xenium, hest, spatialdata, cosmx, merscope, visium_hd",
         "sample a, column path: is empty",
         "sample a, column tissue: 'Breastt' is not in the tissue map; did you mean 'Breast'?",
         "sample c d, column sample: use letters",

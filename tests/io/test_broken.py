@@ -47,7 +47,7 @@ def test_there_are_enough_of_them():
 @pytest.mark.parametrize(
     ("platform", "options", "says"),
     [
-        ("visium", {}, "platform 'visium' is none of xenium, hest, spatialdata"),
+        ("visium", {}, "platform 'visium' is none of xenium, hest, spatialdata, cosmx, merscope, visium_hd"),
         ("xenium", {"he_image": "nowhere.tif"}, "nowhere.tif: no such H&E image"),
         ("xenium", {"he_alignment": "nowhere.csv"}, "nowhere.csv: no such alignment file"),
         ("xenium", {"he_alignment": "identity"}, "0.2125 by alignment identity"),

@@ -33,7 +33,7 @@ COLUMNS: dict[str, str | None] = {
     "coordinate_system": "",
 }
 #: Platforms that `stnuclei.io.read_sample` reads; a test holds the two against each other.
-PLATFORMS = ("xenium", "hest", "spatialdata")
+PLATFORMS = ("xenium", "hest", "spatialdata", "cosmx", "merscope", "visium_hd")
 #: Columns that only one platform reads.
 PLATFORM_COLUMNS: dict[str, str] = {
     "he_element": "spatialdata",

@@ -34,7 +34,7 @@ class Elements:
     he
         Image, 8-bit RGB; None where the H&E is a file outside the store.
     nuclei
-        Shapes (polygons) or labels.
+        Shapes (polygons) or labels; one element, or one for each field of view.
     nuclei_type
         ``shapes`` or ``labels``.
     table
@@ -42,7 +42,7 @@ class Elements:
     """
 
     he: str | None
-    nuclei: str
+    nuclei: tuple[str, ...]
     nuclei_type: str
     table: str
 
@@ -50,11 +50,16 @@ class Elements:
     def paths(self) -> list[tuple[str, str]]:
         """Folder and name of each element in the store."""
         images = [("images", self.he)] if self.he else []
-        return [*images, (self.nuclei_type, self.nuclei), ("tables", self.table)]
+        return [*images, *((self.nuclei_type, name) for name in self.nuclei), ("tables", self.table)]
+
+    @property
+    def nuclei_words(self) -> str:
+        """The nuclei's elements for messages."""
+        return self.nuclei[0] if len(self.nuclei) == 1 else f"{self.nuclei[0]} to {self.nuclei[-1]}"
 
 
 def choose_elements(
-    store: Path, he: str | None = None, nuclei: str | None = None, table: str | None = None, *, he_is_file: bool = False
+    store: Path, he: str | None = None, nuclei: str | None = None, table: str | None = None
 ) -> Elements:
     """Choose the elements of a sample: those named, else the only ones that can be meant.
 
@@ -69,13 +74,13 @@ def choose_elements(
     if not _metadata_file(store):
         raise UserError(f"{store}: is no zarr store; give a SpatialData store in column path")
     names = {element_type: _names(store, element_type) for element_type in ("images", "labels", "shapes", "tables")}
-    image = None if he_is_file else _choose(store, "H&E image", he, names["images"], lambda name: _is_rgb(store, name))
+    image = _choose(store, "H&E image", he, names["images"], lambda name: _is_rgb(store, name))
     outlines = [name for name in names["shapes"] if _has_polygons(store, name)]
     chosen = _choose(
         store, "nuclei", nuclei, [*outlines, *names["labels"]], None, _preferred(outlines, names["labels"])
     )
     element_type = "shapes" if chosen in outlines else "labels"
-    return Elements(image, chosen, element_type, _choose(store, "table", table, names["tables"]))
+    return Elements(image, (chosen,), element_type, _choose(store, "table", table, names["tables"]))
 
 
 @contextmanager

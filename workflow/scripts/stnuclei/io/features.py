@@ -22,9 +22,10 @@ _BY_TYPE = {
 #: codeword_category values of transcripts.parquet (XOA 3) that are genes.
 GENE_CATEGORIES = ("predesigned_gene", "custom_gene")
 
+# Xenium's, then CosMx's (NegPrb, Negative1, SystemControl, FalseCode); MERSCOPE's are called Blank-1.
 _CONTROL_NAME = re.compile(
     r"^(NegControl(Probe|Codeword)|antisense_|BLANK|UnassignedCodeword|DeprecatedCodeword|Intergenic_Region|"
-    r"GenomicControl|NegPrb|DeprecatedProbe)",
+    r"GenomicControl|NegPrb|DeprecatedProbe|Negative\d|SystemControl|FalseCode)",
     re.IGNORECASE,
 )
 

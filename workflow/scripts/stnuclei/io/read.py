@@ -19,6 +19,9 @@ READERS = {
     "xenium": "stnuclei.io.xenium:read_xenium",
     "hest": "stnuclei.io.hest:read_hest",
     "spatialdata": "stnuclei.io.spatialdata_reader:read_spatialdata",
+    "cosmx": "stnuclei.io.cosmx:read_cosmx",
+    "merscope": "stnuclei.io.merscope:read_merscope",
+    "visium_hd": "stnuclei.io.visium_hd:read_visium_hd",
 }
 _COMMON = tuple(field.name for field in fields(SampleInputs) if field.name not in ("path", "name"))
 
@@ -37,14 +40,14 @@ def read_sample(
     Parameters
     ----------
     platform
-        ``xenium``, ``hest`` or ``spatialdata``.
+        ``xenium``, ``hest``, ``spatialdata``, ``cosmx``, ``merscope`` or ``visium_hd``.
     path
-        The Xenium output folder, the HEST-1k dataset's folder, or the SpatialData store.
+        The run's output folder, the HEST-1k dataset's folder, or the SpatialData store.
     he_image
         The H&E slide; when not given it is looked for beside the bundle. HEST-1k and SpatialData bring their own.
     he_alignment
-        Xenium only: CSV with a 3x3 matrix (H&E px to morphology px) or with Xenium Explorer keypoints, Explorer's
-        export zip, or the word ``identity``; when not given it is looked for beside the bundle.
+        Xenium, CosMx, MERSCOPE: CSV with a 3x3 matrix (H&E px to px of the run's image) or with Xenium Explorer
+        keypoints, Explorer's export zip, or the word ``identity``; when not given it is looked for beside the bundle.
     sample
         Name for messages and provenance; the bundle's folder, or the HEST id, when not given.
     **options

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,19 @@ import shapely
 from anndata import AnnData
 
 from stnuclei.errors import UserError
-from stnuclei.io.alignment import apply
+from stnuclei.io.alignment import apply, read_alignment
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.elements import Elements, affines, choose_elements, element_metadata, opened
-from stnuclei.io.inputs import SampleInputs
+from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import repair
 from stnuclei.io.provenance import describe
 from stnuclei.io.sample import Sample
 from stnuclei.io.spatialdata_table import clean_table, owners
+from stnuclei.joblog import quiet
 from stnuclei.slides.ome_zarr import StoreSlide
-from stnuclei.slides.slide import PLAUSIBLE_UM
+from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
@@ -36,25 +38,40 @@ _NEAR_UM = 25.0
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Where elements lie on the H&E.
+class Run:
+    """A run opened as SpatialData, with its H&E.
 
     Parameters
     ----------
-    system
-        The coordinate system that joins them.
+    source, platform, software
+        For messages and the provenance.
+    data, elements
+        What was opened, and the elements to read of it.
+    slide
+        The H&E.
     he
         Coordinate system -> affine (3, 3) from he_px.
+    stated
+        Size of an H&E pixel, um, by the source that states it.
+    alignment
+        For the provenance: how the H&E was placed.
+    files
+        What identifies the sources.
+    he_to_morphology
+        (3, 3) to morphology px, None where the run has none.
     """
 
-    system: str
+    source: Path
+    platform: str
+    software: str
+    data: SpatialData
+    elements: Elements
+    slide: Slide
     he: Mapping[str, np.ndarray]
-
-    def to_he(self, element: Any) -> np.ndarray | None:
-        """Affine (3, 3) from an element's coordinates to he_px; None where they share no coordinate system."""
-        steps = affines(element)
-        system = self.system if self.system in steps else next((name for name in self.he if name in steps), None)
-        return None if system is None else np.linalg.inv(self.he[system]) @ steps[system]
+    stated: Mapping[str, float]
+    alignment: Mapping[str, Any]
+    files: list[Path]
+    he_to_morphology: np.ndarray | None = None
 
 
 def read_spatialdata(
@@ -70,95 +87,193 @@ def read_spatialdata(
     store = given.path
     if given.he_image or given.he_alignment:
         raise UserError(f"{store}: a SpatialData store holds its H&E and alignment; leave he_image, he_alignment empty")
+    if um_per_px is not None:
+        given = replace(given, he_um_per_px=um_per_px)
     elements = choose_elements(store, he_element, nuclei_element, table_element)
     slide = StoreSlide(store / "images" / str(elements.he))
     with opened(store, elements) as data:
-        frames = join_frames(store, data, elements, slide.shape[:2], coordinate_system)
-        stated = stated_um(data, elements, frames) | slide.stated_um
-        size, record = _settle(given, stated, um_per_px)
-        warnings: list[str] = []
-        stored = data.tables[elements.table]
-        table = clean_table(str(store), stored, warnings)
-        nuclei = read_nuclei(store, data, elements, frames, stored, warnings)
-        check_nuclei(store, slide, nuclei, size, f"element {elements.nuclei} must be nuclei of image {elements.he}")
-        table = place_cells(table, nuclei, _candidates(data, elements, frames, stored), size, warnings)
-        check_centres(store, f"table {elements.table}", nuclei, _centres(table), size)
-        morphology = _he_to_morphology(data, frames)
-        attributes = dict(data.attrs)
+        he = affines(data[elements.he])
+        run = Run(
+            source=store,
+            platform="spatialdata",
+            software=str(data.attrs.get("spatialdata_io_reader", "not said")),
+            data=data,
+            elements=elements,
+            slide=slide,
+            he=he,
+            stated=stated_um(data, elements, he) | slide.stated_um,
+            alignment={"kind": "spatialdata"},
+            files=_files(store, elements),
+            he_to_morphology=_he_to_morphology(data, he),
+        )
+        return build_sample(given, run, coordinate_system)
+
+
+def build_sample(given: SampleInputs, run: Run, coordinate_system: str | None = None) -> Sample:
+    """Build a sample of an opened run: nuclei in he_px with their cells, raw counts, the slide left on disk.
+
+    Raises
+    ------
+    UserError
+        If elements share no coordinate system, do not fit together, or the pixel size is not known or not sure.
+    """
+    elements, warnings = run.elements, []
+    to_he = join_nuclei(run, coordinate_system)
+    size, record = _settle(given, run)
+    stored = run.data.tables[elements.table]
+    table = clean_table(str(run.source), stored, warnings)
+    nuclei = read_nuclei(run, to_he, stored, warnings)
+    check_nuclei(run.source, run.slide, nuclei, size, f"{elements.nuclei_words} must be nuclei of this H&E")
+    candidates = _candidates(run, to_he, stored)
+    table = place_cells(table, nuclei, candidates, size, warnings)
+    check_centres(run.source, f"table {elements.table}", nuclei, _centres(table), size)
     provenance = describe(
         name=given.name,
-        platform="spatialdata",
+        platform=run.platform,
         tissue=given.tissue,
-        software=str(attributes.get("spatialdata_io_reader", "not said")),
-        elements={"he": elements.he, "nuclei": elements.nuclei, "table": elements.table},
+        software=run.software,
+        elements={"he": elements.he, "nuclei": elements.nuclei_words, "table": elements.table},
         pixel_size=record,
-        alignment={"kind": "spatialdata", "coordinate_system": frames.system},
-        files=_files(store, elements),
+        alignment=dict(run.alignment),
+        files=run.files,
         checksums=given.checksums,
-        slide=slide.info,
+        slide=run.slide.info,
         warnings=warnings,
     )
-    return Sample(given.name, table, nuclei, slide, size, given.tissue, morphology, provenance)
+    return Sample(given.name, table, nuclei, run.slide, size, given.tissue, run.he_to_morphology, provenance)
 
 
-def join_frames(
-    store: Path, data: SpatialData, elements: Elements, size: tuple[int, int], wanted: str | None = None
-) -> Frames:
-    """Find the coordinate system in which the nuclei lie on the H&E.
+def read_folder(folder: Path, reader: str, needed: Sequence[str], **options: Any) -> SpatialData:
+    """Read a raw folder through spatialdata_io.
 
     Parameters
     ----------
-    store, data, elements
-        The store and what was opened of it.
-    size
-        Height and width of the H&E, px.
+    folder
+        The run.
+    reader
+        Function of spatialdata_io.
+    needed
+        Patterns of files that must be there.
+    **options
+        For the reader.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or the reader fails.
+    """
+    import spatialdata_io
+
+    absent = [pattern for pattern in needed if not any(folder.glob(pattern))]
+    if absent:
+        raise UserError(f"{folder}: holds no {absent[0]}; give the output folder of {reader} with {', '.join(needed)}")
+    try:
+        with quiet("ome_zarr"):
+            return getattr(spatialdata_io, reader)(folder, **options)
+    except Exception as error:  # whatever pandas, anndata, tifffile and the reader's own asserts raise on damaged files
+        message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise UserError(f"{folder}: spatialdata_io.{reader} cannot read it ({message}); copy the run again") from error
+
+
+def build_aligned(
+    given: SampleInputs, data: SpatialData, elements: Elements, unit_um: float, files: list[Path]
+) -> Sample:
+    """Build a sample of a run whose H&E is a file aligned to its coordinate system ``global``.
+
+    Parameters
+    ----------
+    given
+        Inputs; the alignment takes H&E px to the units of ``global``.
+    data, elements
+        The run as spatialdata_io reads it.
+    unit_um
+        Length of a unit of ``global``, um.
+    files
+        What identifies the run.
+    """
+    alignment_path = find_alignment(given.path, given.he_alignment)
+    alignment = read_alignment(alignment_path, unit_um)
+    slide = open_slide(find_he(given.path, given.he_image))
+    by_alignment = {f"alignment {Path(alignment_path).name}": alignment.um_per_px(unit_um)}
+    reader = str(data.attrs.get("spatialdata_io_reader", "not said"))
+    run = Run(
+        source=given.path,
+        platform=reader,
+        software=f"spatialdata_io.{reader}",
+        data=data,
+        elements=elements,
+        slide=slide,
+        he={"global": alignment.matrix},
+        stated=by_alignment | {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()},
+        alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
+        files=[slide.path, *files, *([Path(alignment_path)] if Path(alignment_path).is_file() else [])],
+        he_to_morphology=alignment.matrix,
+    )
+    return build_sample(given, run)
+
+
+def join_nuclei(run: Run, wanted: str | None = None) -> dict[str, np.ndarray]:
+    """Affine (3, 3) from each nuclei element's coordinates to he_px, through the coordinate system both are in.
+
+    Parameters
+    ----------
+    run
+        The run.
     wanted
         The coordinate system to use; None: the only one, or any where all agree to half a pixel.
 
     Raises
     ------
     UserError
-        If image and nuclei share no coordinate system, or several that disagree.
+        If H&E and nuclei share no coordinate system, or several that disagree.
     """
-    he, nuclei = affines(data[elements.he]), affines(data[elements.nuclei])
-    shared = sorted(set(he) & set(nuclei))
-    names = f"image {elements.he} ({', '.join(he)}) and {elements.nuclei} ({', '.join(nuclei)})"
+    return {name: _join(run, name, wanted) for name in run.elements.nuclei}
+
+
+def _join(run: Run, name: str, wanted: str | None) -> np.ndarray:
+    nuclei, he = affines(run.data[name]), run.elements.he or run.slide.path.name
+    shared = sorted(set(run.he) & set(nuclei))
+    names = f"H&E {he} ({', '.join(run.he)}) and {name} ({', '.join(nuclei)})"
     if wanted is not None and wanted not in shared:
-        raise UserError(f"{store}: {names} are not both in coordinate system {wanted!r} by an affine transformation")
+        raise UserError(
+            f"{run.source}: {names} are not both in coordinate system {wanted!r} by an affine transformation"
+        )
     if not shared:
-        raise UserError(f"{store}: {names} share no coordinate system; align them with spatialdata and write it again")
+        raise UserError(
+            f"{run.source}: {names} share no coordinate system; align them with spatialdata, write it again"
+        )
+    to_he = {system: np.linalg.inv(run.he[system]) @ nuclei[system] for system in ([wanted] if wanted else shared)}
     chosen = wanted or shared[0]
-    to_he = {system: np.linalg.inv(he[system]) @ nuclei[system] for system in ([wanted] if wanted else shared)}
-    corners = np.array([[0.0, 0.0], [size[1], 0], [0, size[0]], [size[1], size[0]]])
+    height, width = run.slide.shape[:2]
+    corners = np.array([[0.0, 0.0], [width, 0], [0, height], [width, height]])
     in_nuclei = apply(np.linalg.inv(to_he[chosen]), corners)
-    apart = [s for s in to_he if np.abs(apply(to_he[s], in_nuclei) - corners).max() > 0.5]
+    apart = [system for system in to_he if np.abs(apply(to_he[system], in_nuclei) - corners).max() > 0.5]
     if apart:
         raise UserError(
-            f"{store}: coordinate systems {chosen} and {apart[0]} put {elements.nuclei} at different places of "
-            f"{elements.he}; name the right one in column coordinate_system"
+            f"{run.source}: coordinate systems {chosen} and {apart[0]} put {name} at different places of {he}; name "
+            "the right one in column coordinate_system"
         )
-    return Frames(chosen, he)
+    return to_he[chosen]
 
 
-def stated_um(data: SpatialData, elements: Elements, frames: Frames) -> dict[str, float]:
-    """Size of an H&E pixel by what the store states, um, by where it states it."""
+def stated_um(data: SpatialData, elements: Elements, he: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Size of an H&E pixel by what a store states, um, by where it states it."""
     stated: dict[str, float] = {}
     ours = data.attrs.get("stnuclei") or {}
     if "um_per_px" in ours and elements.he == "he_image":
         stated["the store's stnuclei attributes"] = float(ours["um_per_px"])
-    for system, matrix in frames.he.items():
+    for system, matrix in he.items():
         if system.lower() in _UM_SYSTEMS:
-            stated[f"coordinate system {system}"] = _scale(matrix)
-    if data.attrs.get("spatialdata_io_reader") == "xenium" and elements.nuclei_type == "shapes":
+            stated[f"coordinate system {system}"] = scale_of(matrix)
+    nuclei = affines(data[elements.nuclei[0]])
+    if data.attrs.get("spatialdata_io_reader") == "xenium" and elements.nuclei_type == "shapes" and "global" in he:
         # spatialdata_io keeps Xenium's outlines in um and scales them to morphology pixels by a transformation.
-        to_he = frames.to_he(data[elements.nuclei])
-        stated["outlines of spatialdata_io.xenium, which are in um"] = 1 / _scale(to_he)
+        um = scale_of(he["global"]) / scale_of(nuclei["global"])
+        stated["outlines of spatialdata_io.xenium, which are in um"] = um
     return stated
 
 
-def read_nuclei(
-    store: Path, data: SpatialData, elements: Elements, frames: Frames, table: AnnData, warnings: list[str]
-) -> gpd.GeoDataFrame:
+def read_nuclei(run: Run, to_he: Mapping[str, np.ndarray], table: AnnData, warnings: list[str]) -> gpd.GeoDataFrame:
     """Read nuclei as polygons in he_px with the cell each belongs to.
 
     Returns
@@ -170,16 +285,17 @@ def read_nuclei(
     UserError
         If there is no outline, or no telling which cell a nucleus belongs to.
     """
-    element = data[elements.nuclei]
-    to_he = frames.to_he(element)
-    if to_he is None:
-        raise UserError(f"{store}: {elements.nuclei} and {elements.he} share no coordinate system")
-    frame = element if elements.nuclei_type == "shapes" else _traced(element)
-    cell_id = owners(str(store), elements.nuclei, frame, table)
-    outlines = shapely.transform(shapely.force_2d(frame.geometry.to_numpy()), lambda xy: apply(to_he, xy))
+    frames = {name: _outlines(run, name) for name in to_he}
+    cell_id = owners(str(run.source), frames, table)
+    outlines = np.concatenate(
+        [
+            shapely.transform(shapely.force_2d(frame.geometry.to_numpy()), lambda xy, m=to_he[name]: apply(m, xy))
+            for name, frame in frames.items()
+        ]
+    )
     polygons, source = repair(outlines)
     if not len(polygons):
-        raise UserError(f"{store}: no outline of {elements.nuclei} encloses anything; write the store again")
+        raise UserError(f"{run.source}: no outline of {run.elements.nuclei_words} encloses anything")
     lost = len(outlines) - len(set(source))
     if lost:
         warnings.append(f"{lost:,} of {len(outlines):,} nucleus outlines enclose nothing and were dropped")
@@ -187,6 +303,18 @@ def read_nuclei(
     if ownerless:
         warnings.append(f"{ownerless:,} of {len(cell_id):,} nuclei belong to no cell of the table")
     return gpd.GeoDataFrame({"cell_id": cell_id[source]}, geometry=polygons)
+
+
+def _outlines(run: Run, name: str) -> gpd.GeoDataFrame:
+    """Polygons of an element; those of labels are traced and indexed by label."""
+    from spatialdata import to_polygons
+
+    if run.elements.nuclei_type == "shapes":
+        return run.data[name]
+    frame = to_polygons(run.data[name])
+    # spatialdata 0.7.3 traces with a pixel's centre at its index, its own convention has it half a pixel further.
+    frame = frame.set_geometry(frame.geometry.translate(0.5, 0.5))
+    return frame.set_index("label") if "label" in frame else frame
 
 
 def place_cells(
@@ -223,49 +351,31 @@ def place_cells(
     return table if known.all() else table[known].copy()
 
 
-def _candidates(data: SpatialData, elements: Elements, frames: Frames, table: AnnData) -> list[np.ndarray]:
-    """Cell centres by every frame that ``obsm["spatial"]`` may be in, and by the annotated element's outlines."""
-    out: list[np.ndarray] = []
-    if "spatial" in table.obsm:
-        points = np.asarray(table.obsm["spatial"], np.float64)[:, :2]
-        nuclei_to_he = frames.to_he(data[elements.nuclei])
-        matrices = [nuclei_to_he, *(np.linalg.inv(matrix) for matrix in frames.he.values()), np.eye(3)]
-        out += [apply(matrix, points) for matrix in matrices if matrix is not None]
-    return out
+def _candidates(run: Run, to_he: Mapping[str, np.ndarray], table: AnnData) -> list[np.ndarray]:
+    """Cell centres (n_cells, 2) he_px by every frame that ``obsm`` may be in: spatialdata does not state it."""
+    stored = [np.asarray(table.obsm[key], np.float64)[:, :2] for key in ("spatial", "global") if key in table.obsm]
+    matrices = [next(iter(to_he.values())), *(np.linalg.inv(matrix) for matrix in run.he.values()), np.eye(3)]
+    return [apply(matrix, points) for points in stored for matrix in matrices]
 
 
-def _traced(labels: Any) -> gpd.GeoDataFrame:
-    """Outlines of a label image, indexed by label."""
-    from spatialdata import to_polygons
-
-    frame = to_polygons(labels)
-    return frame.set_index("label") if "label" in frame else frame
-
-
-def _settle(given: SampleInputs, stated: dict[str, float], um_per_px: float | None) -> tuple[float, dict[str, object]]:
-    chosen = given.he_um_per_px if um_per_px is None else um_per_px
-    if not stated:
-        if chosen is None:
-            raise UserError(
-                f"{given.path}: does not say how large an H&E pixel is; give it in column he_um_per_px (um_per_px in "
-                "Python), often 0.25 at 40x"
-            )
-        if not PLAUSIBLE_UM[0] <= chosen <= PLAUSIBLE_UM[1]:
-            raise UserError(
-                f"{given.path}: he_um_per_px {chosen:g} is no pixel size of an H&E slide; 0.25 is usual at 40x"
-            )
-        return float(chosen), {
-            "um_per_px": float(chosen),
-            "derived_from": "he_um_per_px",
-            "stated": {},
-            "chosen": chosen,
-        }
-    first, *others = stated
-    rest = {source: stated[source] for source in others}
-    return settle(stated[first], first, rest, chosen, given.pixel_size_tolerance)
+def _settle(given: SampleInputs, run: Run) -> tuple[float, dict[str, object]]:
+    chosen, stated = given.he_um_per_px, dict(run.stated)
+    if stated:
+        first = next(iter(stated))
+        derived = stated.pop(first)
+        return settle(derived, first, stated, chosen, given.pixel_size_tolerance)
+    if chosen is None:
+        raise UserError(
+            f"{run.source}: does not say how large an H&E pixel is; give it in column he_um_per_px (um_per_px in "
+            "Python), often 0.25 at 40x"
+        )
+    if not PLAUSIBLE_UM[0] <= chosen <= PLAUSIBLE_UM[1]:
+        raise UserError(f"{run.source}: he_um_per_px {chosen:g} is no pixel size of an H&E slide; 0.25 is usual at 40x")
+    return float(chosen), {"um_per_px": float(chosen), "derived_from": "he_um_per_px", "stated": {}, "chosen": chosen}
 
 
-def _scale(matrix: np.ndarray) -> float:
+def scale_of(matrix: np.ndarray) -> float:
+    """Length of a unit after an affine (3, 3), mean over directions."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
@@ -273,17 +383,15 @@ def _centres(table: AnnData) -> pd.DataFrame:
     return pd.DataFrame(table.obsm["spatial"], columns=["x", "y"], index=table.obs_names)
 
 
-def _he_to_morphology(data: SpatialData, frames: Frames) -> np.ndarray | None:
+def _he_to_morphology(data: SpatialData, he: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """Matrix (3, 3) to morphology px where the store is known to have them: ours, or spatialdata_io's of Xenium."""
-    if "morphology_px" in frames.he:
-        return frames.he["morphology_px"]
-    if data.attrs.get("spatialdata_io_reader") == "xenium":
-        return frames.he.get("global")
-    return None
+    if "morphology_px" in he:
+        return he["morphology_px"]
+    return he.get("global") if data.attrs.get("spatialdata_io_reader") == "xenium" else None
 
 
 def _files(store: Path, elements: Elements) -> list[Path]:
     """Files whose checksums identify what was read, without reading all pixels."""
-    outlines = store / "shapes" / elements.nuclei / "shapes.parquet"
+    outlines = store / "shapes" / elements.nuclei[0] / "shapes.parquet"
     files = [element_metadata(store, "images", str(elements.he))]
     return [*files, outlines] if outlines.is_file() else files

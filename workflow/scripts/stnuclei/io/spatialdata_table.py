@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import geopandas as gpd
@@ -90,7 +91,10 @@ def clean_table(store: str, table: AnnData, warnings: list[str]) -> AnnData:
     if not out.var_names.is_unique:
         warnings.append(f"{int(out.var_names.duplicated().sum())} genes share a name; -1, -2 ... was put behind it")
         out.var_names_make_unique()
-    out.obs["control_counts"] = np.asarray(counts[:, kinds == CONTROL].sum(axis=1)).ravel().astype(np.int32)
+    controls = np.asarray(counts[:, kinds == CONTROL].sum(axis=1)).ravel()
+    if "blank" in table.obsm:  # where spatialdata_io.merscope puts the blank barcodes
+        controls = controls + np.asarray(table.obsm["blank"]).sum(axis=1)
+    out.obs["control_counts"] = controls.astype(np.int32)
     if "spatial" in table.obsm:
         out.obsm["spatial"] = np.asarray(table.obsm["spatial"], np.float64)[:, :2]
     return out
@@ -116,16 +120,18 @@ def cell_ids(store: str, table: AnnData) -> pd.Index:
     return ids
 
 
-def owners(store: str, name: str, nuclei: gpd.GeoDataFrame, table: AnnData) -> np.ndarray:
-    """Cell id of each nucleus (n,) str or None.
+def owners(store: str, nuclei: Mapping[str, gpd.GeoDataFrame], table: AnnData) -> np.ndarray:
+    """Cell id of each nucleus (n,) str or None, element after element.
 
     In this order: the nuclei's column ``cell_id``, the table's annotation of them, the nuclei's index.
 
     Parameters
     ----------
-    store, name
-        The store and the nuclei's element, for messages.
-    nuclei, table
+    store
+        For messages.
+    nuclei
+        Element -> nuclei as stored.
+    table
         As stored.
 
     Raises
@@ -133,24 +139,31 @@ def owners(store: str, name: str, nuclei: gpd.GeoDataFrame, table: AnnData) -> n
     UserError
         If none of the three names a cell of the table.
     """
-    ids = cell_ids(store, table)
-    annotation = annotation_of(table)
+    ids, annotation = cell_ids(store, table), annotation_of(table)
+    out = [_owners(name, frame, ids, annotation) for name, frame in nuclei.items()]
+    if all(pd.isna(cells).all() for cells in out):
+        name, frame = next(iter(nuclei.items()))
+        annotated = f"annotates {', '.join(annotation.regions[:4])}" if annotation else "annotates no element"
+        raise UserError(
+            f"{store}: no telling which cell a nucleus belongs to: the table {annotated}, and the nuclei of {name} "
+            f"({_as_text(frame.index)[0]}, ...) are not called like its cells ({ids[0]}, ...); give {name} a column "
+            "cell_id"
+        )
+    return np.concatenate(out)
+
+
+def _owners(name: str, nuclei: gpd.GeoDataFrame, ids: pd.Index, annotation: Annotation | None) -> np.ndarray:
     index = _as_text(nuclei.index)
     candidates: list[pd.Index] = [_as_text(nuclei["cell_id"])] if "cell_id" in nuclei else []
     if annotation is not None and name in annotation.regions:
         rows = annotation.region == name
         cell_of = pd.Series(ids[rows], index=_as_text(pd.Index(annotation.instance[rows])))
         candidates.append(pd.Index(cell_of[~cell_of.index.duplicated()].reindex(index), dtype=object))
-    candidates.append(index)
-    for candidate in candidates:
+    for candidate in [*candidates, index]:
         known = candidate.isin(ids)
         if known.any():
             return np.where(known, candidate.to_numpy(), None)
-    annotated = f"annotates {', '.join(annotation.regions)}" if annotation else "annotates no element"
-    raise UserError(
-        f"{store}: no telling which cell a nucleus belongs to: the table {annotated}, and the nuclei of {name} "
-        f"({index[0]}, ...) are not called like its cells ({ids[0]}, ...); give {name} a column cell_id"
-    )
+    return np.full(len(nuclei), None, object)
 
 
 def _annotation_columns(table: AnnData) -> list[str]:

@@ -1,0 +1,71 @@
+"""Visium HD output folders with nuclei segmented by Space Ranger (4 on), through spatialdata_io."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from stnuclei.errors import UserError
+from stnuclei.io.elements import Elements, affines
+from stnuclei.io.inputs import SampleInputs, find_he
+from stnuclei.io.sample import Sample
+from stnuclei.io.spatialdata_reader import Run, build_sample, read_folder
+from stnuclei.slides.open import open_slide
+
+_SEGMENTED = (
+    "segmented_outputs/filtered_feature_cell_matrix.h5",
+    "segmented_outputs/nucleus_segmentations.geojson",
+    "segmented_outputs/cell_segmentations.geojson",
+)
+_SCALES = "segmented_outputs/spatial/scalefactors_json.json"
+_NEEDED = (
+    *_SEGMENTED,
+    _SCALES,
+    "*feature_slice.h5",
+    "**/*barcode_mappings.parquet",
+    "binned_outputs/square_002um/filtered_feature_bc_matrix.h5",
+)
+
+
+def read_visium_hd(given: SampleInputs) -> Sample:
+    """Read a Visium HD run: nuclei of Space Ranger, counts of the cells around them (2-um bins it assigned to each).
+
+    Outlines are in pixels of the microscope image, so there is no alignment to give.
+    """
+    folder = given.path
+    if given.he_alignment:
+        raise UserError(f"{folder}: Visium HD nuclei are in H&E pixels already; leave he_alignment empty")
+    slide = open_slide(_microscope_image(folder, given))
+    with_nuclei = {"load_segmentations_only": True, "load_nucleus_segmentations": True}
+    data = read_folder(folder, "visium_hd", _NEEDED, gex_only=True, **with_nuclei)
+    nuclei = next(name for name in data.shapes if name.endswith("nucleus_segmentations"))
+    # The coordinate system of full-resolution pixels is the one whose transformation changes nothing.
+    full = [system for system, matrix in affines(data[nuclei]).items() if np.allclose(matrix, np.eye(3))]
+    stated = {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()}
+    run = Run(
+        source=folder,
+        platform="visium_hd",
+        software="spatialdata_io.visium_hd",
+        data=data,
+        elements=Elements(None, (nuclei,), "shapes", "cell_segmentations"),
+        slide=slide,
+        he={system: np.eye(3) for system in full},
+        stated={"scalefactors_json.json microns_per_pixel": _microns_per_pixel(folder / _SCALES), **stated},
+        alignment={"kind": "visium_hd"},
+        files=[slide.path, folder / _SCALES, *(folder / name for name in _SEGMENTED)],
+    )
+    return build_sample(given, run)
+
+
+def _microscope_image(folder: Path, given: SampleInputs) -> Path:
+    images = sorted(path for path in (folder / "microscope_image").glob("*") if path.is_file())
+    return images[0] if not given.he_image and len(images) == 1 else find_he(folder, given.he_image)
+
+
+def _microns_per_pixel(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text())["microns_per_pixel"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: states no microns_per_pixel; copy it from the run's output folder") from error
