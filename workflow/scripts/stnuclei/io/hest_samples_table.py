@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stnuclei.config.samples import COLUMNS, PLATFORM_COLUMNS
+from stnuclei.config.samples import COLUMNS
 from stnuclei.errors import UserError
 from stnuclei.io.hest_metadata import select_hest
 
@@ -80,7 +80,7 @@ def paper_samples(metadata: str | Path, folder: str) -> pd.DataFrame:
     table += [{**ANNOTATED, "donor": _donor(row)} for row in rows if row["id"] == ANNOTATED_ID]
     order = ["train", "seg_eval", "cls_eval"]
     return (
-        pd.DataFrame(table, columns=[column for column in COLUMNS if column not in PLATFORM_COLUMNS])
+        pd.DataFrame(table, columns=list(COLUMNS))
         .fillna("")
         .sort_values("split", key=lambda split: split.map(order.index), kind="stable", ignore_index=True)
     )
