@@ -107,3 +107,38 @@ def test_columns_of_another_platform_are_refused(tmp_path):
     with pytest.raises(UserError, match="sample a, column nuclei_element: belongs to platform spatialdata") as caught:
         read_samples(path)
     assert "sample b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["path", "annotation"])
+def test_braces_in_paths_are_refused(tmp_path, column):
+    row = {"path": "data/a", "annotation": "", column: "data/{sample}"}
+    path = write(tmp_path, f"a\txenium\t{row['path']}\tBreast\ttrain\t\t{row['annotation']}")
+    with pytest.raises(UserError, match=rf"sample a, column {column}: 'data/{{sample}}' has braces"):
+        read_samples(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("\ufeff" + HEADER, "is UTF-16 text"),
+        (f"{HEADER}\na\txenium\tdata/a\tBreast\ttrain\t\t\tx\ty\n", "row 1 has 9 fields, the header 7: 'a'"),
+        (f'{HEADER}\na\txenium\t"data/a\tBreast\ttrain\n', "cannot be read as a table"),
+        (f"{HEADER}\na\0", "is no text"),
+    ],
+)
+def test_files_that_are_no_such_table(tmp_path, content, words):
+    path = tmp_path / "samples.tsv"
+    path.write_bytes(content.encode("utf-16-le") if "UTF-16" in words else content.encode())
+    with pytest.raises(UserError, match=words):
+        read_samples(path)
+
+
+def test_latin_1_names_the_line(tmp_path):
+    path = tmp_path / "samples.tsv"
+    path.write_bytes(f"{HEADER}\na\txenium\tdata/\xe9\tBreast\n".encode("latin-1"))
+    with pytest.raises(UserError, match="line 2 is no UTF-8 text"):
+        read_samples(path)
+
+
+def test_empty_cells_behind_the_last_column_are_nothing(tmp_path):
+    assert read_samples(write(tmp_path, "a\txenium\tdata/a\tBreast\ttrain\t\t\t\t\t")).loc["a", "path"] == "data/a"

@@ -1,6 +1,7 @@
 """sample.zarr: written once, opened lazily, and read by the tools people have."""
 
 import os
+from pathlib import Path
 
 import bundle
 import numpy as np
@@ -11,6 +12,7 @@ from spatialdata.transformations import get_transformation
 
 from stnuclei.errors import UserError
 from stnuclei.io import open_sample, read_sample, write_sample
+from stnuclei.io.store import _jsonable
 from stnuclei.slides.pyramid import level_shapes
 
 CHUNK = 64  # small, so that the tiny slide has several shards and levels
@@ -249,3 +251,8 @@ def test_a_store_that_is_none_is_told(store, tmp_path, content, says):
             shutil.rmtree(path / ("tables" if content == "no table" else "shapes"))
     with pytest.raises(UserError, match=rf"s\.zarr: {says}"):
         open_sample(path)
+
+
+def test_nan_in_a_name_stays():
+    content = {"path": "data/NaN/a.tif", "value": float("nan"), "list": [1.0, float("inf")], 3: Path("NaN")}
+    assert _jsonable(content) == {"path": "data/NaN/a.tif", "value": None, "list": [1.0, None], "3": "NaN"}

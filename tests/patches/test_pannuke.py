@@ -150,3 +150,23 @@ def test_some_tissues_of_a_fold_in_any_spelling(fold, tmp_path):
     assert labels["cell_id"].tolist() == ["fold1_1_Epithelial_9"]  # named as in the whole fold
     with pytest.raises(UserError, match=r"PanNuke's fold 1: has no tissue Colom; did you mean 'Colon'\?"):
         import_pannuke(tmp_path / "in", 1, *out, "pannuke", tissues=["Colom"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("npz", ""), ("object", "without pickle"), ("two", "holds the arrays a, b")]
+)
+def test_tissues_of_other_files(fold, tmp_path, content, words):
+    images, masks, types = fold
+    write_fold(tmp_path / "in", images, masks, types)
+    place = tmp_path / "in" / "fold_1" / "images" / "fold1"
+    if content == "object":
+        np.save(place / "types.npy", types.astype(object), allow_pickle=True)
+    else:
+        (place / "types.npy").unlink()
+        np.savez(place / "types.npz", **({"a": types} if content == "npz" else {"a": types, "b": types}))
+    if not words:
+        import_pannuke(tmp_path / "in", 1, tmp_path / "p.zarr", tmp_path / "l.parquet")
+        assert PatchStore(tmp_path / "p.zarr").tissues
+        return
+    with pytest.raises(UserError, match=words):
+        import_pannuke(tmp_path / "in", 1, tmp_path / "p.zarr", tmp_path / "l.parquet")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import platform
 import subprocess
 
 import pytest
@@ -116,3 +117,11 @@ def test_folders_are_taken_apart(tmp_path):
     (tmp_path / "fold_1" / "images").mkdir(parents=True)
     (tmp_path / "fold_1" / "images" / "a.npy").write_bytes(b"1")
     assert list(fingerprints([tmp_path / "fold_1"])) == ["fold_1/images/a.npy"]
+
+
+def test_secrets_and_machines_are_not_published(tmp_path):
+    url = "https://me:pw@host/a.pth?token=hidden#sha256=00"
+    config = {**CONFIG, "training": {"encoder_weights": url}, "markers": [url]}
+    record = json.dumps(describe_run(config, {"a": {"path": url}}, [], {}, tmp_path))
+    assert "hidden" not in record and "pw" not in record and "https://host/a.pth?...#sha256=00" in record
+    assert platform.node() not in record

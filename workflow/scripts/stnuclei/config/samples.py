@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stnuclei.config.leakage import table_leaks
-from stnuclei.config.user_table import read_user_table
+from stnuclei.config.user_table import path_problems, read_user_table
 from stnuclei.errors import is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -67,6 +67,7 @@ _DISEASE_WORDS = {
     "inflamed": ("inflammation", "inflammatory", "colitis", "ibd", "infection"),
     "diseased": ("disease", "fibrosis", "copd"),
 }
+PATH_COLUMNS = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
 SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
 
 
@@ -145,6 +146,7 @@ def _row_problems(row: Mapping[str, Any], tissues: tuple[str, ...]) -> list[str]
     if tissues and row["tissue"] and row["tissue"] not in tissues:
         hint = suggestion(row["tissue"], tissues)
         problems.append(f"sample {name}, column tissue: {row['tissue']!r} is not in the tissue map; {hint}")
+    problems += path_problems(row, PATH_COLUMNS, f"sample {name}")
     return problems + _optional_problems(name, row)
 
 

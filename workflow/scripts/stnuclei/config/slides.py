@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.user_table import read_user_table
+from stnuclei.config.user_table import path_problems, read_user_table
 from stnuclei.errors import is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -118,6 +118,7 @@ def _row_problems(row: dict[str, str], samples: Collection[str], models: Collect
     name = row["slide"] or "without a name"
     if not is_file_name(row["slide"]):
         yield f"slide {name}, column slide: use letters, digits, '_', '-' and '.' only"
+    yield from path_problems(row, ("path",), f"slide {name}")
     if not row["path"] and not row["sample"]:
         yield f"slide {name}, column path: is empty; give the slide's file, or in column sample the sample it is of"
     if row["sample"] and row["sample"] not in samples:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, refuse
 
 
 def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
@@ -28,7 +30,48 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{noun} {path}: no such file; set `{setting}` in the configuration")
     # Only whole lines are comments: a sheet of a workbook is named after a "#".
-    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
+    lines = [line for line in _text(path, noun).splitlines() if not line.startswith("#")]
     if not any(line.strip() for line in lines):
         raise UserError(f"{noun} {path} is empty; its first line names the columns")
-    return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+    width = lines[0].count("\t")
+    # Spreadsheets write empty cells behind the last column.
+    lines = [line.rstrip("\t") if line.count("\t") > width else line for line in lines]
+    _check_widths(lines, f"{noun} {path}")
+    try:
+        return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+    except pd.errors.ParserError as error:
+        raise UserError(f"{noun} {path}: cannot be read as a table ({str(error).strip()[:100]})") from None
+
+
+def path_problems(row: Mapping[str, str], columns: Iterable[str], subject: str) -> Iterator[str]:
+    """Problems of the paths in a row: braces, which Snakemake would fill in with other names."""
+    for column in columns:
+        if set("{}") & set(row.get(column) or ""):
+            yield f"{subject}, column {column}: {row[column]!r} has braces, which stand for names here; rename the file"
+
+
+def _text(path: Path, noun: str) -> str:
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UserError(f"{noun} {path}: is UTF-16 text, as a workbook's 'Unicode text' is; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{noun} {path}: line {line} is no UTF-8 text; save the table as UTF-8") from None
+    if "\0" in text:
+        raise UserError(f"{noun} {path}: is no text; save the table as tab-separated UTF-8 text")
+    return text
+
+
+def _check_widths(lines: list[str], subject: str) -> None:
+    """Refuse rows with more fields than the header: pandas would move their fields to other columns."""
+    width = lines[0].count("\t")
+    refuse(
+        subject,
+        [
+            f"row {number} has {line.count(chr(9)) + 1} fields, the header {width + 1}: {line.split(chr(9))[0]!r}"
+            for number, line in enumerate(lines[1:], 1)
+            if line.count("\t") > width
+        ],
+    )

@@ -176,7 +176,13 @@ def read_picture(path: Path) -> np.ndarray:
     UserError
         If it cannot be decoded.
     """
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    try:
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    except (cv2.error, MemoryError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "out of memory"
+        raise UserError(
+            f"{path}: is too large for a picture, or damaged ({reason}); give it as a slide (TIFF)"
+        ) from error
     if pixels is None:
         raise UserError(f"{path}: cannot be decoded as a picture; export it again")
     return np.ascontiguousarray(pixels[..., ::-1])

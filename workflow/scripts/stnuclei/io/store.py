@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,14 @@ def identifying_file(slide: Path) -> Path:
 
 
 def _jsonable(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str).replace("NaN", "null"))
+    """Plain content for JSON, which knows no NaN: null in its place."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return json.loads(json.dumps(value, default=str))
 
 
 def transformations(sample: Sample, scale: float = 1.0) -> dict[str, Any]:

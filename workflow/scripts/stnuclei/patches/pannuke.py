@@ -8,6 +8,7 @@ numbered on its own; channel 5 is background. Where two channels mark a pixel, t
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def _open(folder: Path, fold: int) -> tuple[RowFile, RowFile, np.ndarray]:
     """Images, masks and tissue types of a fold, checked against each other."""
     images = RowFile(_find(folder, fold, "images", "images"))
     masks = RowFile(_find(folder, fold, "masks", "masks"))
-    types = np.load(_find(folder, fold, "images", "types"), allow_pickle=False)
+    types = _texts(_find(folder, fold, "images", "types"))
     if len(images.shape) != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
         raise UserError(f"{images.path}: has shape {images.shape}; PanNuke's images are (N, 256, 256, 3)")
     if masks.shape != (*images.shape[:3], len(CHANNELS) + 1):
@@ -111,6 +112,24 @@ def _open(folder: Path, fold: int) -> tuple[RowFile, RowFile, np.ndarray]:
     if types.shape != images.shape[:1]:
         raise UserError(f"fold {fold}: types.npy names {len(types)} tissues for {images.shape[0]} images")
     return images, masks, types.astype(str)
+
+
+def _texts(path: Path) -> np.ndarray:
+    """Text array of an npy file, or of an npz file that holds one array; pickled arrays are refused, they run code."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            names = loaded.files
+            if len(names) != 1:
+                raise UserError(
+                    f"{path}: holds the arrays {', '.join(names) or 'none'}; one array of tissues is needed"
+                )
+            loaded = loaded[names[0]]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: cannot be read ({str(error).splitlines()[0][:80]}); save it as an array of text, without pickle"
+        ) from error
+    return loaded
 
 
 @dataclass(frozen=True)

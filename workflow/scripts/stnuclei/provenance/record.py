@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei import __version__
+from stnuclei.fetch import without_secrets
 from stnuclei.progress import progress
 from stnuclei.provenance.content import content_hashes
 from stnuclei.provenance.inputs import fingerprints
@@ -83,7 +84,7 @@ def describe_run(
 
     Returns
     -------
-    ``format``, ``version``, ``run`` (when and where: never compared), ``code``, ``versions``, ``seeds``, ``config``,
+    ``format``, ``version``, ``run`` (when: never compared), ``code``, ``versions``, ``seeds``, ``config``,
     ``samples``, ``sets`` (inputs and content) and ``models`` (content hash of each).
     """
     seeds = {"seed": config["seed"]} | {
@@ -92,15 +93,24 @@ def describe_run(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "run": {"written": datetime.now(UTC).isoformat(timespec="seconds"), "machine": platform.node()},
+        "run": {"written": datetime.now(UTC).isoformat(timespec="seconds")},
         "code": code(checkout),
         "versions": versions(),
         "seeds": seeds,
-        "config": dict(config),
-        "samples": {name: dict(row) for name, row in samples.items()},
+        "config": publishable(config),
+        "samples": {name: publishable(row) for name, row in samples.items()},
         "sets": {one["name"]: {"inputs": one["inputs"], "content": one["content"]} for one in sets},
         "models": {name: content_hashes(path)[""] for name, path in models.items()},
     }
+
+
+def publishable(value: Any) -> Any:
+    """Configuration that may be published: URLs without user, password and query, which may hold a token."""
+    if isinstance(value, Mapping):
+        return {key: publishable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [publishable(entry) for entry in value]
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def versions() -> dict[str, str]:

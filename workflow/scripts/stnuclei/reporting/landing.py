@@ -10,6 +10,7 @@ import yaml
 
 from stnuclei.evaluation.formatting import number
 from stnuclei.expression.report import HEADS, as_cell
+from stnuclei.provenance.record import publishable
 from stnuclei.reporting.content import Bar, Entry, Page, Picture, Section, Table, picture
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on
@@ -212,7 +213,7 @@ def _what_was_run(run: ReportRun) -> Section:
         section.tables.append(job_table(run.jobs))
     if versions := _flat(provenance, "versions"):
         section.tables.append(plain_table(["library", "version"], versions, "Versions", folded=True))
-    text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(publishable(run.config), sort_keys=False, allow_unicode=True)
     section.tables.append(Table(["settings"], [[Entry(text)]], "Configuration", folded=True))
     section.pictures += picture(Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.")
     return section

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from stnuclei.errors import UserError
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 
 
@@ -22,6 +23,14 @@ class StoreSlide(Slide):
 
     def __init__(self, group: Path) -> None:
         self.path = group
+        try:
+            self._open(group)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OSError) as error:
+            # Stores come from strangers: missing or foreign metadata, codecs that nobody here has or wants (pickle).
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            raise UserError(f"{group}: is no OME-Zarr image that can be read ({reason}); export it again") from error
+
+    def _open(self, group: Path) -> None:
         multiscale: Any = zarr.open_group(group, mode="r")  # attributes are free JSON
         # OME-Zarr 0.5 keeps its entries under `ome`, 0.4 beside the others.
         described = multiscale.attrs.get("ome", multiscale.attrs)

@@ -96,7 +96,7 @@ class Slide(ABC):
     def _decoded(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         try:
             return self._read(level, y0, y1, x0, x1)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
             # What tifffile, imagecodecs, openslide and zarr raise on damaged tiles. TypeError, KeyError and IndexError
             # are left alone: they would be a mistake of this program, and the slide would be blamed for it.
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]

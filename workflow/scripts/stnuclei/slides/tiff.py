@@ -106,6 +106,12 @@ def _check_whole(path: Path, level: tifffile.TiffPageSeries) -> None:
         if len(page.dataoffsets) == 0 or ends.max() > size:
             raise UserError(f"{path}: is cut short ({size:,} bytes, its tiles reach {ends.max():,}); copy it again")
     key = level.keyframe
+    piece = key.tilelength * key.tilewidth * key.samplesperpixel * key.bitspersample // 8 if key.is_tiled else 0
+    if piece > _LARGEST_PIECE:
+        raise UserError(
+            f"{path}: one tile of {key.tilewidth} x {key.tilelength} px would take {piece / 1e9:.1f} GB of memory; "
+            "save the slide with tiles of 256 to 4096 px"
+        )
     if not key.is_tiled and len(key.dataoffsets) == 1 and not key.is_memmappable and key.nbytes > _LARGEST_PIECE:
         raise UserError(
             f"{path}: {key.nbytes / 1e9:.1f} GB of pixels are compressed in one piece, which cannot be read in parts; "

@@ -1,0 +1,80 @@
+"""Slides and pictures made to exhaust memory, or to run code."""
+
+import json
+import os
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+
+from stnuclei.errors import UserError
+from stnuclei.io.slide_input import open_slide_input, read_picture
+from stnuclei.slides import open_slide
+
+
+def bomb(path, side):
+    """A TIFF of a few kB whose only tile has `side` pixels a side."""
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), tile=(64, 64), compression="zlib", photometric="rgb")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for name in ("ImageWidth", "ImageLength", "TileWidth", "TileLength"):
+            tag = file.pages[0].tags[name]
+            size = {3: 2, 4: 4}[int(tag.dtype)]
+            content[tag.valueoffset : tag.valueoffset + size] = side.to_bytes(size, "little")
+    path.write_bytes(content)
+    return path
+
+
+def test_a_tile_larger_than_memory_is_refused(tmp_path):
+    with pytest.raises(UserError, match="one tile of 60000 x 60000 px would take 10.8 GB"):
+        open_slide(bomb(tmp_path / "bomb.tif", 60_000))
+
+
+def test_memory_that_is_short_is_a_sentence(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64, 3), np.uint8), tile=(64, 64), photometric="rgb")
+    slide = open_slide(tmp_path / "a.tif")
+    monkeypatch.setattr(type(slide), "_read", lambda *words: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(UserError, match="cannot be decoded \\(MemoryError\\)"):
+        slide.read(0, 0, 1, 0, 1)
+
+
+def test_a_picture_larger_than_memory_is_refused(tmp_path):
+    path = tmp_path / "bomb.png"
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 180_001 * 2)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    with pytest.raises(UserError, match="is too large for a picture"):
+        read_picture(path)
+
+
+class Evil:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.mark}",))
+
+
+def test_a_store_with_a_pickle_codec_runs_nothing(tmp_path):
+    store, mark = tmp_path / "evil.zarr", tmp_path / "ran"
+    group = store / "images" / "he"
+    (group / "0").mkdir(parents=True)
+    for folder in (store, store / "images", group):
+        (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    (group / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": "0"}], "axes": []}]}))
+    array = {"zarr_format": 2, "shape": [3, 16, 16], "chunks": [3, 16, 16], "dtype": "|u1", "fill_value": 0}
+    array |= {"order": "C", "filters": None, "compressor": {"id": "pickle"}}
+    (group / "0" / ".zarray").write_text(json.dumps(array))
+    (group / "0" / "0.0.0").write_bytes(pickle.dumps(Evil(mark)))
+    with pytest.raises(UserError, match=r"evil\.zarr"):
+        open_slide_input(store, 0.25)
+    assert not mark.exists()
