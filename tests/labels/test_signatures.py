@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from stnuclei.config.labels import AucellSettings, SignatureSettings, TopdownSettings, UcellSettings
 from stnuclei.errors import UserError
 from stnuclei.labels import LabelContext
 from stnuclei.labels.baselines import aucell, signatures, topdown, ucell
@@ -28,7 +29,7 @@ def _table(counts):
 
 
 def test_sets_hold_what_everybody_knows(context):
-    sets = signatures.category_genes(context, GENES, min_fraction=0.5)
+    sets = signatures.category_genes(context, GENES, SignatureSettings(min_fraction=0.5))
     assert list(sets)[-1] == context.taxonomy.role("neoplastic")
     assert {"EPCAM", "KRT8"} <= set(sets["Epithelial"])
     assert {"CD3E", "CD3D"} <= set(sets["Inflammatory"])
@@ -45,7 +46,7 @@ def test_sets_keep_the_panels_spelling(context):
 
 def test_unknown_cancer_set_is_refused(context):
     with pytest.raises(UserError, match="cancer set 'B9'"):
-        signatures.category_genes(context, GENES, cancer_set="B9")
+        signatures.category_genes(context, GENES, SignatureSettings(cancer_set="B9"))
 
 
 def test_labels_from_scores_by_hand(context):
@@ -56,10 +57,17 @@ def test_labels_from_scores_by_hand(context):
     assert list(found.cells["cluster"]) == [-1, -1, -1]
 
 
-@pytest.mark.parametrize("label", [topdown.label_topdown, ucell.label_ucell, aucell.label_aucell])
-def test_clear_cells_are_told_and_empty_ones_are_unknown(context, label):
+@pytest.mark.parametrize(
+    ("label", "settings"),
+    [
+        (topdown.label_topdown, TopdownSettings),
+        (ucell.label_ucell, UcellSettings),
+        (aucell.label_aucell, AucellSettings),
+    ],
+)
+def test_clear_cells_are_told_and_empty_ones_are_unknown(context, label, settings):
     table = _table([[9, 8, 0, 0, 0, 0, 0, 0, 0], [0, 0, 9, 8, 0, 0, 0, 0, 0], [0, 0, 0, 0, 8, 9, 2, 0, 0], [0] * 9])
-    found = label(table, context, min_fraction=0.5)
+    found = label(table, context, settings(min_fraction=0.5))
     assert list(found.cells["label"])[1:] == ["Inflammatory", "Connective", "Unknown"]
     assert found.cells["label"][0] in ("Epithelial", "Neoplastic", "Unknown")  # both sets hold both genes: a tie
     assert list(found.cells["cell_id"]) == ["c0", "c1", "c2", "c3"]

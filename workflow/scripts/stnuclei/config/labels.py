@@ -77,6 +77,9 @@ class SignatureSettings(Settings):
     max_list_size: Count | None = Field(
         100, description="Leave out facts that only longer single-paper lists give; null: none left out."
     )
+    parameters: Literal["panel", "package"] = Field(
+        "panel", description="Values below that are null: such as suit a panel, or the package's own defaults."
+    )
 
 
 class TopdownSettings(SignatureSettings):
@@ -84,7 +87,7 @@ class TopdownSettings(SignatureSettings):
 
     block: ClassVar[str] = "labels.topdown"
 
-    n_controls: Count = Field(100, description="Control genes of a gene.")
+    n_controls: Count | None = Field(None, description="Control genes of a gene; null: 100, package: scanpy's 50.")
     n_bins: Count = Field(25, description="Bins of average expression they are drawn from.")
 
 
@@ -93,7 +96,7 @@ class UcellSettings(SignatureSettings):
 
     block: ClassVar[str] = "labels.ucell"
 
-    max_rank: Count | None = Field(None, description="Ranks counted; null: by the panel.")
+    max_rank: Count | None = Field(None, description="Ranks counted; null: by the panel, package: UCell's 1500.")
 
 
 class AucellSettings(SignatureSettings):
@@ -101,16 +104,20 @@ class AucellSettings(SignatureSettings):
 
     block: ClassVar[str] = "labels.aucell"
 
-    n_top: Count | None = Field(None, description="Genes of the ranking that count; null: by the panel.")
+    n_top: Count | None = Field(
+        None, description="Genes of the ranking that count; null: by the panel, package: 5 % of it."
+    )
 
 
 class CellassignSettings(SignatureSettings):
-    """Block ``labels.cellassign``."""
+    """Block ``labels.cellassign``: the model fitted in closed form, or (package) by scvi-tools."""
 
     block: ClassVar[str] = "labels.cellassign"
 
-    n_fit: Count = Field(10_000, description="Cells the model is fitted on.")
-    max_epochs: Count = Field(60, description="Epochs of the fit at most.")
+    min_excess: NotNegative = Field(0.0, description="Smallest log fold change of a marker (package: 2).")
+    n_iterations: Count = Field(50, description="Rounds of the fit at most.")
+    n_fit: Count | None = Field(None, description="Package: cells the model is fitted on; null: all.")
+    max_epochs: Count = Field(400, description="Package: epochs of the fit at most.")
 
 
 class LabelsBlock(Settings):

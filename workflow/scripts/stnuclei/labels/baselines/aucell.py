@@ -11,7 +11,8 @@ import pandas as pd
 from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
-from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
+from stnuclei.config.labels import AucellSettings
+from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -76,28 +77,20 @@ def aucell_scores(
     return pd.DataFrame(scores, index=adata.obs_names, columns=list(gene_sets))
 
 
-def label_aucell(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    *,
-    cancer_set: str = "REC2",
-    min_fraction: float = 0.0,
-    max_list_size: int | None = LONGEST_LIST,
-    n_top: int | None = None,
-) -> Labels:
-    """Method `aucell`: the category with the highest `aucell_scores`; cells without a count are Unknown, as are ties.
+def label_aucell(adata: anndata.AnnData, context: LabelContext, settings: AucellSettings) -> Labels:
+    """Method `aucell`: the category with the highest `aucell_scores`.
 
-    Settings: `category_genes` and `aucell_scores`.
+    Cells without a count are Unknown, as are ties.
     """
-    sets = category_genes(
-        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
-    )
-    n_top = n_top or panel_top_genes(adata)
+    sets = category_genes(context, adata.var_names, settings)
+    n_top = settings.n_top
+    if n_top is None:
+        fraction = max(2, int(np.ceil(0.05 * adata.n_vars)))
+        n_top = fraction if settings.parameters == "package" else panel_top_genes(adata)
     scores = aucell_scores(adata, sets, n_top=n_top, seed=context.seed)
     scores[detected_genes(adata) == 0] = 0.0  # their ranking is nothing but broken ties
-    genes = {name: len(members) for name, members in sets.items()}
-    info = {"cancer_set": cancer_set, "genes": genes, "n_top": n_top, "ties": "at random, as AUCell's R package"}
+    info = describe_sets(settings, sets) | {"n_top": n_top, "ties": "at random, as AUCell's R package"}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info)
 
 
-register("aucell", label_aucell)
+register("aucell", label_aucell, AucellSettings)

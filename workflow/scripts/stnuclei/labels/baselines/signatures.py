@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import cell_ids
+from stnuclei.config.labels import SignatureSettings
 from stnuclei.errors import UserError
 from stnuclei.labels.registry import LabelContext
 from stnuclei.labels.result import Labels, cell_table
@@ -19,12 +20,7 @@ LONGEST_LIST = 100
 
 
 def category_genes(
-    context: LabelContext,
-    panel: Sequence[str],
-    *,
-    cancer_set: str = "REC2",
-    min_fraction: float = 0.0,
-    max_list_size: int | None = LONGEST_LIST,
+    context: LabelContext, panel: Sequence[str], settings: SignatureSettings | None = None
 ) -> dict[str, list[str]]:
     """Panel genes that mark each category in the context's tissue.
 
@@ -34,13 +30,9 @@ def category_genes(
         Tissue, markers and taxonomy.
     panel
         Gene names of the table, in its order.
-    cancer_set
-        Set that stands for the neoplastic class. The literal ``A3`` covers most of a panel, which ruins every method
-        that scores cells by it; ``REC2`` is the cleaned one.
-    min_fraction
-        Smallest fraction of a gene's votes that must go to the category; 0 takes every gene listed for it.
-    max_list_size
-        Leave out facts that only longer single-paper lists give; None: none left out.
+    settings
+        Cancer set, list limit and smallest fraction. The literal cancer set ``A3`` covers most of a panel, which ruins
+        every method that scores cells by it; ``REC2`` is the cleaned one.
 
     Returns
     -------
@@ -51,32 +43,44 @@ def category_genes(
     UserError
         If the cancer set is not known.
     """
-    if cancer_set not in context.markers.cancer_sets:
+    settings = settings or SignatureSettings()
+    cancer = context.markers.cancer_sets.get(settings.cancer_set)
+    if cancer is None:
         known = ", ".join(sorted(context.markers.cancer_sets))
-        raise UserError(f"cancer set {cancer_set!r} is not known; choose one of {known}")
-    votes = category_votes(context, panel, max_list_size)
+        raise UserError(f"cancer set {settings.cancer_set!r} is not known; choose one of {known}")
+    votes = category_votes(context, panel, settings.max_list_size)
     fraction = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
     neoplastic = context.taxonomy.role("neoplastic")
     names = [name for name in context.markers.categories if name != neoplastic]
-    genes = np.asarray(panel, dtype=object)
-    sets = {name: list(genes[((votes[name] > 0) & (fraction[name] >= min_fraction)).to_numpy()]) for name in names}
+    panel = np.asarray(panel, dtype=object)
+    kept = {name: (votes[name] > 0) & (fraction[name] >= settings.min_fraction) for name in names}
+    sets = {name: list(panel[genes.to_numpy()]) for name, genes in kept.items()}
     if neoplastic is not None:
-        symbols = context.markers.translate(genes)
-        sets[neoplastic] = list(genes[np.isin(symbols, list(context.markers.cancer_sets[cancer_set]))])
+        sets[neoplastic] = list(panel[np.isin(context.markers.translate(panel), list(cancer))])
     return sets
 
 
 def category_votes(
     context: LabelContext, panel: Sequence[str], max_list_size: int | None = LONGEST_LIST
 ) -> pd.DataFrame:
-    """Rows of the tissue's marker tables for each panel gene and category (Unknown too), int64, genes x categories."""
+    """Rows of the tissue's marker tables for each panel gene and category (Unknown too), int64, genes x categories.
+
+    Facts that only lists longer than `max_list_size` give are left out; None: none are.
+    """
     rows = context.markers.for_tissue(context.tissue)
-    longest = np.inf if max_list_size is None else max_list_size
-    rows = rows[rows["votes"] & (rows["min_list_size"] <= longest)]
+    rows = rows[rows["votes"]]
+    if max_list_size is not None:
+        rows = rows[rows["min_list_size"] <= max_list_size]
     counts = rows.groupby(["symbol", "category"])["n_rows"].sum().unstack(fill_value=0)
     columns = [*context.markers.categories, context.taxonomy.unknown.name]
     table = counts.reindex(index=context.markers.translate(panel), columns=columns).fillna(0).astype(np.int64)
     return table.set_axis(list(panel), axis=0)
+
+
+def describe_sets(settings: SignatureSettings, sets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Parameters, cancer set and number of genes of each category, for the log."""
+    genes = {name: len(members) for name, members in sets.items()}
+    return {"parameters": settings.parameters, "cancer_set": settings.cancer_set, "genes": genes}
 
 
 def labels_from_scores(

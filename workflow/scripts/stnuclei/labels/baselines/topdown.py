@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import log_normalised
-from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
+from stnuclei.config.labels import TopdownSettings
+from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -82,28 +83,15 @@ def _control_weights(inside: np.ndarray, bins: np.ndarray, n_controls: int, rng:
     return weights
 
 
-def label_topdown(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    *,
-    cancer_set: str = "REC2",
-    min_fraction: float = 0.0,
-    max_list_size: int | None = LONGEST_LIST,
-    n_controls: int = 100,
-    n_bins: int = 25,
-) -> Labels:
+def label_topdown(adata: anndata.AnnData, context: LabelContext, settings: TopdownSettings) -> Labels:
     """Method `topdown`: the category with the highest `topdown_scores`.
 
     Cells that express no set more than its controls are Unknown.
-
-    Settings: `category_genes` and `topdown_scores`.
     """
-    sets = category_genes(
-        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
-    )
-    scores = topdown_scores(adata, sets, n_controls=n_controls, n_bins=n_bins, seed=context.seed)
-    info = {"cancer_set": cancer_set, "genes": {name: len(genes) for name, genes in sets.items()}}
-    return labels_from_scores(adata, context, scores, floor=0.0, info=info)
+    sets = category_genes(context, adata.var_names, settings)
+    n_controls = settings.n_controls or (50 if settings.parameters == "package" else 100)
+    scores = topdown_scores(adata, sets, n_controls=n_controls, n_bins=settings.n_bins, seed=context.seed)
+    return labels_from_scores(adata, context, scores, floor=0.0, info=describe_sets(settings, sets))
 
 
-register("topdown", label_topdown)
+register("topdown", label_topdown, TopdownSettings)

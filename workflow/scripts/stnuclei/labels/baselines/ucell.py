@@ -11,7 +11,8 @@ from pyucell.scoring import compute_ucell_scores
 from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
-from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_genes, labels_from_scores
+from stnuclei.config.labels import UcellSettings
+from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -69,27 +70,16 @@ def ucell_scores(
     return scores.fillna(0.0)
 
 
-def label_ucell(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    *,
-    cancer_set: str = "REC2",
-    min_fraction: float = 0.0,
-    max_list_size: int | None = LONGEST_LIST,
-    max_rank: int | None = None,
-) -> Labels:
-    """Method `ucell`: the category with the highest `ucell_scores`; cells that express no marker are Unknown.
-
-    Settings: `category_genes` and `ucell_scores`.
-    """
-    sets = category_genes(
-        context, adata.var_names, cancer_set=cancer_set, min_fraction=min_fraction, max_list_size=max_list_size
-    )
-    max_rank = max_rank or panel_max_rank(adata, max(map(len, sets.values()), default=0))
+def label_ucell(adata: anndata.AnnData, context: LabelContext, settings: UcellSettings) -> Labels:
+    """Method `ucell`: the category with the highest `ucell_scores`; cells that express no marker are Unknown."""
+    sets = category_genes(context, adata.var_names, settings)
+    max_rank = settings.max_rank
+    if max_rank is None:
+        longest = max(map(len, sets.values()), default=0)
+        max_rank = min(_MOST, adata.n_vars) if settings.parameters == "package" else panel_max_rank(adata, longest)
     scores = ucell_scores(adata, sets, max_rank=max_rank, threads=context.threads)
-    genes = {name: len(members) for name, members in sets.items()}
-    info = {"cancer_set": cancer_set, "genes": genes, "max_rank": max_rank}
+    info = describe_sets(settings, sets) | {"max_rank": max_rank}
     return labels_from_scores(adata, context, scores, floor=0.0, info=info)
 
 
-register("ucell", label_ucell)
+register("ucell", label_ucell, UcellSettings)
