@@ -39,13 +39,18 @@ SETS = {
     "breast, scRNA-seq": ("labelled/scrna_tnbc_wu2021_CID4465", "Breast"),
     "lung, MERFISH": ("labelled/merfish_nsclc_chen2024_p002", "Lung"),
 }
+PAPER = {"cancer_set": "A3", "max_list_size": None, "parameters": "package"}
 RUNS = [
-    *((f"{m}, {v}", m, {"variant": v}) for m in ("topdown", "ucell", "aucell") for v in ("paper", "best")),
+    *(
+        (f"{m}, {name}", m, given)
+        for m in ("topdown", "ucell", "aucell")
+        for name, given in (("paper", PAPER), ("best", {}))
+    ),
     ("cellassign, best", "cellassign", {}),
     ("cellassign, excess 1", "cellassign", {"min_excess": 1.0}),
     ("cellassign, excess 2", "cellassign", {"min_excess": 2.0}),
 ]
-SCVI = [("cellassign, paper (scvi-tools)", "cellassign", {"variant": "paper"})]
+SCVI = [("cellassign, paper (scvi-tools)", "cellassign", PAPER)]
 MERGED = "Neoplastic_or_Epithelial"
 
 
