@@ -1,6 +1,7 @@
 """What goes wrong with a slide ends in one sentence, or completes on restart."""
 
 import errno
+import os
 
 import numpy as np
 import pytest
@@ -130,3 +131,29 @@ def test_what_is_no_slide(tmp_path):
     (tmp_path / "nuclei.parquet").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"is no nuclei\.parquet"):
         NucleiFile(tmp_path)
+
+
+def test_outputs_that_cannot_be_written_are_told_first(small, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(UserError, match="is a file, not a folder"):
+            segment_slide(None, small[0], out, predictor=Oracle())
+    monkeypatch.setattr(os, "access", lambda *words: False)
+    with pytest.raises(UserError, match="is not writable for this user"):
+        segment_slide(None, small[0], tmp_path / "new" / "out", predictor=Oracle())
+
+
+def test_nuclei_of_impossible_size_and_none_are_warned_of(small, tmp_path, capsys):
+    options = {"tile": 384, "tissue": "whole", "override_um_per_px": True}
+    segment_slide(None, small[0], tmp_path / "right", predictor=Oracle(), **options)
+    assert "warning" not in capsys.readouterr().out
+    segment_slide(None, small[0], tmp_path / "wrong", predictor=Oracle(), um_per_px=0.6, **options)
+    assert "is the slide's um_per_px right?" in capsys.readouterr().out
+
+    class Blind(Oracle):
+        def tensors(self, images):
+            foreground, hv, types = super().tensors(images)
+            return foreground * 0, hv, types
+
+    segment_slide(None, small[0], tmp_path / "none", predictor=Blind(), **options)
+    assert "no nucleus was found; is the model trained" in capsys.readouterr().out

@@ -240,3 +240,19 @@ def test_command(checkpoint, store, tmp_path, capsys):
     assert f"nuclei in {N} patches" in capsys.readouterr().out
     assert main([*arguments, "--checkpoint", str(tmp_path / "no.pt")]) == 1
     assert "error: checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.zeros((32, 32, 3), np.uint8), r"give a batch \(B, H, W, 3\): images\[None\]"),
+        (np.zeros((2, 3, 32, 32), np.uint8), "have their channels first"),
+        (np.zeros((2, 32, 32), np.uint8), "one picture of shape"),
+        (np.zeros((2, 32, 32, 1), np.uint8), "RGB pictures"),
+        (np.zeros((2, 32, 32, 3), np.float32), "of type float32; give RGB pixels as uint8"),
+        ([[0]], "RGB pictures"),
+    ],
+)
+def test_what_are_no_pictures(checkpoint, images, words):
+    with pytest.raises(UserError, match=words):
+        Predictor(checkpoint, "cpu")(images)

@@ -211,6 +211,21 @@ def _exchange(one: Path, other: Path) -> bool:
     return call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
+def check_output(path: Path) -> None:
+    """Refuse an output folder that cannot be made, before hours of work.
+
+    Raises
+    ------
+    UserError
+        If it is a file, lies in one, or may not be written.
+    """
+    there = next(folder for folder in [path, *path.absolute().parents] if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"{path}: {there} is a file, not a folder; give another output")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot be written, {there} is not writable for this user; give another output")
+
+
 def disk_full(error: BaseException | None) -> bool:
     """Whether an error, or one it came from, says that disk or quota are used up.
 

@@ -14,7 +14,7 @@ import numpy as np
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
-from stnuclei.files import sha256
+from stnuclei.files import check_output, sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
 from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
@@ -62,6 +62,7 @@ def predict_patches(
     """
     if batch_size < 1:
         raise UserError(f"prediction.batch_size must be at least 1, not {batch_size}")
+    check_output(Path(out))
     store, predictor = PatchStore(patches), Predictor(checkpoint, **network)
     attrs = {
         "sample": store.sample,

@@ -125,6 +125,7 @@ class Predictor:
         UserError
             As for a call.
         """
+        check_pictures(images)
         try:
             return self._tensors(images)
         except torch.OutOfMemoryError:
@@ -147,6 +148,27 @@ class Predictor:
             out["hv_map"].float(),
             torch.softmax(out["nuclei_type_map"].float(), 1),
         )
+
+
+def check_pictures(images: np.ndarray) -> None:
+    """Refuse what is no batch of pictures: numbers of another range would be segmented as if they were pixels.
+
+    Raises
+    ------
+    UserError
+        If `images` is not (B, H, W, 3) uint8.
+    """
+    shape, dtype = np.shape(images), getattr(images, "dtype", type(images).__name__)
+    if len(shape) == 3:
+        raise UserError(f"prediction: one picture of shape {shape} was given; give a batch (B, H, W, 3): images[None]")
+    if len(shape) == 4 and shape[3] != 3 and shape[1] == 3:
+        raise UserError(
+            f"prediction: pictures of shape {shape} have their channels first; transpose them to (B, H, W, 3)"
+        )
+    if len(shape) != 4 or shape[3] != 3:
+        raise UserError(f"prediction: pictures have shape {shape}; RGB pictures (B, H, W, 3) are needed")
+    if dtype != np.uint8:
+        raise UserError(f"prediction: pictures are of type {dtype}; give RGB pixels as uint8, 0 to 255")
 
 
 @contextmanager

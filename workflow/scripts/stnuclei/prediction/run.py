@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from stnuclei.cellvit.postprocess import GradientRange
@@ -34,6 +35,10 @@ from stnuclei.quality import TissueMap, draw_tissue, find_tissue
 from stnuclei.slides.regions import pixel_ratio
 from stnuclei.slides.wrappers import DamageTolerantSlide
 
+#: Medians of real tissue lie inside: lymphocytes have about 28 um2, nuclei of carcinomas 60 to 110.
+PLAUSIBLE_AREA_UM2 = (14.0, 180.0)
+#: Nuclei from which a median is judged.
+_ENOUGH = 50
 #: To be raised with every change after which the same input and settings give other nuclei.
 ENGINE = 1
 
@@ -41,6 +46,22 @@ ENGINE = 1
 def tiles_at_once(settings: SlideSettings, device: torch.device) -> int:
     """Batch size on a device; a tile takes a CellViT-256 2 GB, hence one on a CPU."""
     return settings.batch_size or (8 if device.type == "cuda" else 1)
+
+
+def implausible(path: Path, count: int) -> list[str]:
+    """Warnings about nuclei that cannot be right, which a wrong pixel size or an untrained model gives."""
+    if not count:
+        return ["no nucleus was found; is the model trained, and is the slide H&E at the pixel size that was given?"]
+    if count < _ENOUGH:
+        return []
+    area = float(np.median(pq.read_table(path, columns=["area_um2"])["area_um2"].to_numpy()))
+    low, high = PLAUSIBLE_AREA_UM2
+    if low <= area <= high:
+        return []
+    return [
+        f"half of the {count:,} nuclei are {'smaller' if area < low else 'larger'} than {area:.0f} um2; {low:g} to "
+        f"{high:g} um2 are usual in tissue: is the slide's um_per_px right?"
+    ]
 
 
 class SegmentationRun:
@@ -196,6 +217,8 @@ class SegmentationRun:
                 writer.close()
                 raise
         partial.remove()
+        for warning in implausible(self.out / "nuclei.parquet", counts["nuclei"]):
+            print(f"warning: {self.source.name}: {warning}", flush=True)
         return counts
 
     def _metadata(self, counts: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import torch
 
 from stnuclei.config.segmentation import SlideSettings
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full_explained, sha256
+from stnuclei.files import check_output, disk_full_explained, sha256
 from stnuclei.io.slide_input import SlideInput, open_slide_input
 from stnuclei.prediction.inference import Network
 from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
@@ -81,6 +81,7 @@ def segment_slide(
     """
     of_slide = {key: settings.pop(key) for key in _OF_SLIDE if key in settings}
     chosen, out = SlideSettings(**settings), Path(out)
+    check_output(out)
     source = _open(slide, **of_slide)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor)
