@@ -1,11 +1,16 @@
-"""The malignancy test: words for slides, the split, and what chance gives."""
+"""Malignancy of epithelium: words for slides, one and two kinds of epithelium, proliferation, chance."""
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from stnuclei.labels.evidence.malignancy import malignant_epithelium, slide_kind, split
-from stnuclei.labels.evidence.smoothing import SimilarCells
+from stnuclei.config.samples import DISEASES
+from stnuclei.labels.evidence.malignancy import malignant_epithelium, slide_kind
+
+N_GENES = 80
+CYCLE = np.arange(N_GENES) >= 75
+GENES = np.arange(60)  # epithelial ones
+EVIDENCE = np.where(np.arange(N_GENES) < 60, np.random.default_rng(7).normal(size=N_GENES), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -14,56 +19,109 @@ from stnuclei.labels.evidence.smoothing import SimilarCells
         ("normal", "normal"), ("Healthy", "normal"), ("healthy tissue", "normal"), ("non-diseased", "normal"),
         ("tumor-adjacent normal", "normal"), ("non-malignant", "normal"), ("none", "normal"),
         ("Cancer", "tumour"), ("invasive ductal carcinoma", "tumour"), ("tumour", "tumour"), ("Melanoma", "tumour"),
-        ("", "unsaid"), (None, "unsaid"), ("colitis", "unsaid"), ("treated", "unsaid"),
+        ("", "open"), (None, "open"), ("colitis", "open"), ("treated", "open"),
+        ("benign", "unlikely"), ("inflamed", "unlikely"), ("diseased", "unlikely"), ("benign tumour", "unlikely"),
     ],
 )  # fmt: skip
 def test_words_of_the_samples_table(words, kind):
     assert slide_kind(words) == kind
 
 
-def test_split_is_zero_for_one_kind_and_half_way_for_two():
-    rng = np.random.default_rng(0)
-    assert split(rng.normal(2.5, 0.5, 1000)) == 0
-    assert split(rng.normal(-2.5, 0.5, 1000)) == 0
-    both = np.concatenate([rng.normal(3, 0.5, 900), rng.normal(-2, 0.5, 100)])
-    assert split(both) == pytest.approx(0.5, abs=0.2)
-    assert split(np.concatenate([rng.normal(7, 0.5, 500), rng.normal(2.5, 0.5, 500)])) == 0  # both malignant
-    assert split(np.full(10, 1.0)) == 0
+def test_every_disease_of_the_samples_table_has_its_kind():
+    kinds = {disease: slide_kind(disease) for disease in DISEASES}
+    assert kinds == {
+        "cancer": "tumour", "normal": "normal", "benign": "unlikely",
+        "inflamed": "unlikely", "diseased": "unlikely", "treated": "open",
+    }  # fmt: skip
 
 
-def _epithelium(lean, seed=0, n_cells=200, n_genes=60):
-    """Cells whose expression leans to genes with high (1) or low (-1) evidence, or to none (0)."""
+def _slide(lean, dividing=1.0, seed=0, cells=100):
+    """Counts of groups of epithelium that lean to genes with high (1) or low (-1) evidence, and of stroma.
+
+    Groups of epithelium come first, each with `cells` cells; `dividing` multiplies the cycle genes of the first.
+    """
     rng = np.random.default_rng(seed)
-    evidence = rng.normal(size=n_genes)
-    means = np.exp(0.8 * np.asarray(lean)[:, None] * evidence) * 0.2 * rng.gamma(4, 0.25, n_genes)
-    shares = np.sqrt(rng.poisson(means) / 60)
-    return SimilarCells(sparse.csc_matrix(shares.astype(np.float32)), None, 0), evidence
+    base = rng.gamma(4, 0.25, N_GENES)
+    rates = [base * np.exp(0.8 * value * EVIDENCE) for value in lean]
+    rates[0] = np.where(CYCLE, dividing * rates[0], rates[0])
+    stroma = rng.gamma(4, 0.25, N_GENES) * np.where(np.arange(N_GENES) < 60, 0.1, 1.0)
+    means = np.repeat([*rates, stroma], cells, axis=0)
+    groups = np.repeat(np.arange(len(lean) + 1), cells)
+    label = np.where(groups < len(lean), "Epithelial", "Connective")
+    return sparse.csr_matrix(rng.poisson(2 * means).astype(np.float32)), label, groups
 
 
-def test_malignant_and_normal_epithelium_are_told_apart():
-    lean = np.repeat([1, -1], 100)
-    expression, evidence = _epithelium(lean)
-    genes, cells, clusters = np.arange(60), np.arange(200), np.repeat([0, 1], 100)
-    found = malignant_epithelium(expression, np.zeros(60), evidence, genes, cells, clusters)
-    assert found.present and found.chance <= 0.05
-    assert (found.malignant == (lean > 0)).mean() > 0.95
-    normal = malignant_epithelium(expression, np.zeros(60), evidence, genes, cells, clusters, kind="normal")
-    assert not normal.present and not normal.malignant.any()
+def _test(lean, kind="open", genes=GENES, **slide):
+    counts, label, groups = _slide(lean, **slide)
+    return malignant_epithelium(
+        counts, label, groups, "Epithelial", EVIDENCE, genes, CYCLE, n_categories=3, kind=kind
+    )  # fmt: skip
 
 
-def test_chance_passes_as_often_as_the_level_says():
-    genes, cells, clusters = np.arange(60), np.arange(200), np.repeat(np.arange(4), 50)
+def test_two_epithelia_are_told_apart():
+    outcome = _test([1, -1])
+    assert outcome.present and "two epithelia" in outcome.why
+    assert (outcome.malignant == np.repeat([True, False], 100)).mean() > 0.95
+
+
+def test_one_kind_of_epithelium_gets_one_decision():
+    leaning = _test([1, 1])
+    assert leaning.present and leaning.malignant.all() and "one kind" in leaning.why
+    other = _test([-1, -1])
+    assert not other.present and not other.malignant.any()
+
+
+def test_proliferation_speaks_for_malignancy():
+    quiet, growing = _test([0.0], seed=3), _test([0.0], dividing=6.0, seed=3)
+    assert growing.score > quiet.score + 1
+    assert growing.proliferation > quiet.proliferation + 1
+
+
+def test_the_samples_table_decides():
+    normal = _test([1, -1], kind="normal")
+    assert not normal.present and not normal.malignant.any() and not normal.undecided.any()
+    assert _test([-1, -1], kind="tumour").malignant.all()
+    slight = [_test([0.25], kind=kind, seed=5) for kind in ("open", "unlikely")]
+    assert slight[0].probability[0] > slight[1].probability[0]  # a disease that is no cancer asks for more
+
+
+def test_small_groups_that_lean_are_not_called_malignant_on_their_own():
+    counts, label, groups = _slide([1, -1])
+    kept = np.r_[0:10, 100:300]  # ten of the leaning cells, all others
+    outcome = malignant_epithelium(
+        counts[kept], label[kept], groups[kept], "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3
+    )  # fmt: skip
+    assert not outcome.present
+    told = malignant_epithelium(
+        counts[kept], label[kept], groups[kept], "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3, kind="tumour"
+    )  # fmt: skip
+    assert told.malignant[:10].mean() > 0.8 and told.malignant[10:].mean() < 0.1
+
+
+def test_near_the_threshold_cells_are_undecided():
+    outcome = _test([0.0, 0.0], seed=11)
+    near = abs(outcome.probability - 0.5) < 0.2
+    assert (outcome.undecided == near).mean() > 0.5
+    sure = _test([1, 1])
+    assert not sure.undecided.any()
+
+
+def test_malignant_genes_dealt_at_random_seldom_pass():
     passed = 0
     for seed in range(30):
-        expression, evidence = _epithelium(np.zeros(200), seed)
-        found = malignant_epithelium(expression, np.zeros(60), evidence, genes, cells, clusters, level=0.05)
-        passed += found.present
-    assert passed <= 6  # 1.5 expected; more than 6 has probability 0.001
+        counts, label, groups = _slide([0.0, 0.0, 0.0], seed=seed)
+        evidence = np.random.default_rng(seed).permutation(EVIDENCE)
+        passed += malignant_epithelium(
+            counts, label, groups, "Epithelial", evidence, GENES, CYCLE, n_categories=3, threshold=1.645
+        ).present  # fmt: skip
+    assert passed <= 6  # 1.5 expected of a standard score; more than 6 has probability 0.001
 
 
 def test_too_small_panels_call_nothing_malignant():
-    expression, evidence = _epithelium(np.ones(200))
-    found = malignant_epithelium(expression, np.zeros(60), evidence, np.arange(5), np.arange(200), np.zeros(200, int))
-    assert not found.present and "cannot tell" in found.why
-    none = malignant_epithelium(expression, np.zeros(60), evidence, np.arange(60), np.arange(0), np.zeros(200, int))
-    assert not none.present
+    outcome = _test([1, 1], genes=GENES[:5])
+    assert not outcome.present and "cannot tell" in outcome.why
+    counts, label, groups = _slide([1])
+    none = malignant_epithelium(
+        counts, np.full(len(label), "Connective"), groups, "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3
+    )  # fmt: skip
+    assert not none.present and len(none.probability) == 0

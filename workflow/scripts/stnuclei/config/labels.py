@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stnuclei.config.model import Count, Distinct, Flag, Fraction, Name, NotNegative, Positive, Settings, WholeNumber
+from stnuclei.config.model import Count, Distinct, Flag, Fraction, Name, NotNegative, Positive, Settings
 
 Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign"]
 
@@ -61,12 +61,13 @@ class EvidenceSettings(Settings):
 
     block: ClassVar[str] = "labels.stnuclei"
 
-    n_neighbors: Count = Field(15, description="Cells averaged over.")
-    smoothing: WholeNumber = Field(2, description="Times they are averaged; 0 judges each cell alone.")
-    level: Fraction = Field(0.01, description="Fraction of random evidence that may give a label.")
-    level_malignant: Fraction = Field(0.05, description="Fraction of random evidence that may make a slide malignant.")
+    level: Fraction = Field(0.05, description="False discovery rate of the clusters' lineages.")
     prior_rows: Positive = Field(10.0, description="Marker rows that the panel's background is worth.")
     prior_rows_malignant: Positive = Field(3.0, description="The same for malignancy.")
+    cluster_weight: Positive = Field(50.0, description="Counts that a cell's cluster is worth beside its own.")
+    overdispersion: NotNegative = Field(0.08, description="A cell of n counts is worth n / (1 + n x this).")
+    malignant_threshold: float = Field(0.4, description="Score above which epithelium is malignant.")
+    malignant_fraction: Fraction = Field(0.2, description="Least fraction of it, where the disease is not given.")
 
 
 class SignatureSettings(Settings):

@@ -1,4 +1,4 @@
-"""Which epithelium is malignant: a rank test calibrated on the panel's own epithelial genes."""
+"""Malignancy of epithelium: marker evidence and proliferation of its groups, and two epithelia against each other."""
 
 from __future__ import annotations
 
@@ -6,169 +6,244 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy import sparse
+from scipy.special import expit
+from scipy.stats import rankdata
 
+from stnuclei.labels.evidence.naive_bayes import naive_bayes
 from stnuclei.labels.evidence.null_model import permutation_scores
-from stnuclei.labels.evidence.smoothing import SimilarCells, group_means
+from stnuclei.labels.evidence.profiles import fractions, group_counts
 
 _NORMAL = re.compile(r"normal|health|control|non-?\s?(?:malignan|diseas|tumou?r|cancer|neoplas)|^no(?:ne)?$|unaffected")
+_UNLIKELY = re.compile(r"benign|inflam|diseased")
 _TUMOUR = re.compile(r"cancer|tumou?r|malignan|carcinom|neoplas|metasta|melanoma|sarcoma|lymphoma|blastoma|glioma")
-_LEAST_GENES = 15  # with fewer epithelial genes on the panel, the test could not find anything
-_PERMUTATIONS = 999
-_CELLS_AT_ONCE = 20_000
-# Two groups of epithelium are told apart where their scores differ by more than chance does on both sides.
-_CHANCE = float(norm.isf(0.05))
+_AGAINST = 1.5  # added to the threshold where the disease named is no cancer: stronger evidence is asked for
+_LEAST_GENES = 15  # with fewer epithelial genes on the panel, marker evidence is noise
+_LEAST_GROUP = 10  # cells
+_MOST_EVIDENCE = 2.5  # standard scores; beyond it evidence counts no more, so that groups of a tumour stay together
+_MOST_PROLIFERATION = 1.5  # log ratio, for the same reason
+_PSEUDO_COUNTS = 5.0  # of cycle genes, so that ten cells with two transcripts are not called proliferating
+_APART = 2.0  # difference of two epithelia's scores (marker evidence has a standard deviation of 1 by chance)
+_SLOPE = 3.0  # of the logistic curve from a score to a probability
+# Classes are given as alternatives where the more probable one has at most this probability.
+UNDECIDED = 0.75
 
 
 def slide_kind(disease: str | None) -> str:
-    """``normal``, ``tumour`` or ``unsaid`` from the words of a samples table."""
+    """``normal``, ``tumour``, ``unlikely`` (a disease that is no cancer) or ``open``, from the samples table's word."""
     text = (disease or "").strip().lower()
-    if _NORMAL.search(text):
-        return "normal"
-    return "tumour" if _TUMOUR.search(text) else "unsaid"
+    for kind, pattern in (("normal", _NORMAL), ("unlikely", _UNLIKELY), ("tumour", _TUMOUR)):
+        if pattern.search(text):
+            return kind
+    return "open"
 
 
 @dataclass(frozen=True)
 class Malignancy:
-    """Outcome of the test.
+    """Outcome of the malignancy test.
 
     Parameters
     ----------
-    scores
-        Standard score of each epithelial cell, float64: positive where its expression leans to genes of malignant
-        cells.
-    threshold
-        Score above which a cell is malignant.
-    slide
-        Standard score of the clusters that lean so, together; NaN without any.
-    chance
-        Share of random pairings of genes and evidence in which the slide's score would be as high; NaN as above.
+    probability
+        Probability of being malignant for each epithelial cell, float64.
     present
         Whether the slide has malignant epithelium.
+    score
+        Mean score of the epithelium called malignant, of all epithelium where none is; NaN where none could be scored.
+    proliferation
+        Log ratio of cycle transcripts, epithelium to other cells; NaN as above.
     genes
         Number of epithelial genes on the panel that the test used.
     why
         The decision in words.
     """
 
-    scores: np.ndarray
-    threshold: float
-    slide: float
-    chance: float
+    probability: np.ndarray
     present: bool
+    score: float
+    proliferation: float
     genes: int
     why: str
 
     @property
     def malignant(self) -> np.ndarray:
-        """Which of the epithelial cells are malignant, bool."""
-        return (self.scores > self.threshold) & self.present
+        """Cells called malignant, bool."""
+        return self.probability > 0.5
+
+    @property
+    def undecided(self) -> np.ndarray:
+        """Cells whose malignancy is uncertain, bool."""
+        return np.maximum(self.probability, 1 - self.probability) <= UNDECIDED
 
 
 def malignant_epithelium(
-    expression: SimilarCells,
-    reference: np.ndarray,
+    counts: sparse.csr_matrix,
+    label: np.ndarray,
+    groups: np.ndarray,
+    epithelial: str,
     evidence: np.ndarray,
     genes: np.ndarray,
-    cells: np.ndarray,
-    clusters: np.ndarray,
+    cycle: np.ndarray,
     *,
-    kind: str = "unsaid",
-    level: float = 0.05,
-    seed: int = 0,
+    n_categories: int,
+    kind: str = "open",
+    threshold: float = 0.4,
+    least_fraction: float = 0.2,
+    overdispersion: float = 0.08,
 ) -> Malignancy:
-    """Test epithelial cells for malignancy.
+    """Probability of malignancy of epithelial cells.
 
-    Among the panel's epithelial genes, do those the cell expresses most above the slide's background lean to genes
-    reported for malignant cells rather than for the tissue's normal epithelium? The standard score of the rank
-    correlation, against random pairing of the same genes, answers it for every cell, so a panel full of cancer genes
-    does not make every epithelium a tumour, nor does one loud gene.
+    Each group of epithelial cells gets a score: the standard score of its expression (above the other lineages')
+    against the malignancy log-odds of the panel's epithelial genes, by permutation, plus the log ratio of its cycle
+    transcripts to those of the other lineages. Tumours lean to genes of malignant cells or proliferate, most do both.
 
-    The slide is then tested as a whole: the clusters that lean to malignant genes are pooled, and the same is done
-    with the evidence dealt out at random. Where chance does as well more often than `level`, all epithelium stays
-    normal, unless the samples table says that the slide is a tumour.
+    Groups are then parted into two by their scores. Where the two are further apart than `_APART`, the slide has two
+    epithelia, and the upper one is malignant if its own score exceeds the threshold and it makes up `least_fraction` of
+    the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by their counts. Otherwise the
+    epithelium is of one kind, and one decision holds for all of it.
 
     Parameters
     ----------
-    expression
-        Expression of all cells.
-    reference
-        Background of each gene, (genes of the panel,).
+    counts
+        (cells, genes) raw counts of all cells.
+    label
+        (cells,) category of each cell.
+    groups
+        (cells,) int component of each cell.
+    epithelial
+        Category that is refined.
     evidence
-        From `malignancy_evidence`, (genes of the panel,).
+        (genes,) from `malignancy_evidence`.
     genes
-        Places of the genes that the slide's epithelium or the marker tables call epithelial.
-    cells
-        Rows of the epithelial cells.
-    clusters
-        Cluster of every cell, -1 for none.
+        Columns of epithelial genes.
+    cycle
+        (genes,) bool, from `cycle_genes`.
+    n_categories
+        Categories of the taxonomy that markers vote for (the background counts each once).
     kind
-        From `slide_kind`.
-    level
-        Share of random pairings that may pass.
-    seed
-        Seed of the random pairings.
+        From `slide_kind`: ``normal`` has no malignant cells, ``tumour`` has; ``open`` and ``unlikely`` are decided by
+        the score, the latter with a higher threshold.
+    threshold
+        Score above which epithelium is malignant.
+    least_fraction
+        Of the epithelium, where the disease is not given.
+    overdispersion
+        See `naive_bayes`.
     """
-    weights = np.asarray(evidence, dtype=np.float64)[genes]
-    if not len(cells) or len(genes) < _LEAST_GENES or np.ptp(weights) == 0:
-        return Malignancy(
-            np.zeros(len(cells)), 0.0, np.nan, np.nan, False, len(genes), "the panel cannot tell malignant epithelium"
+    cells = np.flatnonzero(label == epithelial)
+    nothing = np.zeros(len(cells))
+    if kind == "normal":
+        return Malignancy(nothing, False, np.nan, np.nan, len(genes), "the samples table says the slide is normal")
+    if not len(cells) or len(genes) < _LEAST_GENES or np.ptp(evidence[genes]) == 0:
+        return Malignancy(nothing, False, np.nan, np.nan, len(genes), "the panel cannot tell malignant epithelium")
+    names, member = np.unique(groups[cells], return_inverse=True)
+    sums = group_counts(counts[cells], member, len(names))
+    sizes = np.bincount(member).astype(np.float64)
+    background = _background(counts, label, epithelial, n_categories)
+    marker = _marker_scores(np.sqrt(fractions(sums)) - background, evidence, genes)
+    growth = _proliferation(sums, counts, label != epithelial, cycle)
+    scores = marker + growth
+    usable = sizes >= min(_LEAST_GROUP, sizes.max())
+    parting = _two_kinds(scores[usable], sizes[usable])
+    threshold += _AGAINST if kind == "unlikely" else 0
+    verdict = _verdict(scores, sizes, parting, kind, threshold, least_fraction)
+    if verdict.border is None:
+        probability = np.full(len(cells), verdict.probability)
+    else:
+        # Cells start with their group's side of the border; groups are mixtures, and naive Bayes moves cells across.
+        side = (scores > verdict.border).astype(np.int64)[member]
+        probability = naive_bayes(counts[cells], member, side, 2, overdispersion)[0][:, 1]
+    pooled = float(np.average(growth, weights=sizes))
+    return Malignancy(probability, verdict.present, verdict.score, pooled, len(genes), verdict.why)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Decision on a slide; `border` is the score that parts two epithelia, None where one probability holds for all."""
+
+    present: bool
+    score: float
+    probability: float
+    border: float | None
+    why: str
+
+
+def _verdict(
+    scores: np.ndarray,
+    sizes: np.ndarray,
+    parting: tuple[float, float] | None,
+    kind: str,
+    threshold: float,
+    least_fraction: float,
+) -> _Verdict:
+    """Decide from the scores of the groups; `parting` holds the means of two kinds of epithelium."""
+    pooled = float(np.average(scores, weights=sizes))
+    given = "; the samples table says the slide is a tumour" if kind == "tumour" else ""
+    if parting is not None:
+        low, high = parting
+        border = (low + high) / 2
+        both_scores = f"two epithelia with scores {low:.1f} and {high:.1f}"
+        fraction = float(sizes[scores > border].sum() / sizes.sum())
+        if kind == "tumour" or (high > threshold and fraction >= least_fraction):
+            why = f"{both_scores}, the upper one ({fraction:.0%}) is malignant{given}"
+            # Where even the lower one exceeds the threshold by as much as two epithelia differ, both are malignant.
+            shared = low > threshold + _APART
+            return _Verdict(True, high, _logistic(low - threshold), None if shared else border, why)
+        why = (
+            f"two epithelia with scores {low:.1f} and {high:.1f}, neither taken for malignant (threshold {threshold:g})"
         )
-    scores = np.empty(len(cells))
-    for part, values in expression.by_cells(cells, genes):
-        values -= reference[genes].astype(np.float32)
-        for rows in np.array_split(np.arange(part.start, part.stop), len(values) // _CELLS_AT_ONCE + 1):
-            scores[rows] = rank_scores(values[rows - part.start], weights[:, None])[:, 0]
-    groups = np.full(len(clusters), -1, dtype=np.int64)
-    groups[cells] = np.maximum(clusters[cells], 0)
-    _, sizes, means = group_means(expression.shares[:, genes], groups)
-    slide, chance = _slide_test(means - reference[genes], sizes, weights, seed)
-    present, why = _decide(kind, slide, chance, level)
-    return Malignancy(scores, split(scores), slide, chance, present, len(genes), why)
+        return _Verdict(False, pooled, min(_logistic(pooled - threshold), 0.5), None, why)
+    present = kind == "tumour" or pooled > threshold
+    probability = _logistic(pooled - threshold)
+    if kind == "tumour":
+        probability = max(probability, 1 - (1 - UNDECIDED) / 2)
+    relation = "exceeds" if pooled > threshold else "does not exceed"
+    why = f"one kind of epithelium, its score {pooled:.1f} {relation} {threshold:g}{given}"
+    return _Verdict(present, pooled, probability, None, why)
 
 
-def rank_scores(deviations: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Standard scores of the rank correlation of each row of `deviations` (rows, genes) with `evidence` (genes, k)."""
-    return permutation_scores(rankdata(deviations, axis=1), evidence)
+def _background(counts: sparse.csr_matrix, label: np.ndarray, epithelial: str, n_categories: int) -> np.ndarray:
+    """Sum of the other categories' mean profiles (roots of fractions) over the number of categories, (genes,)."""
+    others = [name for name in np.unique(label.astype(str)) if name != epithelial]
+    number = {name: i for i, name in enumerate(others)}
+    groups = np.array([number.get(name, -1) for name in label.astype(str)], dtype=np.int64)
+    profiles = fractions(group_counts(counts, groups, len(others)))
+    return np.sqrt(profiles).sum(axis=0) / max(n_categories, 1)
 
 
-def split(scores: np.ndarray) -> float:
-    """Score that parts malignant from normal epithelium: zero, or half-way where the slide shows both.
+def _marker_scores(deviations: np.ndarray, evidence: np.ndarray, genes: np.ndarray) -> np.ndarray:
+    """Marker evidence for malignancy, (rows,): mean of the standard scores by value and by rank, clipped.
 
-    Two groups are found by 2-means. They count as two kinds of epithelium only where their means are further apart
-    than chance on both sides, and where the lower one does not itself exceed chance.
+    By value, the most expressed genes decide; by rank, all epithelial genes count alike. Either alone errs more often
+    (benchmarks/results/label_methods.md).
     """
-    low, high = np.quantile(scores, [0.02, 0.98])
+    values, weights = deviations[:, genes], evidence[genes][:, None]
+    both = permutation_scores(values, weights) + permutation_scores(rankdata(values, axis=1), weights)
+    return np.clip(both[:, 0] / 2, -_MOST_EVIDENCE, _MOST_EVIDENCE)
+
+
+def _proliferation(sums: np.ndarray, counts: sparse.csr_matrix, other: np.ndarray, cycle: np.ndarray) -> np.ndarray:
+    """Log ratio of the groups' cycle transcripts to those of other lineages, clipped, (groups,)."""
+    rest = group_counts(counts, np.where(other, 0, -1), 1)[0]
+    if not cycle.any() or rest.sum() == 0:
+        return np.zeros(len(sums))
+    expected = sums.sum(axis=1) * rest[cycle].sum() / rest.sum()
+    ratio = np.log((sums[:, cycle].sum(axis=1) + _PSEUDO_COUNTS) / (expected + _PSEUDO_COUNTS))
+    return np.clip(ratio, -_MOST_PROLIFERATION, _MOST_PROLIFERATION)
+
+
+def _two_kinds(scores: np.ndarray, sizes: np.ndarray) -> tuple[float, float] | None:
+    """Means of two kinds of epithelium (weighted 2-means), None where they are not `_APART`."""
+    low, high = scores.min(), scores.max()
     for _ in range(50):
         upper = scores > (low + high) / 2
         if upper.all() or not upper.any():
-            return 0.0
-        low, high = scores[~upper].mean(), scores[upper].mean()
-    apart = high - low > 2 * _CHANCE and low < _CHANCE < high
-    return float((low + high) / 2) if apart else 0.0
+            return None
+        low = np.average(scores[~upper], weights=sizes[~upper])
+        high = np.average(scores[upper], weights=sizes[upper])
+    return (float(low), float(high)) if high - low >= _APART else None
 
 
-def _slide_test(means: np.ndarray, sizes: np.ndarray, weights: np.ndarray, seed: int) -> tuple[float, float]:
-    """Score of the clusters that lean to malignant genes, pooled, and how often chance does as well."""
-    dealt = np.random.default_rng(seed).permuted(np.tile(weights, (_PERMUTATIONS, 1)), axis=1).T
-    columns = np.column_stack([weights, dealt])
-    leaning = rank_scores(means, columns) > 0
-    pooled = np.full(columns.shape[1], -np.inf)
-    for column in np.flatnonzero(leaning.any(axis=0)):
-        rows = leaning[:, column]
-        profile = np.average(means[rows], axis=0, weights=sizes[rows])
-        pooled[column] = rank_scores(profile[None, :], columns[:, [column]])[0, 0]
-    if not np.isfinite(pooled[0]):
-        return float("nan"), float("nan")
-    return float(pooled[0]), float((1 + (pooled[1:] >= pooled[0]).sum()) / (1 + _PERMUTATIONS))
-
-
-def _decide(kind: str, slide: float, chance: float, level: float) -> tuple[bool, str]:
-    if kind == "normal":
-        return False, "the samples table says the slide is normal"
-    if not np.isfinite(slide):
-        return False, "no epithelium leans to genes of malignant cells"
-    text = f"malignant evidence {slide:.1f}, which chance reaches with probability {chance:.3f} on this panel"
-    if kind == "tumour":
-        return True, f"the samples table says the slide is a tumour; {text}"
-    return chance <= level, text + ("" if chance <= level else f" (more than {level:g}): not taken for malignant")
+def _logistic(score: float) -> float:
+    """Probability of malignancy of a score above the threshold."""
+    return float(expit(_SLOPE * score))

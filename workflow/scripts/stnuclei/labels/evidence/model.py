@@ -1,4 +1,4 @@
-"""Method `stnuclei`: marker evidence weighed against chance on the panel, cell by cell, averaged over similar cells."""
+"""Label method `stnuclei`: marker evidence of clusters against a null model, refined by counts cell by cell."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from stnuclei.clustering.counts import cell_ids, totals
 from stnuclei.labels.evidence.evidence_table import explain_clusters
-from stnuclei.labels.evidence.gene_evidence import lineage_evidence, malignancy_evidence
-from stnuclei.labels.evidence.lineage import Lineages, weigh_lineages
+from stnuclei.labels.evidence.gene_evidence import cycle_genes, lineage_evidence, malignancy_evidence
+from stnuclei.labels.evidence.lineage import Lineages, lineages_of_cells
 from stnuclei.labels.evidence.malignancy import Malignancy, malignant_epithelium, slide_kind
-from stnuclei.labels.evidence.null_model import critical_score
 from stnuclei.labels.evidence.parallel_analysis import NO_STRUCTURE, shows_structure
-from stnuclei.labels.evidence.smoothing import SimilarCells, group_means
+from stnuclei.labels.evidence.profiles import fractions, group_counts
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
 
@@ -27,22 +27,23 @@ def label_stnuclei(
     adata: anndata.AnnData,
     context: LabelContext,
     *,
-    n_neighbors: int = 15,
-    smoothing: int = 2,
-    level: float = 0.01,
-    level_malignant: float = 0.05,
+    level: float = 0.05,
     prior_rows: float = 10.0,
     prior_rows_malignant: float = 3.0,
+    cluster_weight: float = 50.0,
+    overdispersion: float = 0.08,
+    malignant_threshold: float = 0.4,
+    malignant_fraction: float = 0.2,
 ) -> Labels:
     """Label cells by `stnuclei`.
 
     1. Every panel gene gets log-odds for each category against the panel's background (`lineage_evidence`).
-    2. Every cell's expression (square roots of shares, so that no single gene decides) is averaged twice over its
-       nearest neighbours, and its deviation from the slide's background (`balanced_reference`) taken.
-    3. The deviations' product with the log-odds is put on the scale of what the same deviations would give with the
-       genes' evidence dealt out at random (`PermutationScore`). The best category wins where its score, or that of the
-       cell's whole cluster for the same category, exceeds the critical one; the cell is Unknown otherwise, and where a
-       lineage without a class wins. A slide whose cells do not differ (`shows_structure`) is Unknown throughout.
+    2. A cluster's expression above the slide's background (`balanced_reference`), times the log-odds, is compared with
+       random pairings of genes and evidence. Clusters that chance explains (`significant`) have no lineage. A slide
+       whose cells do not differ (`shows_structure`) is Unknown throughout.
+    3. Clusters that others are mixtures of (`archetypes`) are cleaned of spillover; every cell is unmixed into them and
+       gets the category that most of its transcripts come from. A naive Bayes model of the cells so labelled gives the
+       final probabilities (`lineages_of_cells`).
     4. Epithelial cells are tested for malignancy (`malignant_epithelium`).
 
     Parameters
@@ -51,104 +52,108 @@ def label_stnuclei(
         Cells x genes, raw counts.
     context
         Tissue, markers, taxonomy, clusters, disease, seed.
-    n_neighbors
-        Cells averaged over.
-    smoothing
-        How many times; 0 judges each cell alone.
     level
-        Share of random evidence that may give a label.
-    level_malignant
-        Share of random evidence that may make a slide's epithelium malignant.
+        False discovery rate of the clusters' lineages.
     prior_rows, prior_rows_malignant
-        Rows that the panel's background is worth.
+        Marker rows that the panel's background is worth.
+    cluster_weight
+        Counts that a cell's cluster is worth beside its own.
+    overdispersion
+        Counts vary more than a multinomial says: a cell of n counts is worth n / (1 + n x overdispersion).
+    malignant_threshold
+        Score above which epithelium is malignant.
+    malignant_fraction
+        Fraction of the epithelium that must be, where the disease is not given.
 
     Returns
     -------
-    Labels. Confidence is the probability of the label: softmax of the scores with Unknown at the critical score, times
-    the probability of the malignancy decision for epithelium.
+    Labels. Confidence is the probability of the label.
     """
     filled = np.flatnonzero(totals(adata) > 0)
     part = adata if len(filled) == adata.n_obs else adata[filled]
-    expression = SimilarCells.of(
-        part, n_neighbors=n_neighbors, steps=smoothing, seed=context.seed, threads=context.threads
-    )
-    clusters = context.clusters["cluster"].to_numpy(np.int64)[filled]
+    counts = sparse.csr_matrix(part.X, dtype=np.float32)
+    clusters = _dense_numbers(context.clusters["cluster"].to_numpy(np.int64)[filled])
     evidence = lineage_evidence(context, adata.var_names, prior_rows)
-    critical = critical_score(level, evidence.shape[1] - 1)
-    lineages = weigh_lineages(expression, evidence, clusters, critical)
+    lineages = lineages_of_cells(
+        counts, clusters, evidence, level=level, cluster_weight=cluster_weight, overdispersion=overdispersion
+    )
     structured, ratio = shows_structure(part, context.seed)
-    decided = _decide(lineages, clusters, critical if structured else np.inf)
+    decided = _decide(lineages, structured)
     malignancy = None
-    if {context.taxonomy.role("epithelial"), context.taxonomy.role("neoplastic")} <= set(context.taxonomy.names):
+    epithelial, neoplastic = (context.taxonomy.role(role) for role in ("epithelial", "neoplastic"))
+    if epithelial in context.taxonomy.names and neoplastic in context.taxonomy.names:
         malignant = malignancy_evidence(context, adata.var_names, prior_rows_malignant).to_numpy()
-        malignancy = _refine(decided, expression, lineages, evidence, malignant, clusters, context, level_malignant)
-    return _labels(adata, context, filled, decided, lineages, evidence, critical, ratio, malignancy)
+        cycle = cycle_genes(context, adata.var_names)
+        limits = (malignant_threshold, malignant_fraction, overdispersion)
+        roles = (str(epithelial), str(neoplastic))
+        malignancy = _refine(decided, counts, lineages, evidence, malignant, cycle, context, roles, limits)
+    return _labels(adata, context, filled, decided, lineages, evidence, ratio, malignancy)
 
 
 @dataclass
 class _Decided:
-    """Label and confidence of the cells with counts; the refinement changes both."""
+    """Label, confidence and alternatives of the cells with counts; the refinement changes all three."""
 
     label: np.ndarray
     confidence: np.ndarray
+    alternatives: np.ndarray
 
 
-def _decide(lineages: Lineages, clusters: np.ndarray, critical: float) -> _Decided:
-    """Best category of each cell, Unknown where neither the cell nor its cluster exceeds the critical score."""
-    scores, last = lineages.scores, len(lineages.names) - 1
-    best = scores.argmax(axis=1)
-    sure = scores.max(axis=1, initial=-np.inf) > critical
-    place = np.minimum(np.searchsorted(lineages.clusters, clusters), len(lineages.clusters) - 1)
-    together = lineages.cluster_scores[place]
-    vouched = (clusters >= 0) & (together.argmax(axis=1) == best) & (together.max(axis=1) > critical)
-    # Scores act as log-likelihoods; Unknown has at least the critical one, unless the cluster vouches for the cell.
-    weights = scores.copy()
-    floor = np.where(vouched & ~sure, -np.inf, min(critical, np.finfo(np.float64).max))
-    weights[:, last] = np.maximum(weights[:, last], floor)
-    weights = np.exp(weights - weights.max(axis=1, keepdims=True, initial=-np.inf))
-    best[~sure & ~vouched] = last
-    confidence = weights[np.arange(len(best)), best] / weights.sum(axis=1)
-    return _Decided(np.asarray(lineages.names, dtype=object)[best], confidence)
+def _dense_numbers(clusters: np.ndarray) -> np.ndarray:
+    """Clusters numbered from 0 without gaps; cells of no cluster (-1) form one of their own."""
+    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+
+
+def _decide(lineages: Lineages, structured: bool) -> _Decided:
+    """Most probable category of each cell, Unknown for all where the cells do not differ."""
+    names = np.asarray(lineages.names, dtype=object)
+    best = lineages.probability.argmax(axis=1) if structured else np.full(len(lineages.probability), len(names) - 1)
+    confidence = lineages.probability[np.arange(len(best)), best]
+    return _Decided(names[best], confidence, np.full(len(best), "", dtype=object))
 
 
 def _refine(
     decided: _Decided,
-    expression: SimilarCells,
+    counts: sparse.csr_matrix,
     lineages: Lineages,
     evidence: pd.DataFrame,
     malignant: np.ndarray,
-    clusters: np.ndarray,
+    cycle: np.ndarray,
     context: LabelContext,
-    level: float,
+    roles: tuple[str, str],
+    limits: tuple[float, float, float],
 ) -> Malignancy:
     """Split epithelial cells into epithelial and neoplastic ones."""
-    epithelial, neoplastic = (context.taxonomy.role(role) for role in ("epithelial", "neoplastic"))
+    epithelial, neoplastic = roles
+    threshold, least_fraction, overdispersion = limits
     cells = np.flatnonzero(decided.label == epithelial)
-    genes = epithelial_genes(expression, evidence, decided.label, epithelial)
-    found = malignant_epithelium(
-        expression, lineages.reference, malignant, genes, cells, clusters,
-        kind=slide_kind(context.disease), level=level, seed=context.seed,
+    outcome = malignant_epithelium(
+        counts, decided.label, lineages.component, epithelial, malignant,
+        epithelial_genes(counts, evidence, decided.label, epithelial), cycle,
+        n_categories=len(lineages.names) - 1, kind=slide_kind(context.disease),
+        threshold=threshold, least_fraction=least_fraction, overdispersion=overdispersion,
     )  # fmt: skip
-    if found.present:
-        # Scores are about 1 above or below the threshold: twice that is the log-likelihood ratio of the two.
-        decided.confidence[cells] /= 1 + np.exp(-2 * np.abs(found.scores - found.threshold))
-        decided.label[cells[found.malignant]] = neoplastic
-    return found
+    decided.confidence[cells] *= np.maximum(outcome.probability, 1 - outcome.probability)
+    decided.label[cells[outcome.malignant]] = neoplastic
+    if np.isfinite(outcome.score):  # NaN where nothing was tested: a normal slide, a panel without epithelial genes
+        decided.alternatives[cells[outcome.undecided]] = f"{epithelial}|{neoplastic}"
+    return outcome
 
 
 def epithelial_genes(
-    expression: SimilarCells, evidence: pd.DataFrame, label: np.ndarray, epithelial: str
+    counts: sparse.csr_matrix, evidence: pd.DataFrame, label: np.ndarray, epithelial: str
 ) -> np.ndarray:
-    """Places of the genes that the tables call epithelial, or that the slide's epithelium expresses most."""
+    """Columns of the genes that the tables call epithelial, or that the slide's epithelium expresses most."""
     known = evidence[epithelial].to_numpy() > 0
-    names = [epithelial, *(name for name in evidence.columns[:-1] if name != epithelial)]
-    groups = np.full(len(label), -1, dtype=np.int64)
-    for number, name in enumerate(names):
-        groups[label == name] = number
-    present, _, means = group_means(expression.shares, groups)
-    if len(present) < 2 or present[0] != 0:
+    names = list(evidence.columns[:-1])
+    number = {name: i for i, name in enumerate(names)}
+    groups = np.array([number.get(name, -1) for name in label], dtype=np.int64)
+    profiles = np.sqrt(fractions(group_counts(counts, groups, len(names))))
+    first = number[epithelial]
+    others = np.delete(profiles, first, axis=0)
+    if not others.any() or not profiles[first].any():
         return np.flatnonzero(known)
-    return np.flatnonzero(known | (means[0] > means[1:].max(axis=0)))
+    return np.flatnonzero(known | (profiles[first] > others.max(axis=0)))
 
 
 def _labels(
@@ -158,26 +163,28 @@ def _labels(
     decided: _Decided,
     lineages: Lineages,
     evidence: pd.DataFrame,
-    critical: float,
     structure: float,
     malignancy: Malignancy | None,
 ) -> Labels:
     names = np.full(adata.n_obs, context.taxonomy.unknown.name, dtype=object)
+    alternatives = np.full(adata.n_obs, "", dtype=object)
     confidence = np.zeros(adata.n_obs)
     names[filled], confidence[filled] = decided.label, decided.confidence
+    alternatives[filled] = decided.alternatives
     clusters = context.clusters["cluster"].to_numpy(np.int32)
-    cells = cell_table(cell_ids(adata), names, confidence, clusters)
-    rows = explain_clusters(clusters[filled], decided.label, lineages, evidence, critical, malignancy)
+    cells = cell_table(cell_ids(adata), names, confidence, clusters, alternatives)
+    rows = explain_clusters(clusters[filled], decided.label, lineages, evidence, malignancy)
     info: dict[str, Any] = {
-        "critical_score": critical,
         "structure": structure,
         "genes_with_evidence": int((evidence != 0).any(axis=1).sum()),
+        "clusters_with_lineage": int(lineages.known.sum()),
+        "undecided_cells": int((alternatives != "").sum()),
     }
     if malignancy is not None:
         info |= {
             "malignant": malignancy.present,
-            "malignant_score": malignancy.slide,
-            "malignant_chance": malignancy.chance,
+            "malignant_score": malignancy.score,
+            "proliferation": malignancy.proliferation,
             "malignant_genes": malignancy.genes,
             "malignant_why": malignancy.why,
         }
@@ -186,15 +193,17 @@ def _labels(
 
 
 def _warnings(info: dict[str, Any], kind: str) -> list[str]:
-    """What a person should know before trusting the labels."""
-    found = []
+    """Warnings about labels that should not be trusted without a look."""
+    warnings = []
     if info["structure"] <= NO_STRUCTURE:
-        found.append("the cells differ no more than shuffled counts do: all are Unknown")
+        warnings.append("the cells differ no more than shuffled counts do: all are Unknown")
     if info["genes_with_evidence"] < _FEW_GENES:
-        found.append(f"only {info['genes_with_evidence']} genes of the panel are in the tissue's marker tables")
-    if kind == "unsaid" and not info.get("malignant", True) and np.isfinite(info["malignant_chance"]):
-        found.append(f"no cell is called malignant: {info['malignant_why']}; the samples table's disease can decide it")
-    return found
+        warnings.append(f"only {info['genes_with_evidence']} genes of the panel are in the tissue's marker tables")
+    if kind != "tumour" and kind != "normal" and "malignant" in info and np.isfinite(info["malignant_score"]):
+        verdict = "cells are called malignant" if info["malignant"] else "no cell is called malignant"
+        advice = "the samples table's disease can decide it"
+        warnings.append(f"the disease is not given; {verdict}: {info['malignant_why']}; {advice}")
+    return warnings
 
 
 register("stnuclei", label_stnuclei)

@@ -1,4 +1,4 @@
-"""How far evidence exceeds what genes drawn at random would give: exact moments of the permutation, no sampling."""
+"""Marker scores against a null model: exact moments of random pairings of genes and evidence, no sampling."""
 
 from __future__ import annotations
 
@@ -8,53 +8,44 @@ import numpy as np
 from scipy.stats import norm
 
 
-class PermutationScore:
+def permutation_scores(deviations: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     """Standard scores of sum_g d_g e_g under random pairing of the deviations d with the evidence e of the genes.
 
     Over all permutations the sum has mean n mean(d) mean(e) and variance
     sum (d - mean d)^2 sum (e - mean e)^2 / (n - 1) (the permutation test of a correlation; Pitman 1937). A panel rich
-    in a category, or a few loud genes, therefore raise the bar by themselves. Deviations arrive in blocks of genes.
+    in a category, or a few highly expressed genes, therefore raise the bar by themselves.
 
     Parameters
     ----------
+    deviations
+        (rows, genes) expression less the background.
     evidence
-        (genes, categories) float64.
-    n_rows
-        Rows (cells or clusters) to score.
+        (genes, categories) log-odds.
+
+    Returns
+    -------
+    float64 (rows, categories), 0 where deviations or evidence are constant.
     """
-
-    def __init__(self, evidence: np.ndarray, n_rows: int) -> None:
-        self.centred = np.asarray(evidence, dtype=np.float64) - np.mean(evidence, axis=0)
-        self.product = np.zeros((n_rows, self.centred.shape[1]))
-        self.sum = np.zeros(n_rows)
-        self.squares = np.zeros(n_rows)
-
-    def add(self, genes: np.ndarray, deviations: np.ndarray) -> None:
-        """Take in `deviations` (rows, len(genes)) of the genes at places `genes` of the evidence."""
-        self.product += deviations @ self.centred[genes]
-        self.sum += deviations.sum(axis=1, dtype=np.float64)
-        self.squares += np.einsum("ij,ij->i", deviations, deviations, dtype=np.float64)
-
-    def scores(self) -> np.ndarray:
-        """Standard scores (rows, categories), 0 where deviations or evidence are constant."""
-        n = len(self.centred)
-        spread = np.maximum(self.squares - self.sum**2 / n, 0)
-        scale = np.sqrt(spread[:, None] * np.square(self.centred).sum(axis=0) / max(n - 1, 1))
-        return np.divide(self.product, scale, out=np.zeros_like(self.product), where=scale > 1e-12)
+    n_genes = len(evidence)
+    centred = np.asarray(evidence, dtype=np.float64) - np.mean(evidence, axis=0)
+    values = np.asarray(deviations, dtype=np.float64)
+    spread = np.maximum(np.einsum("ij,ij->i", values, values) - values.sum(axis=1) ** 2 / n_genes, 0)
+    scale = np.sqrt(spread[:, None] * np.square(centred).sum(axis=0) / max(n_genes - 1, 1))
+    return np.divide(values @ centred, scale, out=np.zeros((len(values), centred.shape[1])), where=scale > 1e-12)
 
 
-def permutation_scores(deviations: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Score all genes at once: `deviations` (rows, genes), `evidence` (genes, categories) -> (rows, categories)."""
-    score = PermutationScore(evidence, len(deviations))
-    score.add(np.arange(deviations.shape[1]), np.asarray(deviations, dtype=np.float64))
-    return score.scores()
+def best_score_chance(scores: np.ndarray) -> np.ndarray:
+    """Probability that the best of each row's scores is as high under the null model (Sidak), (rows,)."""
+    return -np.expm1(scores.shape[1] * norm.logcdf(scores.max(axis=1)))
 
 
-def critical_score(level: float, n_tests: int = 1) -> float:
-    """Score that the best of `n_tests` random gene lists exceeds with probability `level` (Bonferroni)."""
-    return float(norm.isf(level / max(n_tests, 1)))
+def significant(chances: np.ndarray, level: float) -> np.ndarray:
+    """Rows that stay significant at a false discovery rate (Benjamini and Hochberg 1995), bool (rows,)."""
+    order = np.sort(chances)
+    passing = np.flatnonzero(order <= level * np.arange(1, len(order) + 1) / max(len(order), 1))
+    return chances <= order[passing[-1]] if len(passing) else np.zeros(len(chances), dtype=bool)
 
 
 def words(pairs: Iterable[tuple[str, float]]) -> str:
-    """Genes and what they add, as ``EPCAM +0.31, KRT8 +0.12``."""
+    """Genes and their contributions, as ``EPCAM +0.31, KRT8 +0.12``."""
     return ", ".join(f"{gene} {value:+.2f}" for gene, value in pairs)

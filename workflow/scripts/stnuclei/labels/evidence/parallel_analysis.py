@@ -1,4 +1,4 @@
-"""Whether the cells of a slide differ at all: their largest component against shuffled counts (parallel analysis)."""
+"""Parallel analysis: the largest component of a slide's cells against shuffled counts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _STRATUM = 50  # cells of like depth that counts are shuffled among
 
 
 def shows_structure(adata: anndata.AnnData, seed: int = 0) -> tuple[bool, float]:
-    """Tell whether genes vary together from cell to cell.
+    """Test whether genes vary together from cell to cell.
 
-    The largest eigenvalue of the genes' correlation over a sample of cells is held against that of the same counts
+    The largest eigenvalue of the genes' correlation over a sample of cells is compared with that of the same counts
     shuffled, each gene on its own, among cells of like depth (Horn 1965; depth alone makes genes vary together). Where
     counts are noise around one profile there is nothing to label: whatever that profile resembles, every cell would
     get the same label.
@@ -39,10 +39,10 @@ def shows_structure(adata: anndata.AnnData, seed: int = 0) -> tuple[bool, float]
     rows = np.sort(rng.choice(adata.n_obs, min(_SAMPLE, adata.n_obs), replace=False))
     counts = csr_matrix(adata.X)[rows].toarray().astype(np.float64)
     counts = counts[np.argsort(counts.sum(axis=1), kind="stable")]
-    found = _largest(counts)
+    largest = _largest(counts)
     strata = np.array_split(counts, max(len(counts) // _STRATUM, 1))
-    shuffled = max(_largest(np.vstack([rng.permuted(part, axis=0) for part in strata])) for _ in range(_SHUFFLES))
-    ratio = found / shuffled if shuffled > 0 else float("inf")
+    shuffled = max(_largest(np.vstack([rng.permuted(stratum, axis=0) for stratum in strata])) for _ in range(_SHUFFLES))
+    ratio = largest / shuffled if shuffled > 0 else float("inf")
     return ratio > NO_STRUCTURE, float(ratio)
 
 
