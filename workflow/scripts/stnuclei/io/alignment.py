@@ -38,7 +38,7 @@ class Alignment:
 
     def um_per_px(self, morphology_um: float) -> float:
         """H&E pixel size in um: the morphology's times the square root of the matrix's area factor."""
-        return float(morphology_um * np.sqrt(abs(np.linalg.det(self.matrix[:2, :2]))))
+        return morphology_um * scale_of(self.matrix)
 
     @property
     def mirrored(self) -> bool:
@@ -79,6 +79,11 @@ def read_alignment(path: str | Path, morphology_um: float) -> Alignment:
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Take points (n, 2) through an affine (3, 3)."""
     return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def scale_of(matrix: np.ndarray) -> float:
+    """Length of a unit after an affine (3, 3), mean over directions."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
 
 
 def _read_zip(path: Path, morphology_um: float) -> Alignment:

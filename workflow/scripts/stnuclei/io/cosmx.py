@@ -6,11 +6,11 @@ import numpy as np
 from anndata import AnnData
 
 from stnuclei.errors import UserError
-from stnuclei.io.alignment import read_alignment
+from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements
 from stnuclei.io.inputs import SampleInputs, find_alignment
+from stnuclei.io.raw_folders import build_aligned, read_folder
 from stnuclei.io.sample import Sample
-from stnuclei.io.spatialdata_reader import build_aligned, read_folder, scale_of
 
 _TABLES = ("*_exprMat_file.csv", "*_metadata_file.csv", "*_fov_positions_file.csv")
 _NEEDED = (*_TABLES, "CellComposite", "CellLabels")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from stnuclei.errors import UserError
+from stnuclei.io.alignment import scale_of
 from stnuclei.io.elements import Elements
 from stnuclei.io.inputs import SampleInputs
+from stnuclei.io.raw_folders import build_aligned, read_folder
 from stnuclei.io.sample import Sample
-from stnuclei.io.spatialdata_reader import build_aligned, read_folder, scale_of
 
 _TRANSFORM = "images/micron_to_mosaic_pixel_transform.csv"
 _NEEDED = ("cell_by_gene.csv", "cell_metadata.csv", "cell_boundaries.parquet", _TRANSFORM)

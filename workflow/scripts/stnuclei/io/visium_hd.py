@@ -10,8 +10,9 @@ import numpy as np
 from stnuclei.errors import UserError
 from stnuclei.io.elements import Elements, affines
 from stnuclei.io.inputs import SampleInputs, find_he
+from stnuclei.io.raw_folders import read_folder
 from stnuclei.io.sample import Sample
-from stnuclei.io.spatialdata_reader import Run, build_sample, read_folder
+from stnuclei.io.spatialdata_run import Run, build_sample
 from stnuclei.slides.open import open_slide
 
 _SEGMENTED = (

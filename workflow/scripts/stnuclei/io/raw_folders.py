@@ -1,0 +1,88 @@
+"""Raw folders of instruments read through spatialdata_io, their H&E a file beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stnuclei.errors import UserError
+from stnuclei.io.alignment import read_alignment
+from stnuclei.io.elements import Elements
+from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
+from stnuclei.io.sample import Sample
+from stnuclei.io.spatialdata_run import Run, build_sample
+from stnuclei.joblog import quiet
+from stnuclei.slides.open import open_slide
+
+if TYPE_CHECKING:
+    from spatialdata import SpatialData
+
+
+def read_folder(folder: Path, reader: str, needed: Sequence[str], **options: Any) -> SpatialData:
+    """Read a raw folder through spatialdata_io.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    reader
+        Function of spatialdata_io.
+    needed
+        Patterns of files that must be there.
+    **options
+        For the reader.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or the reader fails.
+    """
+    import spatialdata_io
+
+    absent = [pattern for pattern in needed if not any(folder.glob(pattern))]
+    if absent:
+        raise UserError(f"{folder}: holds no {absent[0]}; give the output folder of {reader} with {', '.join(needed)}")
+    try:
+        with quiet("ome_zarr"):
+            return getattr(spatialdata_io, reader)(folder, **options)
+    except Exception as error:  # whatever pandas, anndata, tifffile and the reader's own asserts raise on damaged files
+        message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise UserError(f"{folder}: spatialdata_io.{reader} cannot read it ({message}); copy the run again") from error
+
+
+def build_aligned(
+    given: SampleInputs, data: SpatialData, elements: Elements, unit_um: float, files: list[Path]
+) -> Sample:
+    """Build a sample of a run whose H&E is a file aligned to its coordinate system ``global``.
+
+    Parameters
+    ----------
+    given
+        Inputs; the alignment takes H&E px to the units of ``global``.
+    data, elements
+        The run as spatialdata_io reads it.
+    unit_um
+        Length of a unit of ``global``, um.
+    files
+        What identifies the run.
+    """
+    alignment_path = find_alignment(given.path, given.he_alignment)
+    alignment = read_alignment(alignment_path, unit_um)
+    slide = open_slide(find_he(given.path, given.he_image))
+    by_alignment = {f"alignment {Path(alignment_path).name}": alignment.um_per_px(unit_um)}
+    reader = str(data.attrs.get("spatialdata_io_reader", "not said"))
+    run = Run(
+        source=given.path,
+        platform=reader,
+        software=f"spatialdata_io.{reader}",
+        data=data,
+        elements=elements,
+        slide=slide,
+        he={"global": alignment.matrix},
+        stated=by_alignment | {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()},
+        alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
+        files=[slide.path, *files, *([Path(alignment_path)] if Path(alignment_path).is_file() else [])],
+        he_to_morphology=alignment.matrix,
+    )
+    return build_sample(given, run)
