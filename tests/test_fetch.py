@@ -35,6 +35,11 @@ class Server:
                 self.end_headers()
                 self.wfile.write(CONTENT[start:][:most])
 
+            def do_HEAD(self):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(CONTENT)))
+                self.end_headers()
+
             def log_message(self, *words):
                 pass
 
@@ -108,3 +113,11 @@ def test_secrets_stay_out_of_messages(serve, tmp_path, capsys):
     with pytest.raises(UserError) as caught:
         fetch(f"{server.url}?token=hidden", tmp_path / "w.pth")
     assert "hidden" not in str(caught.value) + capsys.readouterr().out
+
+
+def test_the_length_is_asked_for_without_the_file(serve, tmp_path):
+    server = serve()
+    (tmp_path / "w.pth").write_bytes(CONTENT)
+    assert fetching.content_length(server.url) == len(CONTENT) and server.asked == []
+    assert fetching.content_length(f"{(tmp_path / 'w.pth').as_uri()}#sha256=x") == len(CONTENT)
+    assert fetching.content_length("http://127.0.0.1:9/none") is None

@@ -44,6 +44,21 @@ def test_the_sections_of_a_samples_table(served, tmp_path):
     assert (served / "heart" / "experiment.xenium").is_file()
 
 
+def test_disk_space_is_checked_before_the_first_byte(served, monkeypatch, capsys):
+    free = type("Usage", (), {"free": 10_000})()
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: free)
+    assert main(["download", "heart", "--out", str(served)]) == 1
+    assert "heart: needs up to 0.0 GB, 0.0 GB are free in" in capsys.readouterr().err
+    assert list(served.iterdir()) == []
+
+
+def test_ids_of_hest_go_to_its_hub(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(download, "download_hest", lambda ids, folder: asked.append((ids, folder)))
+    assert main(["download", "TENX95", "NCBI785", "--out", str(tmp_path)]) == 0
+    assert asked == [(["TENX95", "NCBI785"], tmp_path)] and "TENX95, NCBI785: in" in capsys.readouterr().out
+
+
 def test_an_unknown_section_is_refused(capsys):
     assert main(["download", "hearth"]) == 1
     assert "hearth: no such public section; stnuclei download --list shows 26 of them" in capsys.readouterr().err

@@ -18,6 +18,8 @@ TRIES, PAUSE = 3, 2.0
 #: Seconds without a byte after which a connection counts as broken.
 TIMEOUT = 60.0
 _BLOCK = 1 << 20
+# Some hosts (10x Genomics') answer 403 to Python's own User-Agent.
+_AGENT = {"User-Agent": "stnuclei"}
 
 
 def fetch(url: str, path: str | Path) -> str:
@@ -55,6 +57,17 @@ def fetch(url: str, path: str | Path) -> str:
     if not wanted:
         print(f"{shown}: not checked, its URL states no checksum; append #sha256={actual} to have it checked")
     return actual
+
+
+def content_length(url: str) -> int | None:
+    """Bytes of a file behind a URL; None where the server does not state it or cannot be asked."""
+    request = urllib.request.Request(urldefrag(url)[0], method="HEAD", headers=_AGENT)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            length = answer.headers.get("Content-Length")
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return None if length is None else int(length)
 
 
 def without_secrets(url: str) -> str:
@@ -97,8 +110,7 @@ def _receive(address: str, target: Path, version: str) -> tuple[str, int | None]
     """Append what is missing; the file's version (its ETag or date, or "") and length where the server states them."""
     have = target.stat().st_size if version else 0
     # If-Range: a file that was exchanged between two tries is sent whole, never joined to the old one's beginning.
-    # Some hosts (10x Genomics') answer 403 to Python's own User-Agent.
-    headers = {"User-Agent": "stnuclei"} | ({"Range": f"bytes={have}-", "If-Range": version} if have else {})
+    headers = _AGENT | ({"Range": f"bytes={have}-", "If-Range": version} if have else {})
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as source:
         resumed = have > 0 and source.status == 206
         length = source.headers.get("Content-Length")

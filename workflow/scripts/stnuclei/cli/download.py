@@ -1,11 +1,13 @@
-"""Download public 10x Genomics Xenium sections with their H&E and unpack what the workflow reads.
+"""Download public sections: 10x Genomics Xenium runs with their H&E, or HEST-1k samples by id.
 
   stnuclei download --list
   stnuclei download Xenium_V1_hHeart_nondiseased_section_FFPE --out data/public
+  stnuclei download TENX95 --out data/hest
   stnuclei download --samples config/public/samples.tsv --out data/public
 
-A section takes a few to 30 GB while it is unpacked; the archive is deleted afterwards. What is there
-already is kept, and a download whose connection breaks is resumed.
+A section takes a few to 30 GB while it is unpacked; the archive is deleted afterwards. Disk space is checked first.
+What is there already is kept, and a download whose connection breaks is resumed. HEST-1k asks for its terms to be
+accepted on its page, and for HF_TOKEN.
 """
 
 from __future__ import annotations
@@ -13,19 +15,23 @@ from __future__ import annotations
 import argparse
 import csv
 import fnmatch
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
 from stnuclei.errors import UserError
-from stnuclei.fetch import fetch
+from stnuclei.fetch import content_length, fetch
 from stnuclei.files import atomic_write
+from stnuclei.io.download import download_hest
 from stnuclei.resources import resource
 
 #: Members of an output archive that the workflow reads; the rest is mostly images of DAPI.
 _READ = ("experiment.xenium", "cells.parquet", "cells.csv.gz", "cell_feature_matrix.h5", "nucleus_boundaries.*")
 _TRANSCRIPTS = ("transcripts.parquet", "transcripts.csv.gz")
 _FILES = ("he_image", "he_alignment")
+#: Ids of HEST-1k, by the collections it was put together from.
+_HEST_ID = re.compile(r"(INT|MEND|MISC|NCBI|SPA|TENX|ZEN)\d+$")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +52,15 @@ def run(options: argparse.Namespace) -> int:
             print(f"{row['name']:64} {row['tissue']:12} {row['disease']:36} {row['cells'] or '?':>9} cells")
         return 0
     names = [*options.names, *(_of_table(options.samples) if options.samples else [])]
-    unknown = [name for name in names if name not in known]
+    hest = [name for name in names if name not in known and _HEST_ID.match(name)]
+    unknown = [name for name in names if name not in known and name not in hest]
     if unknown or not names:
         problem = f"{', '.join(unknown)}: no such public section" if unknown else "no section is named"
         raise UserError(f"{problem}; stnuclei download --list shows {len(known)} of them")
-    for name in names:
+    if hest:
+        download_hest(hest, options.out)
+        print(f"{', '.join(hest)}: in {options.out}", flush=True)
+    for name in [name for name in names if name in known]:
         print(f"{name}: in {download(known[name], options.out, options.transcripts)}", flush=True)
     return 0
 
@@ -79,6 +89,7 @@ def download(row: dict[str, str], out: Path, transcripts: bool = False) -> Path:
         If a file cannot be fetched whole, or the archive is damaged.
     """
     folder = out / row["name"]
+    _check_disk(row, folder)
     if not (folder / "experiment.xenium").is_file():
         archive = out / f"{row['name']}_outs.zip"
         if not archive.is_file():
@@ -91,6 +102,21 @@ def download(row: dict[str, str], out: Path, transcripts: bool = False) -> Path:
         if not target.is_file():
             fetch(row[column], target)
     return folder
+
+
+def _check_disk(row: dict[str, str], folder: Path) -> None:
+    """Stop before the first byte where what is missing does not fit; what is unpacked is smaller than its archive."""
+    missing = [row[column] for column in _FILES if not (folder / row[column].rpartition("/")[2]).is_file()]
+    if not (folder / "experiment.xenium").is_file():
+        missing += [row["output"], row["output"]]
+    needed = sum(content_length(address) or 0 for address in missing)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise UserError(
+            f"{row['name']}: needs up to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in {folder.parent}; make "
+            "room or choose another folder with --out"
+        )
 
 
 def _unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
