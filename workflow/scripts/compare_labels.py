@@ -17,5 +17,7 @@ with job(snakemake.log[0], f"labels of {snakemake.wildcards.sample}"):
         for method, path in zip(snakemake.params.methods, snakemake.input.labels, strict=True)
     }
     label_agreement(sets).to_csv(snakemake.output.agreement, sep="\t")
-    table = open_sample(snakemake.input.store).table
-    draw_comparison(table, sets, snakemake.output.figure, taxonomy=snakemake.params.taxonomy)
+    sample = open_sample(snakemake.input.store)
+    draw_comparison(
+        sample.table, sets, snakemake.output.figure, taxonomy=snakemake.params.taxonomy, um_per_px=sample.um_per_px
+    )

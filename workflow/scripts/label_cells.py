@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 row = snakemake.params.sample
 with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.method}"):
-    table = open_sample(snakemake.input.store).table
+    sample = open_sample(snakemake.input.store)
+    table = sample.table
     labels = label_cells(
         table,
         snakemake.wildcards.method,
@@ -28,4 +29,4 @@ with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.m
     )
     labels.save(snakemake.output.labels, snakemake.output.evidence)
     write_explorer_groups(labels.cells, snakemake.output.explorer)
-    draw_labels(table, labels, snakemake.output.figure, taxonomy=snakemake.params.taxonomy)
+    draw_labels(table, labels, snakemake.output.figure, taxonomy=snakemake.params.taxonomy, um_per_px=sample.um_per_px)

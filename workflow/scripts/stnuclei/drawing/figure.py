@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from stnuclei.drawing.scale import round_length
@@ -50,6 +51,8 @@ def figure_file(
     if max_px is not None:
         dpi = min(dpi, max_px / max(width, height))
     figure = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        engine.set(w_pad=0.05, h_pad=0.08)  # inch; with less, titles touch the edge
     yield figure
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi, facecolor="white")

@@ -17,8 +17,8 @@ from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.drawing.charts import point_area, scatter_classes
 from stnuclei.drawing.figure import QUIET, bare, figure_file, legend, stacked
-from stnuclei.labels.maps import fractions, map_labels, positions, wrapped
-from stnuclei.labels.result import Labels
+from stnuclei.labels.maps import map_labels, positions
+from stnuclei.labels.result import Labels, undecided
 from stnuclei.taxonomy import Taxonomy
 
 # Cells of an embedding: more only hide each other.
@@ -34,10 +34,11 @@ def draw_labels(
     path: str | Path,
     *,
     taxonomy: str | Path | Taxonomy = "pannuke",
+    um_per_px: float | None = None,
     embedding: Literal["pca", "umap"] = "pca",
     seed: int = 0,
 ) -> None:
-    """Draw what a person looks at to believe a label set, or not.
+    """Draw one page by which a person can judge a label set.
 
     Label map on the tissue; cells in expression space by label and by cluster; dot plot of each label's marker genes;
     the evidence of each cluster.
@@ -52,6 +53,8 @@ def draw_labels(
         The png, at most 1600 px a side.
     taxonomy
         Colours and order of labels.
+    um_per_px
+        Micrometres of a unit of ``obsm["spatial"]``, for the scale bar; None: no bar.
     embedding
         Expression space: two principal components, or UMAP of a sample of cells (slower).
     seed
@@ -63,7 +66,7 @@ def draw_labels(
         upper, lower = stacked(figure, [6.2, 7.8])
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
-            map_labels(axes[0], positions(adata), names, taxonomy, wrapped(fractions(names, taxonomy)))
+            map_labels(axes[0], positions(adata), names, taxonomy, _map_title(labels.cells), um_per_px)
         else:
             bare(axes[0], "no positions")
         chosen, points = embed(expression, embedding, seed)
@@ -71,23 +74,41 @@ def draw_labels(
         bare(axes[1], f"{_SPACE[embedding]}, by label")
         draw_clusters(axes[2], points, labels.cells["cluster"].to_numpy()[chosen])
         axes[2].set_title(f"{_SPACE[embedding]}, by cluster", fontsize=10, loc="left")
-        present = [name for name in taxonomy.labels if name in set(names)]
-        colors = {name: taxonomy.color_of(name) for name in present}
-        legend(axes[0], colors, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4)
+        legend(
+            axes[0], _legend(names, labels.evidence, taxonomy), loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=3
+        )
         dots, bars = lower.subplots(1, 2, width_ratios=[1, 1.25])
         draw_markers(dots, expression, adata.var_names.to_numpy(), names, taxonomy)
         draw_evidence(bars, labels.evidence, taxonomy)
+
+
+def _map_title(cells: pd.DataFrame) -> str:
+    """Number of cells, and the fraction that the method left between several classes."""
+    title = f"{len(cells):,} cells"
+    open_between = undecided(cells).mean() if len(cells) else 0.0
+    return f"{title}, {100 * open_between:.0f} % undecided between classes" if open_between else title
+
+
+def _legend(names: np.ndarray, evidence: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, str]:
+    """Percentage and colour of every class on the page, those that only the evidence's bars show included."""
+    shown = set(names) | {column.removeprefix("score_") for column in evidence if column.startswith("score_")}
+    count = pd.Series(names).value_counts()
+    return {
+        f"{name} {100 * count.get(name, 0) / max(len(names), 1):.0f} %": taxonomy.color_of(name)
+        for name in taxonomy.labels
+        if name in shown
+    }
 
 
 _SPACE = {"pca": "principal components", "umap": "UMAP"}
 
 
 def embed(expression: sparse.csr_matrix, how: Literal["pca", "umap"], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Place at most `EMBEDDED_CELLS` cells in two dimensions.
+    """Embed at most `EMBEDDED_CELLS` cells in two dimensions.
 
     Returns
     -------
-    Rows chosen, int64 (m,); their places, float32 (m, 2).
+    Rows chosen, int64 (m,); their coordinates, float32 (m, 2).
     """
     chosen = np.arange(expression.shape[0])
     if len(chosen) > EMBEDDED_CELLS:
@@ -159,8 +180,8 @@ def draw_markers(
 
 
 def draw_evidence(axes: Axes, evidence: pd.DataFrame, taxonomy: Taxonomy) -> None:
-    """Bars: share of each category in the (positive) score of each cluster, with decision and top genes in words."""
-    bare(axes, "evidence of each cluster: share of its score by category, then its top genes")
+    """Bars: fraction of each category in the (positive) score of each cluster, with decision and top genes in words."""
+    bare(axes, "evidence of each cluster: fraction of its score by category, then its top genes")
     columns = [name for name in evidence.columns if name.startswith("score_")]
     if evidence.empty or not columns:
         axes.text(0.5, 0.5, "no clusters", ha="center", transform=axes.transAxes, color=QUIET)

@@ -13,8 +13,9 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
 from stnuclei.drawing.charts import point_area, scatter_classes
-from stnuclei.drawing.figure import bare, figure_file, legend, stacked
+from stnuclei.drawing.figure import bare, figure_file, legend, scale_bar, stacked
 from stnuclei.errors import UserError
+from stnuclei.labels.result import undecided
 from stnuclei.taxonomy import Taxonomy
 
 # Cells a close-up shows: few enough that each is seen.
@@ -34,17 +35,26 @@ def positions(adata: anndata.AnnData) -> np.ndarray:
     return np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2]
 
 
-def map_labels(axes: Axes, xy: np.ndarray, labels: np.ndarray, taxonomy: Taxonomy, title: str = "") -> None:
-    """Draw labels where the cells lie, y downwards as in the slide, both axes to one scale."""
+def map_labels(
+    axes: Axes,
+    xy: np.ndarray,
+    labels: np.ndarray,
+    taxonomy: Taxonomy,
+    title: str = "",
+    um_per_px: float | None = None,
+) -> None:
+    """Draw labels where the cells lie, y downwards as in the slide, both axes to one scale; a bar if it is given."""
     scatter_classes(axes, xy, labels, taxonomy, point_area(len(xy), 2.4))
     axes.set_aspect("equal")
     axes.set_xlim(xy[:, 0].min(), xy[:, 0].max())
     axes.set_ylim(xy[:, 1].max(), xy[:, 1].min())
     bare(axes, title)
+    if um_per_px:
+        scale_bar(axes, um_per_px)
 
 
 def close_up(xy: np.ndarray, n_cells: int = CLOSE_UP_CELLS) -> tuple[float, float, float]:
-    """Square of about `n_cells` cells at the densest place: left, top, side (the units of `xy`)."""
+    """Square of about `n_cells` cells where they are densest: left, top, side (the units of `xy`)."""
     extent = np.maximum(np.ptp(xy, axis=0), 1e-9)
     side, inside = float(extent.max()), xy
     for _ in range(24):
@@ -67,6 +77,7 @@ def draw_comparison(
     *,
     taxonomy: str | Path | Taxonomy = "pannuke",
     annotation: pd.DataFrame | None = None,
+    um_per_px: float | None = None,
 ) -> None:
     """Draw label sets of one sample side by side: the whole slide above, a close-up below.
 
@@ -82,6 +93,8 @@ def draw_comparison(
         Colours and the order of the legend.
     annotation
         Manual labels (cell_id, label), drawn as a last column.
+    um_per_px
+        Micrometres of a unit of ``obsm["spatial"]``, for the scale bars; None: no bars.
 
     Raises
     ------
@@ -100,6 +113,10 @@ def draw_comparison(
         ids = next(iter(sets.values()))["cell_id"]
         manual = annotation.set_index("cell_id")["label"].reindex(ids).fillna(taxonomy.unknown.name)
         columns["manual annotation"] = manual.to_numpy().astype(str)
+    notes = {name: fractions(labels, taxonomy) for name, labels in columns.items()}
+    for method, cells in sets.items():
+        if undecided(cells).any():
+            notes[method] += f", undecided between classes {100 * undecided(cells).mean():.0f} %"
     square, per_row = close_up(xy), min(len(columns), 4)
     bands = -(-len(columns) // per_row)
     present = [name for name in taxonomy.labels if any(name in set(labels) for labels in columns.values())]
@@ -110,7 +127,7 @@ def draw_comparison(
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}
-            _band(parts[band], xy, chosen, square, taxonomy, per_row)
+            _band(parts[band], xy, chosen, square, notes, taxonomy, per_row, um_per_px)
         legend(parts[-1], {name: taxonomy.color_of(name) for name in present}, loc="center", ncols=beside)
 
 
@@ -126,8 +143,10 @@ def _band(
     xy: np.ndarray,
     columns: Mapping[str, np.ndarray],
     square: tuple[float, float, float],
+    notes: Mapping[str, str],
     taxonomy: Taxonomy,
     per_row: int,
+    um_per_px: float | None,
 ) -> None:
     left, top, side = square
     whole = float(np.clip(np.ptp(xy[:, 1]) / max(np.ptp(xy[:, 0]), 1e-9), 0.5, 1.5))
@@ -140,12 +159,12 @@ def _band(
             lower.axis("off")
             continue
         name, labels = list(columns.items())[column]
-        map_labels(upper, xy, labels, taxonomy, name)
+        map_labels(upper, xy, labels, taxonomy, name, um_per_px)
         upper.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="black", linewidth=0.8))
         if inside.any():
-            map_labels(lower, xy[inside], labels[inside], taxonomy)
+            map_labels(lower, xy[inside], labels[inside], taxonomy, "", um_per_px)
         # A title, for titles do not widen their column; always two lines, so that rows stay level.
-        note = wrapped(fractions(labels, taxonomy))
+        note = wrapped(notes[name])
         lower.set_title(note if "\n" in note else note + "\n ", fontsize=8, loc="left")
         bare(lower)
         for spine in lower.spines.values():
