@@ -9,12 +9,15 @@ from html.parser import HTMLParser
 from pathlib import PurePosixPath
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from reporting.runfolder import SAMPLES, finished_run
+from stnuclei.evaluation import write_table
+from stnuclei.evaluation.formatting import number
 from stnuclei.reporting import ReportRun, write_report
-from stnuclei.reporting.page_tables import number
+from stnuclei.reporting.page_tables import score_table
 from stnuclei.reporting.pictures import MAX_SIDE, shrink
 from stnuclei.reporting.write import ink_on
 
@@ -105,6 +108,34 @@ def test_rows_that_differ_by_policy_alone_are_one(written):
     assert "st official = corrected 2 1 7" in words
     assert "pannuke official 1 1 7" in words
     assert "pannuke corrected 1 1 7" in words
+
+
+def test_scores_over_few_nuclei_are_marked_and_never_look_perfect(run, tmp_path):
+    frame = pd.DataFrame({"model": ["a", "b"], "nuclei": [1, 400], "macro_f1": [1.0, 0.5123], "bpq": [0.2, 0.3]})
+    table = score_table(frame)
+    texts = [[entry.text for entry in row] for row in table.rows]
+    assert texts == [["a", "1", "1.00 †", "0.2000"], ["b", "400", "0.5123", "0.3000"]]
+    assert table.note == "† over fewer than 50 nuclei: says little."
+    assert score_table(frame.iloc[1:]).note == ""
+    write_table(frame, tmp_path / "t.tsv", tmp_path / "t.md")
+    assert "1.00 †" in (tmp_path / "t.md").read_text() and "says little" in (tmp_path / "t.md").read_text()
+
+
+def test_a_model_that_learned_nothing_is_named_on_both_pages(run, tmp_path):
+    folder = run.model_folder("st-seed1")
+    kept = (folder / "history.csv").read_text()
+    row = {"epoch": [1, 2], "train_loss": [9.0, 8.0], "val_detection_recall": [0.0, 0.001], "val_pairs": [0, 1]}
+    pd.DataFrame(row | {"val_macro_f1": [np.nan, 1.0]}).to_csv(folder / "history.csv", index=False)
+    try:
+        write_report(run, tmp_path / "r.html", tmp_path / "r.zip")
+    finally:
+        (folder / "history.csv").write_text(kept)
+    with zipfile.ZipFile(tmp_path / "r.zip") as archive:
+        words = words_of(archive, "models/st-seed1")
+        assert "may have learned nothing: it finds hardly any nucleus: detection recall 0.0010" in words
+        assert "1.00 †" in words and "1.0000" not in words
+        assert "Model st-seed1 may have learned nothing" in words_of(archive, "index")
+        assert "learned nothing" not in words_of(archive, "models/st-seed2")
 
 
 def test_a_samples_page(written):

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 CALIBRATION_BINS = 10
+#: Class scores over fewer matched nuclei say little and are marked: the standard error of an F1 of 0.5 over 50 is 0.07.
+FEW_PAIRS = 50
 
 
 def ratio(part: np.ndarray | float, whole: np.ndarray | float) -> np.ndarray:

@@ -8,10 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from stnuclei.metrics import FEW_PAIRS
+
 #: Endings of columns that stand in the cell of their metric.
 _BESIDE = ("_low", "_high", "_paper", "_sd", "_delta")
 #: Counts of nuclei that were not scored: shown last.
 _LAST = ("unknown", "other", "false_negatives")
+_CLASS_SCORES = ("macro_f1", "accuracy", "f1_", "precision_", "recall_", "matched_f1", "val_macro_f1", "val_f1_")
+_SCORES_OF_A_CLASS = ("f1", "precision", "recall", "agreement", "kappa")
+#: Columns that count the nuclei a row's class scores are made of.
+_PAIR_COUNTS = ("nuclei", "pairs", "n_scored", "true", "val_pairs")
+FEW_MARK = "\N{DAGGER}"
+FEW_NOTE = f"{FEW_MARK} over fewer than {FEW_PAIRS} nuclei: says little."
 _HEADINGS = {
     "bpq": "bPQ",
     "mpq": "mPQ",
@@ -113,15 +121,31 @@ def merge_policies(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_score(row: Mapping[str, Any], name: str) -> ScoreText:
-    """Format one metric of a row."""
+    """Format one metric of a row; class scores over fewer than `FEW_PAIRS` nuclei have two digits and a dagger."""
     value = row[name]
     if isinstance(value, str):
         return ScoreText(value, is_number=False)
+    if is_doubtful(row, name):
+        return ScoreText(f"{value:.2f} {FEW_MARK}", _interval(row, name), _published(row, name))
     text = number(value)
     if (spread := _present(row, f"{name}_sd")) is not None:
         text += f" \N{PLUS-MINUS SIGN} {spread:.4f}"
     delta = _present(row, f"{name}_delta")
     return ScoreText(text, _interval(row, name), _published(row, name), "" if delta is None else f"{delta:+.4f}")
+
+
+def few_note(table: Mapping[str, list[ScoreText]]) -> str:
+    """Explanation of the dagger, empty where no entry has one."""
+    return FEW_NOTE if any(FEW_MARK in entry.value for column in table.values() for entry in column) else ""
+
+
+def is_doubtful(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a class score rests on fewer than `FEW_PAIRS` matched nuclei."""
+    by_class = "class" in row and name in _SCORES_OF_A_CLASS
+    if not (by_class or name.startswith(_CLASS_SCORES)) or _present(row, name) is None:
+        return False
+    counts = [count for key in _PAIR_COUNTS if (count := _present(row, key)) is not None]
+    return bool(counts) and min(counts) < FEW_PAIRS
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

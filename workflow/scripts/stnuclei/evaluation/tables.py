@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from stnuclei.evaluation.formatting import format_frame
+from stnuclei.evaluation.formatting import few_note, format_frame
 from stnuclei.files import atomic_write
 from stnuclei.resources import resource
 
@@ -66,7 +66,7 @@ def write_table(frame: pd.DataFrame, tsv: str | Path, md: str | Path, title: str
     parts = [
         f"## {title}\n" if title else "",
         readable(frame).to_markdown(index=False) + "\n",
-        f"\n{note}\n" if note else "",
+        f"\n{note}\n" if (note := _note(frame, note)) else "",
     ]
     with atomic_write(md) as aside:
         aside.write_text("\n".join(part for part in parts if part))
@@ -76,3 +76,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """Text table: value +- spread over runs (interval) [paper's figure]; see `format_frame`."""
     table = format_frame(frame)
     return pd.DataFrame({name.replace("_", " "): [cell.line() for cell in column] for name, column in table.items()})
+
+
+def _note(frame: pd.DataFrame, note: str) -> str:
+    """Note of a table with the explanation of its marks."""
+    return "\n\n".join(part for part in (few_note(format_frame(frame)), note) if part)

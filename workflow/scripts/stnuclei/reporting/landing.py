@@ -17,6 +17,7 @@ from stnuclei.reporting.models import settings_of, trained_on
 from stnuclei.reporting.page_tables import plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import SPLITS, composition, patch_counts, read_json
+from stnuclei.training.diagnosis import learning_problems
 
 TABLES = {
     "table1": ("Table 1: the data", "In brackets the paper's figure."),
@@ -61,7 +62,7 @@ def landing_page(run: ReportRun, pages: list[Page]) -> Page:
     title = run.results.resolve().parent.name if run.results.name.startswith("results") else run.results.name
     page = Page("index", "Nuclei from spatial transcriptomics", f"Report of the run in {title}/{run.results.name}")
     page.facts = _headline(run)
-    page.warnings = [f"{warning}." for warning in run.warnings] + _failed_alignments(run)
+    page.warnings = [f"{warning}." for warning in run.warnings] + _failed_alignments(run) + _untrained(run)
     page.sections = [
         Section("Results", tables=_tables(run)),
         Section("Classes of each sample", bars=_all_labels(run)),
@@ -92,6 +93,17 @@ def _headline(run: ReportRun) -> list[tuple[str, str]]:
 def _failed_alignments(run: ReportRun) -> list[str]:
     reports = {name: read_json(run.sample_folder(name) / "alignment.json") for name in run.samples}
     return [f"{one.get('message', name)}." for name, one in reports.items() if one and not one.get("passed", True)]
+
+
+def _untrained(run: ReportRun) -> list[str]:
+    """Models that learned nothing, by their histories."""
+    paths = {name: run.model_folder(name) / "history.csv" for name in run.groups}
+    return [
+        f"Model {name} may have learned nothing: {problem}."
+        for name, path in paths.items()
+        if path.is_file()
+        for problem in learning_problems(pd.read_csv(path))
+    ]
 
 
 def _all_labels(run: ReportRun) -> list[Bar]:

@@ -16,6 +16,7 @@ import yaml
 
 from stnuclei.cellvit import load_checkpoint
 from stnuclei.errors import UserError
+from stnuclei.evaluation.formatting import FEW_MARK, FEW_NOTE, format_score, is_doubtful
 from stnuclei.files import atomic_write, sha256
 from stnuclei.reporting.licences import licence, terms
 
@@ -120,6 +121,7 @@ def _result(kind: str, table: pd.DataFrame) -> dict[str, Any]:
     """One entry of the head's model-index, by the official way of counting."""
     row = table[table["policy"] == "official"].iloc[0] if "policy" in table else table.iloc[0]
     names = [key for key in _SCORES[kind][3:] if key in table.columns and pd.notna(row[key])]
+    names = [key for key in names if not is_doubtful(row, key)]  # a leaderboard shows no marks
     metrics = [{"type": key, "value": round(float(row[key]), 4)} for key in names]
     where = "organs not trained on" if kind == "segmentation" else "annotated slides"
     task = {"type": "image-segmentation" if kind == "segmentation" else "image-classification", "name": kind}
@@ -139,7 +141,10 @@ def _what(name: str, meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any
         "sha256": f"`{meta['sha256']}`",
     }
     lines = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return f"# {name}\n\nA CellViT that finds and classifies nuclei in H&E slides.\n\n| | |\n|---|---|\n{lines}"
+    warnings = "".join(f"**Warning:** {problem}.\n\n" for problem in meta["provenance"].get("warnings", ()))
+    return (
+        f"# {name}\n\n{warnings}A CellViT that finds and classifies nuclei in H&E slides.\n\n| | |\n|---|---|\n{lines}"
+    )
 
 
 def _data(sets: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> str:
@@ -187,17 +192,22 @@ def _scores(meta: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
     for kind, table in tables.items():
         columns = [key for key in _SCORES[kind] if key in table.columns]
         columns += [key for key in table.columns if kind == "classification" and key.startswith("f1_")]
-        rows = [[_score(row[key]) for key in columns] for row in table.to_dict("records")]
+        rows = [[_score(row, key) for key in columns] for row in table.to_dict("records")]
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        parts.append(f"{words[kind]}:\n\n" + "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]))
+        text = f"{words[kind]}:\n\n" + "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+        parts.append(text + (f"\n\n{FEW_NOTE}" if FEW_MARK in text else ""))
     last = meta["provenance"].get("scores") or {}
     if last:
-        listing = ", ".join(f"{key.removeprefix('val_')} {value:.4g}" for key, value in last.items())
-        parts.append(f"On the validation set after the last epoch: {listing}.")
+        listing = ", ".join(f"{key.removeprefix('val_')} {format_score(last, key).value}" for key in last)
+        note = f" {FEW_NOTE}" if FEW_MARK in listing else ""
+        parts.append(f"On the validation set after the last epoch: {listing}.{note}")
     return "\n\n".join(parts) or f"Scores: {UNKNOWN}."
 
 
-def _score(value: Any) -> str:
+def _score(row: Mapping[str, Any], key: str) -> str:
+    value = row[key]
+    if is_doubtful(row, key):
+        return format_score(row, key).value
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
     return _number(value)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.evaluation.formatting import number
+from stnuclei.evaluation.formatting import few_note, format_frame, number
 from stnuclei.reporting.content import Entry, Page, Section, Table, picture
 from stnuclei.reporting.jobs import time_of
-from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.page_tables import read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
+from stnuclei.training.diagnosis import learning_problems
 
 #: Tables of the results in which a model has rows, their headings, and whether they open on a click.
 SCORES = {"table2": "Segmentation (table 2)", "table3": "Classes (table 3)", "pannuke": "PanNuke, unseen folds"}
@@ -37,6 +38,7 @@ def model_page(run: ReportRun, name: str) -> Page:
     history = _history(folder / "history.csv")
     page = Page(f"models/{name}", name, trained_on(entry))
     page.facts = _facts(run, name, entry, history)
+    page.warnings = [f"This model may have learned nothing: {problem}." for problem in learning_problems(history)]
     page.sections = [
         Section(
             "Training", "", picture(folder, "curves.png", "Losses and validation scores by epoch."), _last(history)
@@ -99,8 +101,12 @@ def _last(history: pd.DataFrame) -> list[Table]:
     if not columns:
         return []
     rows = history.iloc[sorted({0, len(history) // 4, len(history) // 2, 3 * len(history) // 4, len(history) - 1})]
-    body = [[f"{row['epoch']:.0f}", *(number(row[name]) for name in columns)] for _, row in rows.iterrows()]
-    return [plain_table(["epoch", *(_SHOWN[name] for name in columns)], body)]
+    chosen = rows[["epoch", *columns, *({"val_pairs"} & set(rows))]].astype({"epoch": int})
+    formatted = format_frame(chosen)
+    body = list(zip(*(formatted[name] for name in ("epoch", *columns) if name in formatted), strict=True))
+    entries = [[Entry(text.value, number=True) for text in row] for row in body]
+    heads = ["epoch", *(_SHOWN[name] for name in columns if name in formatted)]
+    return [Table(heads, entries, note=few_note(formatted))]
 
 
 def _tables(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:

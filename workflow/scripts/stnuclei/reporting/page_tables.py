@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.evaluation.formatting import ScoreText, format_frame, heading, number
+from stnuclei.evaluation.formatting import ScoreText, few_note, format_frame, heading, number
 from stnuclei.reporting.content import Entry, Table
 from stnuclei.taxonomy import Taxonomy
 
@@ -47,6 +47,7 @@ def score_table(
         [_cell(name, text, taxonomy, link) for name, text in zip(columns, row, strict=True)]
         for row in zip(*columns.values(), strict=True)
     ]
+    note = " ".join(part for part in (note, few_note(columns)) if part)
     return Table([heading(name) for name in columns], rows, title, note, folded)
 
 

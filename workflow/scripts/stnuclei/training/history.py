@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from stnuclei.drawing.figure import figure_file, open_frame
 from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.metrics import FEW_PAIRS
 
 Row = dict[str, float]
 
@@ -21,7 +22,7 @@ _PANELS = {
     "Horizontal and vertical maps": ("train_hv_mse", "train_hv_msge"),
     "Nucleus classes": ("train_nt_bce", "train_nt_dice", "train_nt_mcfocaltversky"),
     "Validation: nuclei": ("val_bpq", "val_detection_f1", "val_dice"),
-    "Validation: classes (F1)": ("val_macro_f1", "val_f1_*"),
+    f"Validation: classes (F1 over {FEW_PAIRS} nuclei and more)": ("val_macro_f1", "val_f1_*"),
 }
 _LABELS = {
     "train_loss": "training",
@@ -83,6 +84,8 @@ def _panel(axis: Axes, table: pd.DataFrame, columns: tuple[str, ...], colors: di
     names = [c for pattern in columns for c in table if c == pattern or (pattern[-1] == "*" and c[:7] == pattern[:7])]
     for name in names:
         values = table[["epoch", name]].dropna()
+        if name.startswith(("val_macro_f1", "val_f1_")) and "val_pairs" in table:
+            values = values[table.loc[values.index, "val_pairs"] >= FEW_PAIRS]
         label = _LABELS.get(name) or name.split("_", 1)[1].removeprefix("f1_").replace("_", " ")
         thick = 2.2 if name in ("val_macro_f1", "val_bpq", "train_loss") else 1.4
         color = colors.get(name) or ("0.2" if name == "val_macro_f1" else None)

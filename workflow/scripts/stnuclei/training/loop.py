@@ -27,6 +27,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from stnuclei.config.training import TrainSettings
 from stnuclei.files import locked
 from stnuclei.loading.batches import on_device
@@ -34,6 +36,7 @@ from stnuclei.loading.sources import Source
 from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import failures, history, messages, resume
+from stnuclei.training.diagnosis import learning_problems
 from stnuclei.training.distributed import process_group
 from stnuclei.training.memory import fit_batch
 from stnuclei.training.resume import TrainingState
@@ -182,6 +185,9 @@ def finish(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
     """
     if run.group.is_main:
         write_history(run)
-        write_checkpoint(run, provenance)
+        problems = learning_problems(pd.DataFrame(run.state.history))
+        write_checkpoint(run, {**provenance, "warnings": problems} if problems else provenance)
+        for problem in problems:
+            run.say(f"training: WARNING: {problem}")
     run.group.barrier()
     run.say(f"training: done, {run.folder / 'checkpoint.pt'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from stnuclei.metrics import FEW_PAIRS
 from stnuclei.progress import Progress, clock
 from stnuclei.training.run import TrainingRun
 
@@ -31,6 +32,8 @@ def summary(row: Mapping[str, float], epochs: int) -> str:
     """One line on an epoch."""
     shown = ("train_loss", "val_loss", "val_bpq", "val_detection_f1", "val_macro_f1")
     scores = ", ".join(f"{key.replace('_', ' ')} {row[key]:.4f}" for key in shown if key in row)
+    if row.get("val_pairs", FEW_PAIRS) < FEW_PAIRS:
+        scores += f" (class scores over {row['val_pairs']:.0f} nuclei only)"
     return f"epoch {row['epoch']:.0f}/{epochs}: {scores}, {row['patches_per_s']:.1f} patches/s"
 
 

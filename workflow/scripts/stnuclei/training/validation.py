@@ -85,6 +85,7 @@ class ValidationSums:
             }
         matched = self.pairs[1:-1, 1:]
         if matched.sum() > 0:
+            out |= {"pairs": float(matched.sum())}
             out |= {"macro_f1": float(macro_f1(matched)), "accuracy": float(accuracy(matched))}
             each = zip(names, class_f1(matched).tolist(), strict=True)
             out |= {f"f1_{name}": value for name, value in each if not np.isnan(value)}
@@ -106,7 +107,8 @@ def validate(run: TrainingRun, limit: int | None, between: Callable[[], None] = 
 
     Returns
     -------
-    Scores by name: loss, bpq, dice, detection_f1, detection_precision, detection_recall, macro_f1, f1_{class}.
+    Scores by name: loss, bpq, dice, detection_f1, detection_precision, detection_recall, pairs (matched nuclei with a
+    class), macro_f1 and f1_{class} over them.
     """
     settings, group, patches = run.settings, run.group, run.validation
     if patches is None:
