@@ -99,3 +99,18 @@ def test_a_wrong_file_is_told_in_a_sentence(tmp_path, capsys):
     assert main([str(tmp_path / "m.pt"), "--out", str(tmp_path / "README.md")]) == 1
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "README.md").exists()
+
+
+def test_card_warns_of_a_training_that_learned_nothing(tmp_path):
+    scores = {"val_detection_recall": 0.001, "val_pairs": 1.0, "val_macro_f1": 1.0}
+    provenance = {"model": "st", "scores": scores, "warnings": ["it finds hardly any nucleus"]}
+    model = build_model("cellvit-tiny", 6, ["Lung"])
+    save_checkpoint(
+        tmp_path / "m.pt", model, taxonomy="pannuke", tissues=["Lung"], config={}, epoch=2, provenance=provenance
+    )
+    table = pd.DataFrame([{"model": "st", "policy": "official", "slides": 1, "nuclei": 3, "macro_f1": 1.0}])
+    write_card(tmp_path / "m.pt", tmp_path / "README.md", tables={"classification": table})
+    head, body = parts(tmp_path / "README.md")
+    assert "**Warning:** it finds hardly any nucleus." in body
+    assert body.count("1.00 \N{DAGGER}") == 2 and "over fewer than 50 nuclei" in body
+    assert head["model-index"][0]["results"][0]["metrics"] == []

@@ -18,6 +18,7 @@ from stnuclei.loading.collection import Collection
 from stnuclei.patches import PatchBlock, PatchStore, write_patches
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import loop, step, train
+from stnuclei.training.diagnosis import learning_problems
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.run import build_optimizer, chunk_seed, prepare, set_trainable
@@ -90,6 +91,8 @@ def test_files_of_a_run(unbroken):
     model, metadata = load_checkpoint(unbroken / "checkpoint.pt")
     assert metadata["tissues"] == ["Breast", "Colon"]
     assert metadata["provenance"]["samples"] == ["a", "b"] and "val_bpq" in metadata["provenance"]["scores"]
+    # after eight steps nothing is learned, and the checkpoint says so
+    assert metadata["provenance"]["warnings"] == learning_problems(history) != []
     assert same(dict(model.state_dict()), dict(weights(unbroken)["model"]))
 
 
