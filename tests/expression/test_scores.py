@@ -111,6 +111,40 @@ def test_drivers_are_spearman_and_its_partial():
     assert got.loc["mean", "spearman_p"] < 1e-6 < got.loc["mean", "partial_p"]
 
 
+def test_a_property_is_judged_with_both_other_measures_held():
+    random = np.random.default_rng(5)
+    organised, abundant, own = random.normal(size=(3, 300))
+    confounded = organised + 0.3 * random.normal(size=300)  # goes with r by Moran's I alone
+    r = organised + 0.5 * abundant + 0.5 * own
+    table = pd.DataFrame({"r": r, "moran_i": organised, "mean": abundant, "own": own, "confounded": confounded})
+    table.loc[:9, "own"] = np.nan
+    got = drivers(table, ["own", "confounded"]).set_index("measure")
+    assert list(got.index) == ["moran_i", "mean", "own", "confounded"] and list(got["genes"]) == [300, 300, 290, 300]
+    assert got.loc["confounded", "spearman"] > 0.6 and abs(got.loc["confounded", "partial"]) < 0.15
+    assert got.loc["own", "partial"] > 0.8 > got.loc["own", "spearman"]
+    # the recursive formula of a partial correlation of second order, on ranks
+    rank = table.dropna()[["r", "own", "moran_i", "mean"]].rank().corr().to_numpy()
+
+    def partial(c, i, j, k):
+        return (c[i, j] - c[i, k] * c[j, k]) / np.sqrt((1 - c[i, k] ** 2) * (1 - c[j, k] ** 2))
+
+    first = np.eye(4)
+    for i in (0, 1, 2):
+        for j in (0, 1, 2):
+            first[i, j] = partial(rank, i, j, 3) if i != j else 1
+    assert got.loc["own", "partial"] == pytest.approx(partial(first, 0, 1, 2))
+
+
+def test_properties_of_genes_come_from_the_shipped_table():
+    from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
+
+    table = gene_properties(["TP53", "no such gene", "GAPDH"])
+    assert list(table) == list(PROPERTIES) and table.iloc[1].isna().all()
+    assert table.loc[0, "protein_length_aa"] == 393 and table.loc[0, "isoelectric_point"] == pytest.approx(6.33)
+    assert table.loc[0, "gravy"] == pytest.approx(-0.756)  # as ProtParam has it
+    assert gene_properties(["PDE4C"]).notna().any(axis=None)
+
+
 def predictions(noise, seed=0, n=60, genes=8):
     random = np.random.default_rng(seed)
     measured = random.normal(size=(2 * n, genes))

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from stnuclei.evaluation.tables import published
+from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
 from stnuclei.expression.genes import gene_sets
 from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
 
@@ -25,6 +26,8 @@ HEADS = {
     "genes_null": "shuffled: genes r >= 0.30", "r_permuted": "permuted: r, highly expressed",
     "moran_i_spearman": "r with Moran's I", "moran_i_partial": "given abundance",
     "abundance_spearman": "r with abundance", "abundance_partial": "given Moran's I",
+    "gc_content_spearman": "r with GC content", "gc_content_partial": "given both",
+    "transcript_length_bp_spearman": "r with transcript length", "transcript_length_bp_partial": "given both ",
 }  # fmt: skip
 
 
@@ -36,7 +39,8 @@ class ExpressionScores:
     ----------
     genes
         One row a part and gene: part, gene, r, r_shuffled and r_permuted (of the first of each), mean, dispersion
-        (training patches), abundance and moran_i (the tested slides), and the sets as bool columns.
+        (training patches), abundance and moran_i (the tested slides), properties of the gene, and the sets as bool
+        columns.
     summary
         One row a part and kind (``result``; ``shuffled``: trained on permuted expression; ``permuted``: predictions
         permuted among patches; means over the nulls): network, parameters, slides, patches, means over the sets,
@@ -108,8 +112,10 @@ def score_expression(
         size = {"donors": own.obs["donor"].nunique(), "slides": len(slides), "patches": own.n_obs}
         rows += [{**fixed, "kind": kind, **size, **scores[kind]} for kind in KINDS]
         genes.append(table.assign(part=part))
+        table = table.join(gene_properties(list(table["gene"])))
         named = table[~table["control"]].assign(mean=lambda t: t["abundance"])
-        driven.append(drivers(named).replace({"measure": {"mean": "abundance"}}).assign(part=part))
+        related = drivers(named, list(PROPERTIES)).replace({"measure": {"mean": "abundance"}})
+        driven.append(related.assign(part=part))
     return ExpressionScores(_first("part", genes), pd.DataFrame(rows), _first("part", driven))
 
 
@@ -173,7 +179,7 @@ def expression_table(scores: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame,
             row |= {"r_highly_expressed_null": null["r_highly_expressed"], "genes_null": null["genes_at_threshold"]}
             row["r_permuted"] = kinds.loc["permuted", "r_highly_expressed"]
             own = driven[driven["part"] == part].set_index("measure")
-            for measure in ("moran_i", "abundance"):
+            for measure in own.index:
                 row |= {
                     f"{measure}_spearman": own.loc[measure, "spearman"],
                     f"{measure}_partial": own.loc[measure, "partial"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,30 +86,34 @@ def summary(genes: pd.DataFrame, r: Sequence[float] | np.ndarray, threshold: flo
     }
 
 
-def drivers(table: pd.DataFrame) -> pd.DataFrame:
-    """Correlation of predictability with spatial organisation and with abundance, each alone and given the other.
+def drivers(table: pd.DataFrame, properties: Sequence[str] = ()) -> pd.DataFrame:
+    """Correlation of predictability with spatial organisation, abundance and properties, alone and given the others.
 
     Parameters
     ----------
     table
-        One row a gene: ``r``, ``moran_i``, ``mean``; rows with a NaN are left out.
+        One row a gene: ``r``, ``moran_i``, ``mean`` and the properties; genes without a value are left out of its row.
+    properties
+        Further columns.
 
     Returns
     -------
-    One row a measure (``moran_i``, ``mean``): n (genes), pearson, spearman, and ``partial``: the Spearman
-    correlation with r given the other measure, each with its two-sided p.
+    One row a measure (``moran_i``, ``mean``, properties): genes (n), pearson, spearman, and ``partial``: the Spearman
+    correlation with r given the other of the first two measures (of a property: given both), each with its two-sided p.
     """
-    used = table[["r", "moran_i", "mean"]].dropna()
-    rows = []
-    for measure, other in (("moran_i", "mean"), ("mean", "moran_i")):
-        ranks = {name: rankdata(used[name]) for name in used}
-        plain = correlation(used["r"].to_numpy(), used[measure].to_numpy())
-        ranked = correlation(ranks["r"], ranks[measure])
-        given = correlation(_without(ranks["r"], ranks[other]), _without(ranks[measure], ranks[other]), held=1)
-        row = {"measure": measure, "genes": len(used), "pearson": plain[0], "pearson_p": plain[1]}
-        row |= {"spearman": ranked[0], "spearman_p": ranked[1], "partial": given[0], "partial_p": given[1]}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    given = {"moran_i": ["mean"], "mean": ["moran_i"]} | {name: ["moran_i", "mean"] for name in properties}
+    return pd.DataFrame([_driver(table, measure, others) for measure, others in given.items()])
+
+
+def _driver(table: pd.DataFrame, measure: str, others: Sequence[str]) -> dict[str, Any]:
+    used = table[["r", measure, *others]].dropna()
+    ranks = {name: rankdata(used[name]) for name in used}
+    held = np.array([ranks[name] for name in others])
+    plain = correlation(used["r"].to_numpy(), used[measure].to_numpy())
+    ranked = correlation(ranks["r"], ranks[measure])
+    partial = correlation(_without(ranks["r"], held), _without(ranks[measure], held), held=len(others))
+    row = {"measure": measure, "genes": len(used), "pearson": plain[0], "pearson_p": plain[1]}
+    return row | {"spearman": ranked[0], "spearman_p": ranked[1], "partial": partial[0], "partial_p": partial[1]}
 
 
 def correlation(x: np.ndarray, y: np.ndarray, held: int = 0) -> tuple[float, float]:
@@ -123,8 +128,10 @@ def correlation(x: np.ndarray, y: np.ndarray, held: int = 0) -> tuple[float, flo
     return r, float(2 * t.sf(abs(value), freedom))
 
 
-def _without(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Residuals of `x` after a straight line through `other`."""
-    if len(x) < 3 or np.ptp(other) == 0:
+def _without(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Residuals of `x` (n,) after a linear fit of `others` (k, n)."""
+    varying = others[np.ptp(others, axis=1) > 0] if len(x) else others[:0]
+    if len(x) < len(varying) + 2 or not len(varying):
         return x - x.mean() if len(x) else x
-    return x - np.polyval(np.polyfit(other, x, 1), other)
+    design = np.column_stack([np.ones(len(x)), *varying])
+    return x - design @ np.linalg.lstsq(design, x, rcond=None)[0]
