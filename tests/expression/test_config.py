@@ -104,4 +104,4 @@ def test_the_demos_overlay_is_sound_and_plans_every_job(config, samples, tmp_pat
     assert count(text, "patch_expression") == count(text, "measure_spatial_genes") == 4
     assert count(text, "score_expression") == 2 and count(text, "label_cells") == 0
     without = Workflow(tmp_path).run("-n", "--quiet", "rules", *demo).text
-    assert count(without, "train_model") > 0 and "expression" not in without
+    assert count(without, "train_model") > 0 and "_expression" not in without

@@ -75,7 +75,8 @@ MODELS = list(config["models"])
 PANNUKE_SETS = list(PANNUKE)
 SEG_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "seg_eval", "sample"])
 CLS_EVAL = list(SAMPLES.loc[SAMPLES["split"] == "cls_eval", "sample"])
-HEST_IDS = sorted(set(SAMPLES.loc[SAMPLES["platform"] == "hest", "hest_id"]) - {""})
+SPOT_IDS = {entry["id"] for entry in config["expression"]["spots"].values()}
+HEST_IDS = sorted((set(SAMPLES.loc[SAMPLES["platform"] == "hest", "hest_id"]) | SPOT_IDS) - {""})
 ANNOTATED = list(SAMPLES.loc[SAMPLES["annotation"] != "", "sample"])
 
 

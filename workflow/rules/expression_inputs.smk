@@ -48,9 +48,24 @@ def transcripts_of(wildcards):
 def spots_input(wildcards):
     """Files of a sample of spots. Absent ones are left out, so that a dry run works without the data."""
     entry = SPOTS[wildcards.spots]
+    if config["hest"]["download"]:
+        return [str(Path(entry["path"]) / "checksums" / f"{entry['id']}.json")]
+    return [str(file) for file in spot_files(entry) if file.exists()]
+
+
+def spot_files(entry):
+    """Files of a sample of spots in HEST-1k's folder."""
     endings = {"st": "h5ad", "metadata": "json", "wsis": "tif"}
-    files = [Path(entry["path"]) / part / f"{entry['id']}.{ending}" for part, ending in endings.items()]
-    return [str(file) for file in files if file.exists()]
+    return [Path(entry["path"]) / part / f"{entry['id']}.{ending}" for part, ending in endings.items()]
+
+
+def missing_spots():
+    """One line for each missing file of the spots to cut."""
+    if config["hest"]["download"]:
+        return []
+    names = sorted({job.wildcards.spots for job in workflow.dag.needrun_jobs() if job.rule.name == "cut_spots"})
+    files = [(name, file) for name in names for file in spot_files(SPOTS[name]) if not file.exists()]
+    return [f"  - expression.spots.{name}: {file} is not there" for name, file in files]
 
 
 def baseline_settings(wildcards):

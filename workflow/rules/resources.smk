@@ -17,6 +17,7 @@ rule download_hest:
         runtime=runtime(240),
     params:
         revision=config["hest"]["revision"],
+        spots=lambda wildcards: wildcards.hest_id in SPOT_IDS,
     message:
         "downloading HEST-1k sample {wildcards.hest_id}"
     script:

@@ -72,7 +72,7 @@ def stop_if_files_are_missing():
     """Say at once, before the first job, which files of which samples are not there."""
     readers = ("read_sample", "map_annotation", "score_labels")
     missing = missing_files({job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers})
-    missing += missing_slides()
+    missing += missing_slides() + missing_spots()
     trained = {"train_model": "model", "train_expression": "baseline"}
     models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}
     missing += [f"  - {line}" for line in settings.missing_weights(config, models)]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.io import download_hest
+from stnuclei.io.download import FILES, SPOT_FILES, download_hest
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -10,4 +10,5 @@ if TYPE_CHECKING:
 
 chosen = snakemake.wildcards
 with job(snakemake.log[0], f"HEST-1k sample {chosen.hest_id}"):
-    download_hest([chosen.hest_id], chosen.folder, revision=snakemake.params.revision)
+    files = SPOT_FILES if snakemake.params.spots else FILES
+    download_hest([chosen.hest_id], chosen.folder, revision=snakemake.params.revision, files=files)

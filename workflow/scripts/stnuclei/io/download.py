@@ -22,6 +22,8 @@ FILES = (
     "transcripts/{id}_transcripts.parquet",
     "xenium_seg/{id}_xenium_nucleus_seg.parquet",
 )
+#: Files of a sample of spots (Visium, Spatial Transcriptomics).
+SPOT_FILES = ("metadata/{id}.json", "wsis/{id}.tif", "st/{id}.h5ad")
 
 
 def download_hest(
@@ -31,6 +33,7 @@ def download_hest(
     repository: str = REPOSITORY,
     revision: str = "main",
     endpoint: str | None = None,
+    files: Sequence[str] = FILES,
 ) -> dict[str, dict[str, Any]]:
     """Download the files of HEST-1k samples that `read_sample` needs.
 
@@ -49,6 +52,8 @@ def download_hest(
         The dataset, and its branch, tag or commit.
     endpoint
         Another hub, such as a mirror.
+    files
+        Patterns of the files of each sample: `FILES`, or `SPOT_FILES` for spots.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def download_hest(
 
     folder = Path(folder)
     api = HfApi(endpoint=endpoint, token=os.environ.get("HF_TOKEN") or False)
-    expected = _ask(api, repository, revision, ids)
+    expected = _ask(api, repository, revision, [pattern.format(id=key) for key in ids for pattern in files])
     missing = [name for name, remote in expected.items() if not _kept(folder / name, remote)]
     _check_disk(folder, sum(expected[name].size for name in missing), len(missing))
     for name in progress(missing, label="download", unit="files"):
@@ -74,23 +79,24 @@ def download_hest(
         for name, remote in expected.items()
     }
     for key in ids:
-        files = {name: sums[name] for name in (pattern.format(id=key) for pattern in FILES)}
+        own = {name: sums[name] for name in (pattern.format(id=key) for pattern in files)}
         with atomic_write(folder / "checksums" / f"{key}.json") as aside:
-            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": files}, indent=1))
+            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": own}, indent=1))
     return sums
 
 
-def _ask(api: Any, repository: str, revision: str, ids: Sequence[str]) -> dict[str, Any]:
+def _ask(api: Any, repository: str, revision: str, names: Sequence[str]) -> dict[str, Any]:
     """What the hub says of each file: size and checksum."""
-    names = [pattern.format(id=key) for key in ids for pattern in FILES]
-    listed = _say(repository, lambda: api.get_paths_info(repository, names, repo_type="dataset", revision=revision))
+    listed = _say(
+        repository, lambda: api.get_paths_info(repository, list(names), repo_type="dataset", revision=revision)
+    )
     expected = {remote.path: remote for remote in listed if hasattr(remote, "size")}
     absent = [name for name in names if name not in expected]
     if absent:
         raise UserError(
             f"{repository}: holds no {absent[0]}"
             + (f" (and {len(absent) - 1} more files asked for)" if len(absent) > 1 else "")
-            + "; is it a Xenium sample of this dataset?"
+            + "; is it a sample of that kind in this dataset?"
         )
     return {name: expected[name] for name in names}
 
