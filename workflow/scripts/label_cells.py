@@ -27,6 +27,7 @@ with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.m
         threads=snakemake.threads,
         **snakemake.params.settings,
     )
+    print(labels.info["counts"])
     labels.save(snakemake.output.labels, snakemake.output.evidence)
     write_explorer_groups(labels.cells, snakemake.output.explorer)
     draw_labels(table, labels, snakemake.output.figure, taxonomy=snakemake.params.taxonomy, um_per_px=sample.um_per_px)

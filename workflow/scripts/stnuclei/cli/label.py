@@ -49,8 +49,7 @@ def run(options: argparse.Namespace) -> int:
     labels.write_explorer_groups(made.cells, out / "xenium_explorer.csv")
     if "spatial" in table.obsm:
         labels.draw_labels(table, made, out / "labels.png", taxonomy=options.taxonomy)
-    counts = made.cells["label"].value_counts()
-    print(f"{len(made.cells):,} cells: " + ", ".join(f"{number:,} {name}" for name, number in counts.items()))
+    print(made.info["counts"])
     print(f"labels, evidence and picture: {out}")
     return 0
 

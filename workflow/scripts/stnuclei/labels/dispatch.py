@@ -13,6 +13,7 @@ import pandas as pd
 from stnuclei.clustering.clustering import cluster_cells
 from stnuclei.clustering.counts import cell_ids, check_counts, totals
 from stnuclei.errors import UserError
+from stnuclei.labels.checks import describe_counts, label_doubts
 from stnuclei.labels.registry import LabelContext, configure
 from stnuclei.labels.result import Labels
 from stnuclei.markers.markers import Markers, load_markers
@@ -72,10 +73,13 @@ def label_cells(
     context = LabelContext(
         organ, markers, markers.taxonomy, clusters, ranked_genes, disease=disease or None, seed=seed, threads=threads
     )
-    labels = labelled_by(adata, context)
-    for warning in labels.info.get("warnings", ()):
+    labels = _with_genes(labelled_by(adata, context), ranked_genes)
+    labels = _without_empty(labels, totals(adata) == 0, context.taxonomy.unknown.name, method)
+    warnings = [*labels.info.get("warnings", ()), *label_doubts(labels.cells, list(adata.var_names), context)]
+    for warning in warnings:
         log.warning("%s: %s", method, warning)
-    return _without_empty(_with_genes(labels, ranked_genes), totals(adata) == 0, context.taxonomy.unknown.name, method)
+    info = {"warnings": warnings, "counts": describe_counts(labels.cells)}
+    return Labels(labels.cells, labels.evidence, labels.info | info)
 
 
 def _clusters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ EMBEDDED_CELLS = 20_000
 MARKERS_A_LABEL = 5
 CLUSTERS_SHOWN = 60
 _DPI = 100
+_WARNING = "#B00020"
 
 
 def draw_labels(
@@ -63,7 +65,10 @@ def draw_labels(
     taxonomy = Taxonomy.load(taxonomy)
     names, expression = labels.cells["label"].to_numpy().astype(str), log_normalised(adata)
     with figure_file(path, 16, 14, dpi=_DPI) as figure:
-        upper, lower = stacked(figure, [6.2, 7.8])
+        warnings = [textwrap.shorten(warning, 200) for warning in labels.info.get("warnings", ())]
+        *above, upper, lower = stacked(figure, [*([0.25 * len(warnings)] if warnings else []), 6.2, 7.8])
+        for part in above:
+            part.text(0.01, 0.5, "\n".join(warnings), fontsize=9, color=_WARNING, va="center")
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
             map_labels(axes[0], positions(adata), names, taxonomy, _map_title(labels.cells), um_per_px)

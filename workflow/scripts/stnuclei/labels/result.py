@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
 
+# Metadata of the parquet file: what a report says of the label set.
+INFO_KEY = b"stnuclei_info"
 CELL_COLUMNS = ("cell_id", "label", "confidence", "cluster", "alternatives")
 
 
@@ -29,7 +34,7 @@ class Labels:
         One row a cluster: cluster, n_cells, top_genes, one ``score_<Category>`` column a category, marker_set,
         cancer_ratio, decision, why; methods may add columns.
     info
-        Counts, settings and warnings.
+        Counts, settings and warnings; `save` keeps the sentences ``counts`` and ``warnings`` with the cells.
     """
 
     cells: pd.DataFrame
@@ -38,8 +43,11 @@ class Labels:
 
     def save(self, cells: str | Path, evidence: str | Path | None = None) -> None:
         """Write the cells as parquet and the evidence as tsv (lists joined by commas)."""
+        table = pa.Table.from_pandas(self.cells, preserve_index=False)
+        kept = {name: self.info[name] for name in ("counts", "warnings") if name in self.info}
+        metadata = (table.schema.metadata or {}) | {INFO_KEY: json.dumps(kept).encode()}
         with atomic_write(cells) as path:
-            self.cells.to_parquet(path, index=False)
+            pq.write_table(table.replace_schema_metadata(metadata), path)
         if evidence is not None:
             with atomic_write(evidence) as path:
                 self.evidence.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
@@ -60,7 +68,7 @@ class Labels:
         if missing:
             raise UserError(f"labels {cells}: column {missing[0]!r} is missing; a label table has {CELL_COLUMNS}")
         rows = pd.read_csv(evidence, sep="\t", keep_default_na=False) if evidence else pd.DataFrame()
-        return cls(table, rows)
+        return cls(table, rows, read_info(cells))
 
 
 def cell_table(
@@ -89,3 +97,9 @@ def undecided(cells: pd.DataFrame) -> np.ndarray:
     if "alternatives" not in cells:
         return np.zeros(len(cells), dtype=bool)
     return (cells["alternatives"].fillna("").astype(str) != "").to_numpy()
+
+
+def read_info(cells: str | Path) -> dict[str, Any]:
+    """Sentences kept with a label table: ``counts`` and ``warnings``; empty where there are none."""
+    metadata = pq.read_schema(cells).metadata or {}
+    return json.loads(metadata.get(INFO_KEY, b"{}"))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.formatting import number
+from stnuclei.labels.result import read_info
 from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture
 from stnuclei.reporting.page_tables import plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
@@ -33,6 +34,7 @@ def sample_page(run: ReportRun, name: str) -> Page:
     if alignment and not alignment.get("passed", True):
         page.warnings.append(alignment.get("message", "the alignment check failed"))
     page.warnings += [str(one) for one in _store(folder).get("provenance", {}).get("warnings", [])]
+    page.warnings += label_warnings(run, folder)
     page.sections = [
         _alignment(folder, alignment),
         Section(
@@ -95,6 +97,16 @@ def composition(run: ReportRun, path: Path, name: str) -> list[Bar]:
     fractions = pd.read_parquet(path, columns=["label"])["label"].astype(str).value_counts(normalize=True)
     order = [label for label in (*run.taxonomy.names, run.taxonomy.unknown.name) if label in fractions]
     return [Bar(name, [(label, run.taxonomy.color_of(label), float(fractions[label])) for label in order])]
+
+
+def label_warnings(run: ReportRun, folder: Path) -> list[str]:
+    """Doubts that the label sets' files hold, with the method's name."""
+    warnings = []
+    for method in run.methods:
+        path = folder / "labels" / f"{method}.parquet"
+        if path.is_file():
+            warnings += [f"{method}: {sentence}" for sentence in read_info(path).get("warnings", [])]
+    return warnings
 
 
 def _labels(run: ReportRun, name: str, folder: Path) -> Section:
