@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reporting.runfolder import SAMPLES, finished_run
+from reporting.runfolder import SAMPLES, finished_run, write_json
 from stnuclei.evaluation import write_table
 from stnuclei.evaluation.formatting import number
 from stnuclei.reporting import ReportRun, write_report
@@ -136,6 +136,27 @@ def test_a_model_that_learned_nothing_is_named_on_both_pages(run, tmp_path):
         assert "1.00 †" in words and "1.0000" not in words
         assert "Model st-seed1 may have learned nothing" in words_of(archive, "index")
         assert "learned nothing" not in words_of(archive, "models/st-seed2")
+
+
+def test_secrets_and_places_of_ones_machine_are_not_in_the_report(tmp_path):
+    run = finished_run(tmp_path)
+    weights = "https://someone:pass-word@host.org/weights.pth?token=top-secret"
+    run.config["training"]["encoder_weights"] = weights
+    run.config["samples"] = "/home/someone/project/samples.tsv"
+    store = run.sample_folder("colon") / "sample.zarr" / "zarr.json"
+    warning = "H&E is /scratch/group/he.tif, 0.27 um/px, not ~/old/he.tif (see https://a.org/b/c)"
+    write_json(store, {"attributes": {"stnuclei": {"provenance": {"warnings": [warning]}}}})
+    write_report(run, tmp_path / "r.html", tmp_path / "r.zip")
+    html = (tmp_path / "r.html").read_text()
+    for secret in ("someone", "pass-word", "token=", "top-secret", "/scratch/", "/project", "~/old"):
+        assert secret not in html
+    for kept in (
+        "https://host.org/weights.pth",
+        ".../samples.tsv",
+        ".../he.tif, 0.27 um/px, not .../he.tif",
+        "https://a.org/b/c",
+    ):
+        assert kept in html
 
 
 def test_a_samples_page(written):

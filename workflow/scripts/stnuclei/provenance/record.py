@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei import __version__
-from stnuclei.fetch import without_secrets
 from stnuclei.progress import progress
 from stnuclei.provenance.content import content_hashes
 from stnuclei.provenance.inputs import fingerprints
+from stnuclei.provenance.publish import publishable
 
 FORMAT, VERSION = "stnuclei-provenance", 1
 #: The libraries whose version can change a number.
@@ -102,15 +102,6 @@ def describe_run(
         "sets": {one["name"]: {"inputs": one["inputs"], "content": one["content"]} for one in sets},
         "models": {name: content_hashes(path)[""] for name, path in models.items()},
     }
-
-
-def publishable(value: Any) -> Any:
-    """Configuration that may be published: URLs without user, password and query, which may hold a token."""
-    if isinstance(value, Mapping):
-        return {key: publishable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [publishable(entry) for entry in value]
-    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def versions() -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from stnuclei.provenance.publish import publishable_text
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,28 @@ class Page:
     def anchor(self) -> str:
         """Id of the page in a report that is one file."""
         return self.path.replace("/", "--")
+
+
+def published_page(page: Page) -> Page:
+    """Page as it may be published: no secrets in URLs, no absolute paths in any of its texts."""
+    show = publishable_text
+
+    def table(one: Table) -> Table:
+        rows = [[replace(entry, text=show(entry.text), notes=tuple(map(show, entry.notes))) for entry in row]
+                for row in one.rows]  # fmt: skip
+        return replace(one, rows=rows, note=show(one.note))
+
+    def section(one: Section) -> Section:
+        pictures = [replace(picture, caption=show(picture.caption)) for picture in one.pictures]
+        return replace(one, text=show(one.text), pictures=pictures, tables=[table(entry) for entry in one.tables])
+
+    return replace(
+        page,
+        lead=show(page.lead),
+        facts=[(name, show(value)) for name, value in page.facts],
+        warnings=[show(warning) for warning in page.warnings],
+        sections=[section(one) for one in page.sections],
+    )
 
 
 def picture(folder: Path, name: str, caption: str, wide: bool = True) -> list[Picture]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from stnuclei import __version__
 from stnuclei.files import atomic_write
-from stnuclei.reporting.content import Page
+from stnuclei.reporting.content import Page, published_page
 from stnuclei.reporting.landing import landing_page
 from stnuclei.reporting.models import model_page
 from stnuclei.reporting.pictures import EncodedPictures, data_uri
@@ -57,7 +57,7 @@ def write_report(run: ReportRun, html: str | Path, archive: str | Path, max_mb: 
     others = [sample_page(run, name) for name in run.samples]
     others += [model_page(run, name) for name in run.groups]
     others += slide_pages(run)
-    pages = [landing_page(run, others), *others]
+    pages = [published_page(page) for page in (landing_page(run, others), *others)]
     pictures = EncodedPictures()
     size = pictures.size(pages)
     whole = size < max_mb * 1e6
