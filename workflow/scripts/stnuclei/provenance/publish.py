@@ -11,7 +11,7 @@ from stnuclei.fetch import without_secrets
 
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+")
 #: An absolute path in running text. Not: um/px, a/b, the slashes of a URL.
-_PATH = re.compile(r"(?<![\w.:/~*)])~?/(?:[^/\s'\",:;()<>]+/)*([^/\s'\",:;()<>]+)/?")
+_PATH = re.compile(r"(?<![\w.:/~*)<])~?/(?:[^/\s'\",:;()<>]+/)*([^/\s'\",:;()<>]+)/?")
 
 
 def publishable(value: Any) -> Any:
