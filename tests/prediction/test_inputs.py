@@ -8,12 +8,12 @@ import pytest
 import zarr
 
 from prediction.conftest import UM
-from prediction.oracle import Oracle, Scene, ious
+from prediction.oracle import CLASSES, Oracle, Scene, ious
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.io import NucleiFile
 from stnuclei.io.slide_input import input_format, open_slide_input
-from stnuclei.prediction import segment_slide
+from stnuclei.prediction import segment_image, segment_slide
 
 
 def run(slide, out, **options):
@@ -117,3 +117,22 @@ def test_command(small, tmp_path, monkeypatch, capsys):
     assert main(["segment", *arguments, "--patches", "p.zarr"]) == 1 and "give one slide" in capsys.readouterr().err
     assert main(["segment", *arguments[1:]]) == 1
     assert json.loads(json.dumps(NucleiFile(tmp_path / "out").metadata))["settings"]["tile"] == 384
+
+
+@pytest.mark.parametrize("name", ["0.png", "2.png"])
+def test_a_picture_in_memory_gives_the_nuclei_of_its_file(pictures, name):
+    folder, labels = pictures
+    image = cv2.imread(str(folder / name))[..., ::-1]
+    nuclei = segment_image(Oracle(), np.ascontiguousarray(image), UM)
+    assert len(nuclei) == labels[name].max() and set(nuclei["class"]) <= set(CLASSES[1:])
+    assert nuclei.geometry.is_valid.all() and nuclei.total_bounds[2] <= image.shape[1]
+    coarse = segment_image(Oracle(), np.ascontiguousarray(image[::2, ::2]), 2 * UM)
+    assert coarse.total_bounds[2] <= image.shape[1] / 2 + 1
+
+
+def test_a_picture_in_memory_of_another_kind_is_refused():
+    for image in (np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3)), np.zeros((3, 64, 64), np.uint8)):
+        with pytest.raises(UserError, match="must be .H, W, 3. uint8 RGB"):
+            segment_image(Oracle(), image, UM)
+    with pytest.raises(UserError, match="use segment_slide"):
+        segment_image(Oracle(), np.zeros((5000, 8, 3), np.uint8), UM)

@@ -1,0 +1,78 @@
+"""Nuclei of one picture in memory, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import geopandas as gpd
+import numpy as np
+
+from stnuclei.cellvit.nuclei import nuclei_table
+from stnuclei.cellvit.postprocess import separate_nuclei
+from stnuclei.errors import UserError
+from stnuclei.prediction.inference import Network
+from stnuclei.prediction.instances import SeparationSettings, measured
+from stnuclei.prediction.pictures import LARGEST
+from stnuclei.prediction.predictor import Predictor
+
+_MULTIPLE = 16  # px: the side of a token of the vision transformers
+_WHITE = 255
+
+
+def segment_image(
+    checkpoint: str | Path | Network, image: np.ndarray, um_per_px: float, *, network_um_per_px: float = 0.25
+) -> gpd.GeoDataFrame:
+    """Find and classify the nuclei of a picture; a slide goes through `segment_slide`.
+
+    Parameters
+    ----------
+    checkpoint
+        File of ours or of the official code, or a `Predictor`, which saves loading for several pictures.
+    image
+        (H, W, 3) uint8 RGB.
+    um_per_px
+        Its pixel size, um.
+    network_um_per_px
+        Pixel size the model was trained at; the picture is resampled to it.
+
+    Returns
+    -------
+    One row a nucleus: ``class``, ``class_probability`` and ``geometry`` (polygon in pixels of the picture, pixel i
+    spanning [i, i + 1]).
+
+    Raises
+    ------
+    UserError
+        If the picture has another shape or type, or is larger than 4096 px of the network along a side.
+    """
+    _check(image, um_per_px, network_um_per_px)
+    network = Predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    ratio = network_um_per_px / um_per_px
+    height, width = (max(1, round(side / ratio)) for side in image.shape[:2])
+    seen = image if ratio == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    padding = [(0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0)]
+    maps = network.tensors(np.pad(seen, padding, constant_values=_WHITE)[None])
+    probability, hv, types = (tensor[0, ..., :height, :width].cpu().numpy() for tensor in maps)
+    labels = separate_nuclei(probability > 0.5, hv, network_um_per_px)
+    table = nuclei_table(labels, types)
+    rows = np.arange(len(table))
+    settings = SeparationSettings(network_um_per_px, ratio, 0.3, None)
+    nuclei = measured(labels, table, rows, (0, 0), settings, rows >= 0, rows < 0)
+    columns = {
+        "class": np.array(network.classes, dtype=object)[nuclei.class_id],
+        "class_probability": nuclei.class_probability,
+    }
+    return gpd.GeoDataFrame(columns, geometry=list(nuclei.geometry))
+
+
+def _check(image: np.ndarray, um_per_px: float, network_um_per_px: float) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UserError(f"image: must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    if not um_per_px > 0 or not network_um_per_px > 0:
+        raise UserError(f"image: um_per_px and network_um_per_px must be above 0, not {um_per_px}, {network_um_per_px}")
+    if max(image.shape[:2]) * um_per_px / network_um_per_px > LARGEST:
+        raise UserError(
+            f"image: {image.shape[1]} x {image.shape[0]} px at {um_per_px} um are more than {LARGEST} px of "
+            f"{network_um_per_px} um; use segment_slide, which works in tiles"
+        )
