@@ -1,6 +1,7 @@
 # make demo    simulate slides, label, cut, train, score; then the report
 # make test    every check CI runs
 # make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
+# make test-faults   every stage killed, out of disk, damaged, twice at once; the table of docs/reliability.md
 # make lint    formatting and style only
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -12,7 +13,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test test-fast test-slurm lint environment rulegraph clean-demo
+.PHONY: demo test test-fast test-faults test-slurm lint environment rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -36,6 +37,9 @@ test: lint
 
 test-fast: environment
 	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES)
+
+test-faults: environment
+	cd tests && ../$(BIN)/python -m faults.drill
 
 # Two processes: the demo with its drills, and the drills that need nothing of it. The daemons end with the tests.
 test-slurm: environment

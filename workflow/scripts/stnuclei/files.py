@@ -234,7 +234,10 @@ def disk_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
-        if any(words in str(error) for words in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded")):
+        if any(
+            words in str(error)
+            for words in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded", "File too large")
+        ):
             return True
         error = error.__cause__ or error.__context__
     return False

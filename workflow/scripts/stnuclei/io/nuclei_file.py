@@ -69,7 +69,7 @@ class NucleiWriter:
 
     def __init__(self, path: str | Path, classes: list[str], images: bool = False) -> None:
         self._schema = schema(classes, images)
-        self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._file = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_checksum=True)
         self._held: list[pa.Table] = []
         self._rows = self.nuclei = 0
         self.by_class: dict[str, int] = dict.fromkeys(classes[1:], 0)
@@ -126,7 +126,7 @@ class NucleiFile:
         path = Path(path)
         self.path = path / "nuclei.parquet" if path.is_dir() else path
         try:
-            self._file = pq.ParquetFile(self.path)
+            self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
             self.metadata: dict[str, Any] = json.loads(self._file.metadata.metadata[b"stnuclei"])
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
@@ -159,7 +159,11 @@ class NucleiFile:
 
     def arrow_batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[pa.RecordBatch]:
         """Arrow batches of at most `size` rows in file order; ``geometry`` is WKB."""
-        yield from self._file.iter_batches(batch_size=size, columns=columns)
+        try:
+            yield from self._file.iter_batches(batch_size=size, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            raise UserError(f"{self.path}: is damaged ({message}); run segment_slide again") from error
 
     def batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[gpd.GeoDataFrame]:
         """GeoDataFrames of at most `size` rows in file order, index running through the file.

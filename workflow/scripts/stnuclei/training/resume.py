@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from stnuclei.cellvit.tensors import check_zip
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, disk_full_explained
@@ -149,6 +150,7 @@ def _read(
     if not path.exists():
         return TrainingState(), "a new run", False
     try:
+        check_zip(path)
         content = torch.load(path, map_location=device, weights_only=True)
         known = content["format"] == FORMAT and content["version"] == VERSION
     except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a damaged file
