@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets
+from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets, read_samples
 from stnuclei.config.patch_sets import fold_of, fold_set
 from stnuclei.errors import UserError
 
@@ -45,3 +45,28 @@ def test_tissues_of_a_fold_are_a_set_of_their_own_and_still_that_fold():
     assert few.name == "pannuke_2_breast_colon" and few == fold_set(2, ["Breast", "Colon"])
     assert many.name.startswith("pannuke_2_4tissues_") and len(many.name) == len("pannuke_2_4tissues_") + 6
     assert [fold_of(part.name) for part in (few, many, fold_set(3))] == [2, 2, 3] and fold_of("breast") is None
+
+
+def test_a_model_cannot_learn_from_own_labels_that_nobody_gave(tmp_path):
+    path = tmp_path / "samples.tsv"
+    rows = ["a\txenium\td\tBreast\tcells.h5ad#type", "b\txenium\te\tBreast\t"]
+    path.write_text("\n".join(["sample\tplatform\tpath\ttissue\tlabels", *rows]) + "\n")
+    samples = read_samples(path)
+    config = {"pannuke": {"path": "", "folds": []}}
+    assert expand_sources([{"samples": ["a"], "labels": "own"}], config, samples, "models.m.train")
+    with pytest.raises(UserError, match=r"models.m.train\[0\].labels: own takes .* empty for b"):
+        expand_sources([{"samples": "train", "labels": "own"}], config, samples, "models.m.train")
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("cells.h5ad\t", "column labels: name the column of obs: cells.h5ad#column"),
+        ("\tmap.tsv", "column labels_map: there is a mapping but no labels to map"),
+    ],
+)
+def test_mistakes_in_the_columns_of_own_labels(tmp_path, row, problem):
+    path = tmp_path / "samples.tsv"
+    path.write_text(f"sample\tplatform\tpath\ttissue\tlabels\tlabels_map\na\txenium\td\tBreast\t{row}\n")
+    with pytest.raises(UserError, match=problem):
+        read_samples(path)

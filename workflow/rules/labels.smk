@@ -31,6 +31,7 @@ rule label_cells:
         store=rules.read_sample.output.store,
         clusters=rules.cluster_cells.output.clusters,
         ranked_genes=rules.cluster_cells.output.ranked_genes,
+        own=own_labels_input,
     output:
         labels="<results>/samples/{sample}/labels/{method}.parquet",
         evidence=report(
@@ -62,7 +63,7 @@ rule label_cells:
     params:
         sample=sample_row("sample", "tissue", "disease"),
         taxonomy=config["taxonomy"],
-        settings=lambda wildcards: config["labels"].get(wildcards.method.removesuffix("_no_refinement"), {}),
+        settings=label_settings,
         seed=config["seed"],
     message:
         "labelling the cells of {wildcards.sample} by {wildcards.method}"

@@ -1,13 +1,15 @@
 # Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
 def sample_files(sample):
     """Files and folders that the samples table names for a sample, by column."""
-    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
+    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map", "labels", "labels_map")
     row = SAMPLES.loc[sample]
     files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
-    if "annotation" in files:
-        files["annotation"] = files["annotation"].partition("#")[0]  # a sheet of a workbook
-    if not Path(files.get("annotation_map", "x.tsv")).suffix:
-        files.pop("annotation_map")  # the name of a shipped mapping
+    for column in ("annotation", "labels"):
+        if column in files:
+            files[column] = files[column].partition("#")[0]  # a sheet of a workbook, a column
+    for column in ("annotation_map", "labels_map"):
+        if not Path(files.get(column, "x.tsv")).suffix:
+            files.pop(column)  # the name of a shipped mapping
     return files
 
 
@@ -48,6 +50,22 @@ def annotation_input(wildcards):
     return [path for path in named if Path(path).exists()]
 
 
+def own_labels_input(wildcards):
+    """File of the labels people already have, and its mapping, for label method `own`; else nothing."""
+    if wildcards.method != "own":
+        return []
+    files = sample_files(wildcards.sample)
+    named = [files[column] for column in ("labels", "labels_map") if column in files]
+    return [path for path in named if Path(path).exists()]
+
+
+def label_settings(wildcards):
+    """Settings of a label method; of `own` the sample's file of labels."""
+    if wildcards.method == "own":
+        return SAMPLES.loc[wildcards.sample, ["labels", "labels_map"]].to_dict()
+    return config["labels"].get(wildcards.method.removesuffix("_no_refinement"), {})
+
+
 def pannuke_input(wildcards):
     """PanNuke's folder, left out where it is absent."""
     folder = config["pannuke"]["path"]
@@ -71,7 +89,10 @@ def missing_files(samples):
 def stop_if_files_are_missing():
     """Say at once, before the first job, which files of which samples are not there."""
     readers = ("read_sample", "map_annotation", "score_labels")
-    missing = missing_files({job.wildcards.sample for job in workflow.dag.needrun_jobs() if job.rule.name in readers})
+    jobs = list(workflow.dag.needrun_jobs())
+    to_read = {job.wildcards.sample for job in jobs if job.rule.name in readers}
+    to_read |= {job.wildcards.sample for job in jobs if job.rule.name == "label_cells" and job.wildcards.method == "own"}
+    missing = missing_files(to_read)
     missing += missing_slides() + missing_spots()
     trained = {"train_model": "model", "train_expression": "baseline"}
     models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}

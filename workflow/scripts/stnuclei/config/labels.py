@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stnuclei.config.model import Count, Distinct, Flag, Fraction, Name, NotNegative, Positive, Settings
 
-Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign"]
+Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign", "own"]
 
 
 class ClusteringBlock(Settings):

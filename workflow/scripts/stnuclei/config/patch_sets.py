@@ -90,6 +90,8 @@ def expand_sources(
             sets += [_fold(fold, entry.get("tissues") or (), config, place) for fold in entry["pannuke"]]
         else:
             names = _names(entry["samples"], samples, place)
+            if entry["labels"] == "own":
+                _check_own(names, samples, place)
             sets += [PatchSet(name, entry["labels"]) for name in names]
     return sets
 
@@ -109,6 +111,15 @@ def _names(wanted: str | list[str], samples: pd.DataFrame, place: str) -> list[s
     if absent:
         raise UserError(f"{place}.samples: {', '.join(absent)} not in the samples table")
     return list(wanted)
+
+
+def _check_own(names: Iterable[str], samples: pd.DataFrame, place: str) -> None:
+    """Refuse a model that would learn from labels nobody gave."""
+    without = [name for name in names if not samples.loc[name, "labels"]]
+    if without:
+        raise UserError(
+            f"{place}.labels: own takes the samples table's column labels, which is empty for {', '.join(without)}"
+        )
 
 
 def label_methods(config: Mapping[str, Any]) -> list[str]:

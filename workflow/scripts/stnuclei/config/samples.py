@@ -25,6 +25,8 @@ COLUMNS: dict[str, str | None] = {
     "disease": "",
     "annotation": "",
     "annotation_map": "",
+    "labels": "",
+    "labels_map": "",
     "he_um_per_px": "",
     "hest_id": "",
     "he_element": "",
@@ -187,6 +189,10 @@ def _optional_problems(name: str, row: Mapping[str, Any]) -> list[str]:
         problems.append(f"sample {name}, column annotation: a slide of split cls_eval needs its manual annotation")
     if row["annotation_map"] and not row["annotation"]:
         problems.append(f"sample {name}, column annotation_map: there is a mapping but no annotation to map")
+    if row["labels_map"] and not row["labels"]:
+        problems.append(f"sample {name}, column labels_map: there is a mapping but no labels to map")
+    if row["labels"].partition("#")[0].endswith((".h5ad", ".zarr")) and "#" not in row["labels"]:
+        problems.append(f"sample {name}, column labels: name the column of obs: {row['labels']}#column")
     return problems
 
 

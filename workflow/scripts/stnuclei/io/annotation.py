@@ -12,7 +12,8 @@ from stnuclei.errors import UserError
 from stnuclei.resources import resource
 from stnuclei.taxonomy import Taxonomy
 
-ID_NAMES = ("cell_id", "cell id", "barcode", "cell_barcode", "cell", "cellid", "id")
+# The last is what a first column without a name becomes: the row names of R's write.csv.
+ID_NAMES = ("cell_id", "cell id", "barcode", "cell_barcode", "cell", "cellid", "id", "unnamed: 0")
 LABEL_NAMES = ("label", "cell_type", "celltype", "cell type", "annotation", "cluster", "group", "class")
 
 
@@ -22,6 +23,8 @@ def read_annotation(
     taxonomy: str | Path | Taxonomy = "pannuke",
     *,
     sample: str = "",
+    subject: str = "annotation",
+    advice: str = "add it to the mapping file (column annotation_map); {unknown} leaves it out of the scores",
 ) -> pd.DataFrame:
     """Read the annotated class of each cell.
 
@@ -29,15 +32,16 @@ def read_annotation(
     ----------
     path
         csv, tsv (either may be gzipped), parquet or xlsx with a column of cell ids (cell_id, barcode, ...) and one of
-        labels (label, cell_type, cluster, group, ...). A sheet of an xlsx is named as ``file.xlsx#sheet``; without, the
-        only sheet that has both columns.
+        labels (label, cell_type, cluster, group, ...); ``file.csv#column`` names another column. A sheet of an xlsx is
+        named as ``file.xlsx#sheet``; without, the only sheet that has both columns. Or an AnnData (h5ad, zarr; a
+        SpatialData store with one table) with the column of its ``obs``: ``file.h5ad#column``.
     mapping
         File with a column ``label`` (the annotation's names) and one of classes (named after the taxonomy, or
         ``class``); or a shipped mapping's name (``janesick2023_breast``); None: the names are classes already.
     taxonomy
         The classes.
-    sample
-        Named in messages.
+    sample, subject, advice
+        Used in messages: the sample, the table's name, and what to do about a name without a class.
 
     Returns
     -------
@@ -48,10 +52,8 @@ def read_annotation(
     UserError
         If the file, a column or a name's class is missing, or a cell is annotated twice differently.
     """
-    taxonomy, where = Taxonomy.load(taxonomy), f"sample {sample}: annotation" if sample else "annotation"
-    table = _read_table(str(path), where)
-    ids, names = _column(table, ID_NAMES), _column(table, LABEL_NAMES)
-    cells = pd.DataFrame({"cell_id": table[ids].astype(str).str.strip(), "name": table[names].astype(str).str.strip()})
+    taxonomy, where = Taxonomy.load(taxonomy), f"sample {sample}: {subject}" if sample else subject
+    cells = _read_cells(str(path), where)
     cells = cells.drop_duplicates()
     doubled = cells["cell_id"][cells["cell_id"].duplicated()]
     if len(doubled):
@@ -61,7 +63,7 @@ def read_annotation(
     if unmapped:
         raise UserError(
             f"{where} {path}: no class for {', '.join(map(repr, unmapped[:6]))}{' ...' if len(unmapped) > 6 else ''}: "
-            f"add it to the mapping file (column annotation_map); {taxonomy.unknown.name} leaves it out of the scores"
+            + advice.format(unknown=taxonomy.unknown.name)
         )
     return pd.DataFrame({"cell_id": cells["cell_id"], "label": cells["name"].map(classes)}).reset_index(drop=True)
 
@@ -98,7 +100,57 @@ def annotation_table(
     )
 
 
-def _read_table(path: str, where: str) -> pd.DataFrame:
+def _read_cells(path: str, where: str) -> pd.DataFrame:
+    """Columns cell_id and name (the file's own name of the label), text without spaces around."""
+    file, _, column = path.partition("#")
+    if Path(file).suffix in (".h5ad", ".zarr"):
+        table = _read_obs(Path(file), column, where)
+        ids, names = table["cell_id"], table["name"]
+    elif column and Path(file).suffix != ".xlsx":
+        table = _read_table(file, where, column)
+        ids, names = table[_column(table, ID_NAMES)], table[column]
+    else:
+        table = _read_table(path, where)
+        ids, names = table[_column(table, ID_NAMES)], table[_column(table, LABEL_NAMES)]
+    cells = pd.DataFrame({"cell_id": ids.astype(str).str.strip(), "name": names.astype(str).str.strip()})
+    return cells[(cells["name"] != "") & (cells["name"] != "nan")]
+
+
+def _read_obs(path: Path, column: str, where: str) -> pd.DataFrame:
+    """Cell ids and a column of ``obs`` of an AnnData or a SpatialData store; the counts are not read."""
+    if not path.exists():
+        raise UserError(f"{where}: {path} does not exist")
+    try:
+        obs = _obs_of(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{where} {path}: cannot be read as AnnData: {error}") from None
+    if column not in obs:
+        known = ", ".join(map(str, obs.columns[:8]))
+        raise UserError(f"{where} {path}: name the column of obs as {path.name}#column; obs has {known}")
+    ids = obs["cell_id"] if "cell_id" in obs else obs.index
+    return pd.DataFrame(
+        {"cell_id": np.asarray(ids).astype(str), "name": obs[column].astype(object).fillna("").to_numpy()}
+    )
+
+
+def _obs_of(path: Path) -> pd.DataFrame:
+    from anndata.io import read_elem  # heavy: annotations are mostly tables of text
+
+    if path.suffix == ".h5ad":
+        import h5py
+
+        with h5py.File(path) as file:
+            return read_elem(file["obs"])
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    tables = list(group["tables"].group_keys()) if "tables" in group else []
+    if len(tables) > 1:
+        raise ValueError(f"it has {len(tables)} tables ({', '.join(tables)}), not one")
+    return read_elem(group[f"tables/{tables[0]}/obs" if tables else "obs"])
+
+
+def _read_table(path: str, where: str, column: str = "") -> pd.DataFrame:
     """The file as text columns, with a column of ids and one of labels."""
     name, _, sheet = path.partition("#")
     file = Path(name)
@@ -113,13 +165,15 @@ def _read_table(path: str, where: str) -> pd.DataFrame:
         elif kind in ("csv", "tsv", "txt"):
             table = pd.read_csv(file, sep="," if kind == "csv" else "\t", dtype=str, keep_default_na=False)
         else:
-            raise UserError(f"{where} {file}: ending .{kind} is not read; give csv, tsv, parquet or xlsx")
+            raise UserError(f"{where} {file}: ending .{kind} is not read; give csv, tsv, parquet, xlsx, h5ad or zarr")
     except (ValueError, OSError) as error:
         raise UserError(f"{where} {file}: cannot be read as {kind}: {error}") from None
-    if not _has_both(table):
+    if column and column in table and _column(table, ID_NAMES) is not None:
+        return table
+    if column or not _has_both(table):
         raise UserError(
-            f"{where} {file}: needs a column of cell ids (cell_id, barcode) and one of labels (label, cell_type, "
-            f"cluster, group); found {', '.join(map(str, table.columns[:8]))}"
+            f"{where} {file}: needs a column of cell ids (cell_id, barcode) and one of labels "
+            f"({column or 'label, cell_type, cluster, group'}); found {', '.join(map(str, table.columns[:8]))}"
         )
     return table
 

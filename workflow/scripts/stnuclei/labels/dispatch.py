@@ -44,7 +44,8 @@ def label_cells(
     adata
         Cells x genes, raw counts; left as it is.
     method
-        ``stnuclei``, ``paper``, ``paper_no_refinement``, ``topdown``, ``ucell``, ``aucell`` or ``cellassign``.
+        ``stnuclei``, ``paper``, ``paper_no_refinement``, ``topdown``, ``ucell``, ``aucell``, ``cellassign`` or
+        ``own`` (labels of a file).
     tissue, markers
         A name or alias of the tissue map; marker tables, a folder of them, or None for the shipped ones.
     clusters, ranked_genes

@@ -65,6 +65,7 @@ _SHIPPED = {
     "ucell": "stnuclei.labels.baselines.ucell",
     "aucell": "stnuclei.labels.baselines.aucell",
     "cellassign": "stnuclei.labels.baselines.cellassign",
+    "own": "stnuclei.labels.own",
 }
 
 
