@@ -6,7 +6,7 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 
@@ -127,7 +127,8 @@ def set_arithmetic(deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS, see torch's notes
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over every new tensor
+    debug: Any = torch.utils.deterministic  # torch's types do not name the switch
+    debug.fill_uninitialized_memory = False  # costs a pass over every new tensor
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -162,7 +162,7 @@ def _owners(name: str, nuclei: gpd.GeoDataFrame, ids: pd.Index, annotation: Anno
     for candidate in [*candidates, index]:
         known = candidate.isin(ids)
         if known.any():
-            return np.where(known, candidate.to_numpy(), None)
+            return np.where(known, candidate.to_numpy(), np.array(None, dtype=object))
     return np.full(len(nuclei), None, object)
 
 
@@ -195,5 +195,5 @@ def _raw_counts(store: str, table: AnnData) -> sp.csr_matrix:
 
 
 def _whole(matrix: np.ndarray | sp.spmatrix) -> bool:
-    data = matrix.data if sp.issparse(matrix) else np.asarray(matrix)
+    data = np.asarray(matrix.data if sp.issparse(matrix) else matrix)
     return bool(np.isfinite(data).all() and (data >= 0).all() and (np.mod(data, 1) == 0).all())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,8 @@ def take_step(run: TrainingRun, model: nn.Module, batches: list[Batch]) -> None:
     if run.checks_late:
         # The device passes over the step by itself where the gradient is not finite; the host looks at the numbers
         # when the next step is queued, so that the device never waits for it.
-        run.optimizer.found_inf = (~torch.isfinite(sums["gradient_norm"])).float().reshape(())
+        optimizer: Any = run.optimizer  # fused optimisers read this attribute, which torch's types do not name
+        optimizer.found_inf = (~torch.isfinite(sums["gradient_norm"])).float().reshape(())
         settle(run)
         run.pending = record
     else:

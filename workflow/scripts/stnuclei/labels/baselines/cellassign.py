@@ -135,7 +135,7 @@ def cellassign_probabilities(
     scores = topdown_scores(adata[chosen], gene_sets, seed=seed) if fit.start == "signatures" else None
     model = _fit(work[chosen].copy(), marks, scores, fit, seed)
     probabilities = np.zeros((adata.n_obs, len(gene_sets)))
-    columns = [list(gene_sets).index(name) for name in marks.columns]
+    columns = np.array([list(gene_sets).index(name) for name in marks.columns])
     for start in range(0, len(filled), 4 * fit.batch_size):
         rows = filled[start : start + 4 * fit.batch_size]
         probabilities[np.ix_(rows, columns)] = _posterior(model, work, rows)

@@ -52,11 +52,11 @@ def category_genes(
     fraction = votes.div(votes.sum(axis=1).clip(lower=1), axis=0)
     neoplastic = context.taxonomy.role("neoplastic")
     names = [name for name in context.markers.categories if name != neoplastic]
-    panel = np.asarray(panel, dtype=object)
+    names_of_panel = np.asarray(panel, dtype=object)
     kept = {name: (votes[name] > 0) & (fraction[name] >= settings.min_fraction) for name in names}
-    sets = {name: list(panel[genes.to_numpy()]) for name, genes in kept.items()}
+    sets = {name: list(names_of_panel[genes.to_numpy()]) for name, genes in kept.items()}
     if neoplastic is not None:
-        sets[neoplastic] = list(panel[np.isin(context.markers.translate(panel), list(cancer))])
+        sets[neoplastic] = list(names_of_panel[np.isin(context.markers.translate(panel), list(cancer))])
     return sets
 
 
