@@ -77,7 +77,8 @@ def build_sample(given: SampleInputs, run: Run, coordinate_system: str | None = 
     UserError
         If elements share no coordinate system, do not fit together, or the pixel size is not known or not sure.
     """
-    elements, warnings = run.elements, []
+    elements = run.elements
+    warnings: list[str] = []
     to_he = join_nuclei(run, coordinate_system)
     size, record = _settle(given, run)
     stored = run.data.tables[elements.table]
