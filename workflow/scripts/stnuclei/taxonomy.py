@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Taxonomy:
         Optional (regular expression, class) pairs that map cell-type names to classes ahead of the shipped rules.
     categories
         Optional map from the shipped rules' categories (Epithelial, Inflammatory, ...) to this taxonomy's classes.
+    collapse
+        Coarser taxonomy -> map of every class of this one to a class of that.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Taxonomy:
     roles: Mapping[str, str]
     rules: tuple[tuple[str, str], ...] = ()
     category_map: Mapping[str, str] | None = None
+    collapse: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, source: str | Path | Taxonomy) -> Taxonomy:
@@ -105,7 +108,7 @@ class Taxonomy:
                 f"{where}: a taxonomy needs name, classes (id, name, color) and unknown (name, color): {error}"
             ) from None
         rules = tuple((str(pattern), str(target)) for pattern, target in content.get("rules") or ())
-        taxonomy = cls(name, classes, unknown, roles, rules, content.get("category_map"))
+        taxonomy = cls(name, classes, unknown, roles, rules, content.get("category_map"), content.get("collapse") or {})
         taxonomy._check(where)
         return taxonomy
 
@@ -126,6 +129,29 @@ class Taxonomy:
         for target in targets:
             if target not in names:
                 raise UserError(f"{where}: {target!r} is named in roles, rules or category_map but is no class")
+
+        for coarse, classes in self.collapse.items():
+            missing = set(self.names) - set(classes)
+            if missing or set(classes) - set(self.names):
+                wrong = sorted(missing or set(classes) - set(self.names))
+                raise UserError(f"{where}: collapse.{coarse} must map each class once; look at {', '.join(wrong)}")
+
+    def collapsed(self, labels: Iterable[str], taxonomy: str | Taxonomy = "pannuke") -> np.ndarray:
+        """Labels in a coarser taxonomy, str array (n,); Unknown stays Unknown.
+
+        Raises
+        ------
+        UserError
+            If this taxonomy has no map to that one, or a label is none of its classes.
+        """
+        coarse = Taxonomy.load(taxonomy)
+        if coarse.name not in self.collapse:
+            raise UserError(f"taxonomy {self.name} does not collapse to {coarse.name}; add it to the file's collapse")
+        names = {**self.collapse[coarse.name], self.unknown.name: coarse.unknown.name}
+        labels = [str(label) for label in labels]
+        for label in set(labels) - set(names):
+            self.id_of(label)
+        return np.array([names[label] for label in labels], dtype=str)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -236,6 +262,7 @@ class Taxonomy:
             "roles": dict(self.roles),
             "rules": [list(rule) for rule in self.rules],
             "category_map": dict(self.category_map) if self.category_map else None,
+            "collapse": {name: dict(classes) for name, classes in self.collapse.items()},
         }
 
 
