@@ -18,6 +18,11 @@ for path in map(pathlib.Path, snakemake.output):
         path = path / "zarr.json"
     path.write_text("")
 """
+FAIL = """
+if snakemake.wildcards.sample == "b":
+    open(snakemake.log[0], "w").write("b: nuclei lie beside nuclei")
+    raise SystemExit(1)
+"""
 TABLE = "sample\tplatform\tpath\ttissue\tsplit\tdonor\tdisease\na\txenium\tdata/a\tBreast\ttrain\td1\t{}\n"
 TARGETS = ("patches", "labels", "--cores", "1")
 
@@ -33,8 +38,11 @@ def finished(tmp_path_factory):
     scripts = root / "workflow" / "scripts"
     scripts.mkdir()
     (scripts / "stnuclei").symlink_to(ROOT / "workflow" / "scripts" / "stnuclei")
+    rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    rules = re.findall(r'"\.\./scripts/(\w+\.py)"', rules)
     for script in (ROOT / "workflow" / "scripts").glob("*.py"):
-        (scripts / script.name).write_text(STUB)
+        run_by_a_rule = script.name in rules
+        (scripts / script.name).write_text(STUB if run_by_a_rule else script.read_text())
     (root / "data" / "a").mkdir(parents=True)
     (root / "config").mkdir()
     shutil.copy(ROOT / "config" / "config.yaml", root / "config" / "config.yaml")
@@ -74,3 +82,37 @@ def test_a_changed_setting_runs_what_it_reaches(finished, change, jobs):
     path = finished.folder / "change.yaml"
     path.write_text(yaml.safe_dump(change))
     assert rerun(finished, "--configfile", str(path)) == jobs
+
+
+@pytest.fixture
+def failing(finished, tmp_path):
+    """Two samples, of which `b` fails the check of its alignment."""
+    root = tmp_path / "failing"
+    shutil.copytree(finished.folder, root, symlinks=True, ignore=shutil.ignore_patterns(".snakemake", "results"))
+    fail = (
+        'if snakemake.wildcards.sample == "b":\n    open(snakemake.log[0], "w").write("b: nuclei lie beside nuclei\\n")'
+    )
+    script = root / "workflow" / "scripts" / "check_alignment.py"
+    script.write_text(f"{fail}\n    raise SystemExit(1)\n{STUB}")
+    second = TABLE.format("normal").splitlines()[1].replace("a\t", "b\t", 1).replace("data/a", "data/b")
+    (root / "config" / "samples.tsv").write_text(TABLE.format("normal") + second.replace("\td1\t", "\td2\t") + "\n")
+    (root / "data" / "b").mkdir()
+    models = {"m": {"train": [{"samples": ["a", "b"], "labels": "paper"}], "validation": []}}
+    (root / "leave.yaml").write_text(yaml.safe_dump({"slides": {"on_failure": "leave_out"}, "models": models}))
+    return Workflow(root, root / "Snakefile")
+
+
+def test_a_failed_sample_is_left_out_and_the_rest_goes_on(failing):
+    leave = ("--configfile", "leave.yaml")
+    run = failing.run(*TARGETS, *leave, check=False)
+    assert run.code != 0 and "Sample b is left out from now on (results/samples/b/left_out.json" in run.text
+    assert (failing.folder / "results" / "samples" / "a" / "patches.zarr").is_dir()  # not stopped by the other
+    text = failing.run("train", "--cores", "1", "-n", *leave).text
+    assert "Warning: sample b is left out, check_alignment failed: b: nuclei lie beside nuclei." in text
+    assert "training model m" in text and "samples/b/" not in text
+    failing.run(*TARGETS, *leave)
+    # Without the setting, or with another row, the sample is tried again.
+    assert "checking the alignment of b" in failing.run(*TARGETS, "-n").text
+    table = failing.folder / "config" / "samples.tsv"
+    table.write_text(table.read_text().replace("\td2\tnormal", "\td2\tcancer"))
+    assert "checking the alignment of b" in failing.run(*TARGETS, "-n", *leave).text

@@ -51,6 +51,11 @@ try:
     config["models"], RUNS = settings.expand_runs(config["models"])
     SHARED = config["evaluation"]["allow_shared_donors"]
     SAMPLES = settings.read_samples(config["samples"], known_tissues(), SHARED)
+    # With slides.on_failure: leave_out, samples that failed in an earlier run -> why.
+    LEFT_OUT = settings.left_out(config["results"], SAMPLES) if config["slides"]["on_failure"] == "leave_out" else {}
+    SAMPLES = SAMPLES.drop(list(LEFT_OUT))
+    config["models"] = settings.without_samples(config["models"], LEFT_OUT)
+    config["expression"]["models"] = settings.without_samples(config["expression"]["models"], LEFT_OUT)
     SOURCES = {
         model: {
             part: settings.expand_sources(entry.get(part, []), config, SAMPLES, f"models.{model}.{part}")
@@ -61,6 +66,7 @@ try:
     settings.check_models(SOURCES, SAMPLES, config)
     # Leakage that the configuration permits: printed here, below every table and in the report.
     WARNINGS = settings.shared_donors(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
+    WARNINGS += [f"sample {name} is left out, {reason}" for name, reason in LEFT_OUT.items()]
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
@@ -68,6 +74,10 @@ try:
     PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:
     raise WorkflowError(str(error))
+
+# A failed sample must not hold the others back; Snakemake reads this setting after the rules are parsed.
+if config["slides"]["on_failure"] == "leave_out" and workflow.execution_settings is not None:
+    workflow.execution_settings.keep_going = True
 
 RESULTS = config["results"].rstrip("/")
 DEMO = config.get("simulate", {}).get("folder", "demo").rstrip("/")
@@ -171,4 +181,19 @@ def say_which_jobs_failed(main_log):
     failed = [job for path in main_log for job in runlog.failed_jobs(Path(path).read_text())]
     print(f"\n{len(failed)} job(s) failed, the log of the whole run is", *main_log)
     print("\n".join(runlog.describe_failures(failed)))
+    leave_failed_samples_out(failed)
     print("What is finished is kept; the same command goes on from there.")
+
+
+def leave_failed_samples_out(failed):
+    """With slides.on_failure: leave_out, record the samples whose own jobs ended in a sentence."""
+    if config["slides"]["on_failure"] != "leave_out":
+        return
+    for job in failed:
+        sample, reason = job.target.split(".")[0], runlog.last_lines(job.log, 1)[0]
+        name = job.target if job.target in SAMPLES.index else sample
+        # A traceback, a killed job or a job without a log says nothing of the sample: it is tried again.
+        explained = not job.status and "traceback in" not in reason and not reason.startswith("(")
+        if job.rule in settings.SAMPLE_RULES and name in SAMPLES.index and explained:
+            path = settings.leave_out(RESULTS, SAMPLES.loc[name].to_dict(), job.rule, reason)
+            print(f"Sample {name} is left out from now on ({path}; delete it to try the sample again).")

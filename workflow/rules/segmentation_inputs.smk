@@ -2,7 +2,8 @@
 CHECKPOINTS = config["segmentation"]["checkpoints"]
 
 try:
-    WSIS = settings.read_slides(config["slides_table"], list(SAMPLES.index), [*MODELS, *CHECKPOINTS])
+    WSIS = settings.read_slides(config["slides_table"], [*SAMPLES.index, *LEFT_OUT], [*MODELS, *CHECKPOINTS])
+    WSIS = WSIS[~WSIS["sample"].isin(LEFT_OUT)]
     settings.check_segmentation(config["segmentation"], WSIS, MODELS, METHODS)
 except UserError as error:
     raise WorkflowError(str(error))

@@ -4,6 +4,10 @@ from .inputs import CutSettings as CutSettings
 from .leakage import check_models as check_models
 from .leakage import pannuke_organ_warnings as pannuke_organ_warnings
 from .leakage import shared_donors as shared_donors
+from .left_out import SAMPLE_RULES as SAMPLE_RULES
+from .left_out import leave_out as leave_out
+from .left_out import left_out as left_out
+from .left_out import without_samples as without_samples
 from .patch_sets import PatchSet as PatchSet
 from .patch_sets import expand_sources as expand_sources
 from .patch_sets import fold_of as fold_of

@@ -28,6 +28,9 @@ class SlidesBlock(Settings):
     min_qv: Annotated[float, Field(ge=0, le=40)] = Field(
         20, description="Transcripts below this quality are not counted (HEST-1k only; Xenium brings its matrix)."
     )
+    on_failure: Literal["stop", "leave_out"] = Field(
+        "stop", description="A sample that fails: stop, or leave_out: the next run goes on without it and says so."
+    )
 
 
 class HestBlock(Settings):
