@@ -28,7 +28,7 @@ environment: .venv/ready
 
 demo: environment
 	$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
-	$(BIN)/snakemake --cores 1 --configfile config/demo/config.yaml --report demo/results/snakemake_report.html
+	$(BIN)/snakemake --cores 1 --configfile config/demo/config.yaml --quiet all --report demo/results/snakemake_report.html
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
 test: lint
