@@ -2,6 +2,7 @@
 
 import pytest
 
+from paths import ROOT
 from stnuclei.config import DISEASES, diseases_not_given, read_samples
 from stnuclei.errors import UserError
 
@@ -142,3 +143,8 @@ def test_latin_1_names_the_line(tmp_path):
 
 def test_empty_cells_behind_the_last_column_are_nothing(tmp_path):
     assert read_samples(write(tmp_path, "a\txenium\tdata/a\tBreast\ttrain\t\t\t\t\t")).loc["a", "path"] == "data/a"
+
+
+def test_every_column_of_a_platform_reaches_the_reader():
+    rules = (ROOT / "workflow" / "rules" / "slides.smk").read_text()
+    assert "READ_COLUMNS += tuple(PLATFORM_COLUMNS)" in rules and "sample=sample_row(*READ_COLUMNS)" in rules

@@ -1,5 +1,8 @@
 # Samples: reading into a store, tissue, and the alignment of nuclei with the H&E.
+from stnuclei.config.samples import PLATFORM_COLUMNS
+
 READ_COLUMNS = ("sample", "platform", "path", "he_image", "he_alignment", "tissue", "he_um_per_px", "hest_id")
+READ_COLUMNS += tuple(PLATFORM_COLUMNS)
 
 
 rule read_sample:
