@@ -3,8 +3,10 @@
 import pytest
 import yaml
 
+from paths import ROOT
 from runner import Workflow, count
 from stnuclei.config import check_weights, encoder_urls, local_weights, missing_weights
+from stnuclei.config.weights import WEIGHTS
 from stnuclei.errors import UserError
 from stnuclei.fetch import fetch
 from stnuclei.files import sha256
@@ -43,6 +45,20 @@ def test_weights_by_name_are_fetched_with_their_checksum_and_fit_their_network()
     assert "training.encoder_weights: sam-vit-b is of cellvit-sam-b, not of cellvit-256" in str(caught.value)
     assert "models.b.training.encoder_weights: 'hipt-vit-256' is neither" in str(caught.value)
     assert "did you mean 'hipt-vit256'?" in str(caught.value)
+
+
+def test_the_page_lists_every_named_file():
+    page = (ROOT / "docs" / "training.md").read_text().partition("## Pretrained weights by name")[2]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    listed = {row[0].strip("`"): row[1:] for row in rows}
+    assert list(listed) == list(WEIGHTS)
+    for name, weights in WEIGHTS.items():
+        file, fits, size, checksum, terms = listed[name]
+        assert file == f"`{weights.file}`" and fits == ", ".join(f"`{one}`" for one in weights.architectures)
+        assert size == (f"{weights.size / 1e6:,.0f}" if weights.size else "") and terms == weights.terms
+        assert checksum == (f"{weights.sha256[:8]}..." if weights.sha256 else "")
 
 
 def test_a_missing_file_is_named_with_its_source_once():
