@@ -44,7 +44,9 @@ def _slide(lean, dividing=1.0, seed=0, cells=100):
     base = rng.gamma(4, 0.25, N_GENES)
     rates = [base * np.exp(0.8 * value * EVIDENCE) for value in lean]
     rates[0] = np.where(CYCLE, dividing * rates[0], rates[0])
-    stroma = rng.gamma(4, 0.25, N_GENES) * np.where(np.arange(N_GENES) < 60, 0.1, 1.0)
+    # Stroma divides as often as epithelium does: its cycle genes have the same fraction of its fewer transcripts.
+    factor = np.where(CYCLE, 0.3, np.where(np.arange(N_GENES) < 60, 0.1, 1.0))
+    stroma = rng.gamma(4, 0.25, N_GENES) * factor
     means = np.repeat([*rates, stroma], cells, axis=0)
     groups = np.repeat(np.arange(len(lean) + 1), cells)
     label = np.where(groups < len(lean), "Epithelial", "Connective")

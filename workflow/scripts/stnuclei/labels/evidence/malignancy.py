@@ -21,7 +21,9 @@ _AGAINST = 1.5  # added to the threshold where the disease named is no cancer: s
 _LEAST_GENES = 15  # with fewer epithelial genes on the panel, marker evidence is noise
 _LEAST_GROUP = 10  # cells
 _MOST_EVIDENCE = 2.5  # standard scores; beyond it evidence counts no more, so that groups of a tumour stay together
-_MOST_PROLIFERATION = 1.5  # log ratio, for the same reason
+_MOST_PROLIFERATION = 2.0  # log ratio, for the same reason
+_USUAL_GENES = 100  # epithelial genes of a panel of 300; standard scores grow with the root of their number
+_CHOSEN = 0.9  # added to the threshold for the upper of two epithelia, which is the higher one by choice
 _PSEUDO_COUNTS = 5.0  # of cycle genes, so that ten cells with two transcripts are not called proliferating
 _APART = 2.0  # difference of two epithelia's scores (marker evidence has a standard deviation of 1 by chance)
 _SLOPE = 3.0  # of the logistic curve from a score to a probability
@@ -98,9 +100,9 @@ def malignant_epithelium(
     transcripts to those of the other lineages. Tumours lean to genes of malignant cells or proliferate, most do both.
 
     Groups are then parted into two by their scores. Where the two are further apart than `_APART`, the slide has two
-    epithelia, and the upper one is malignant if its own score exceeds the threshold and it makes up `least_fraction` of
-    the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by their counts. Otherwise the
-    epithelium is of one kind, and one decision holds for all of it.
+    epithelia, and the upper one is malignant if its score exceeds the threshold by `_CHOSEN` and it makes up
+    `least_fraction` of the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by their
+    counts. Otherwise the epithelium is of one kind, and one decision holds for all of it.
 
     Parameters
     ----------
@@ -184,7 +186,7 @@ def _verdict(
         border = (low + high) / 2
         both_scores = f"two epithelia with scores {low:.1f} and {high:.1f}"
         fraction = float(sizes[scores > border].sum() / sizes.sum())
-        if kind == "tumour" or (high > threshold and fraction >= least_fraction):
+        if kind == "tumour" or (high > threshold + _CHOSEN and fraction >= least_fraction):
             why = f"{both_scores}, the upper one ({fraction:.0%}) is malignant{given}"
             # Where even the lower one exceeds the threshold by as much as two epithelia differ, both are malignant.
             shared = low > threshold + _APART
@@ -219,7 +221,8 @@ def _marker_scores(deviations: np.ndarray, evidence: np.ndarray, genes: np.ndarr
     """
     values, weights = deviations[:, genes], evidence[genes][:, None]
     both = permutation_scores(values, weights) + permutation_scores(rankdata(values, axis=1), weights)
-    return np.clip(both[:, 0] / 2, -_MOST_EVIDENCE, _MOST_EVIDENCE)
+    scores = both[:, 0] / 2 * min(np.sqrt(_USUAL_GENES / len(genes)), 1)
+    return np.clip(scores, -_MOST_EVIDENCE, _MOST_EVIDENCE)
 
 
 def _proliferation(sums: np.ndarray, counts: sparse.csr_matrix, other: np.ndarray, cycle: np.ndarray) -> np.ndarray:
