@@ -123,8 +123,9 @@ def _read_map(path: Path) -> np.ndarray:
         import tifffile
 
         return tifffile.imread(path)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as a label map ({error})") from None
+    except Exception as error:  # noqa: BLE001 tifffile and its codecs raise a dozen kinds for a damaged file
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path}: cannot be read as a label map ({reason})") from None
 
 
 def _majority(instances: np.ndarray, types: np.ndarray, n: int) -> np.ndarray:

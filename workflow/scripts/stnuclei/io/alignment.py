@@ -111,7 +111,10 @@ def _rows(content: bytes) -> list[list[str]]:
 
 
 def _read_text(path: Path, content: bytes, morphology_um: float) -> Alignment:
-    rows = _rows(content)
+    try:
+        rows = _rows(content)
+    except csv.Error as error:
+        raise UserError(f"{path}: is no alignment file ({error}); export the alignment again") from error
     if not rows:
         raise UserError(f"{path}: is empty; export the alignment again")
     if any(name.lower() in _KEYPOINTS for name in rows[0]):
