@@ -1,20 +1,19 @@
 """Fixtures every test may use."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from paths import ROOT
+from paths import larger_data
 from real_pixels import make_bundle
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of real data that development and CI have; tests on it skip where it is absent."""
-    path = Path(os.environ.get("STNUCLEI_SHARED", ROOT.parent / "shared"))
-    if not (path / "data").is_dir():
-        pytest.skip(f"real data not found at {path}; set STNUCLEI_SHARED")
+    path = larger_data()
+    if path is None:
+        pytest.skip("the larger real data are not beside the checkout; set STNUCLEI_SHARED")
     return path
 
 

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from paths import larger_data
+from real_pixels import make_bundle
 from stnuclei.io import read_sample
 from stnuclei.quality import find_tissue
 from stnuclei.quality.refine import transform
@@ -51,13 +53,21 @@ def tools():
 
 
 @pytest.fixture(scope="session")
-def hest(shared):
-    return read_sample("hest", shared / "data" / "composite_hest", sample="hest", checksums=False)
+def hest(real_bundle):
+    """A composite HEST-1k sample; in a clone alone, the smaller bundle of real pixels."""
+    if folder := larger_data():
+        return read_sample("hest", folder / "data" / "composite_hest", sample="hest", checksums=False)
+    return read_sample("xenium", real_bundle, sample="hest", checksums=False)
 
 
 @pytest.fixture(scope="session")
-def breast(shared):
-    return read_sample("xenium", shared / "data" / "composite_a", sample="a", checksums=False)
+def breast(tmp_path_factory):
+    """A composite Xenium run; in a clone alone, the larger bundle of real pixels."""
+    if folder := larger_data():
+        return read_sample("xenium", folder / "data" / "composite_a", sample="a", checksums=False)
+    bundle = tmp_path_factory.mktemp("real_pixels") / "nucls"
+    make_bundle(bundle, "nucls")
+    return read_sample("xenium", bundle, sample="a", checksums=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from stnuclei.errors import UserError
+from stnuclei.resources import resource
 from stnuclei.simulate import grow_tissue, simulate_pannuke
 from stnuclei.simulate.expression import draw_counts, profiles
 from stnuclei.simulate.nuclei import STYLES, Nucleus, draw_nucleus
@@ -71,10 +72,10 @@ def test_tissue_is_its_seed():
 
 
 @pytest.mark.parametrize("name", ORGANS)
-def test_panels_are_of_the_size_of_real_ones_and_known_to_hgnc(name, shared):
+def test_panels_are_of_the_size_of_real_ones_and_known_to_hgnc(name):
     genes = panel(ORGANS[name])
     assert 250 <= len(genes) <= 330
-    approved = set(pd.read_csv(shared / "markers" / "hgnc_approved_symbols.tsv.gz", sep="\t").iloc[:, 0])
+    approved = set(pd.read_csv(resource("markers", "hgnc_symbols.tsv.gz"), sep="\t").iloc[:, 0])
     assert [gene for gene in genes if gene not in approved] == []
 
 
