@@ -58,6 +58,12 @@ def test_confusion_has_a_column_for_unknown():
     assert list(table.columns)[-1] == "Unknown" and "Inflammatory" not in table.index
 
 
+def test_the_undecided_fraction_is_a_column():
+    given = cells(GIVEN).assign(alternatives=["Epithelial|Neoplastic"] * 2 + [""] * (len(GIVEN) - 2))
+    table = score_labels({"m": given, "n": cells(GIVEN)}, annotation()).table
+    assert table["undecided"].tolist() == [2 / 8, 0]  # the ninth cell is not annotated
+
+
 def test_calibration_is_of_decided_cells():
     """Unknown says nothing that could be calibrated: its confidence of 1 does not count."""
     given = ["Neoplastic", "Neoplastic", "Connective", "Connective", "Unknown"]

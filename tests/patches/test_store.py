@@ -4,12 +4,13 @@ import json
 import pickle
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 import zarr
 
 from stnuclei.errors import UserError
-from stnuclei.patches import PatchBlock, PatchStore, write_patches
+from stnuclei.patches import PatchBlock, PatchStore, draw_contact_sheet, write_patches
 
 
 def block(n, first=0, size=32, seed=0, k=3):
@@ -165,3 +166,15 @@ def test_a_store_can_be_sent_to_another_process(store):
     assert store.image[0].any()
     again = pickle.loads(pickle.dumps(store))
     assert np.array_equal(again.image[7], store.image[7])
+
+
+def test_a_contact_sheet_has_the_colours_of_the_classes(tmp_path):
+    instances = np.zeros((2, 64, 64), np.uint16)
+    instances[:, 8:40, 8:40] = 1
+    whole = replace(block(2, size=64, k=1), image=np.full((2, 64, 64, 3), 250, np.uint8), instances=instances)
+    write_patches(tmp_path / "p.zarr", [whole], ATTRS, size=64)
+    draw_contact_sheet(tmp_path / "p.zarr", tmp_path / "green.png")
+    draw_contact_sheet(tmp_path / "p.zarr", tmp_path / "classes.png", classes=np.array([1, 3]))
+    for name, colors in (("green", [(0, 240, 70)]), ("classes", [(213, 94, 0), (0, 114, 178)])):
+        picture = cv2.imread(str(tmp_path / f"{name}.png"))[..., ::-1].astype(int)
+        assert all((np.abs(picture - color).max(-1) < 12).sum() > 300 for color in colors), name

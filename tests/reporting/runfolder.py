@@ -56,7 +56,8 @@ def sample(folder: Path, *, passed: bool = True) -> None:
     }
     write_json(folder / "sample.zarr" / "zarr.json", {"attributes": {"stnuclei": store}})
     labels = ["Neoplastic"] * 6 + ["Connective"] * 3 + ["Unknown"]
-    pd.DataFrame({"label": labels}).to_parquet(folder / "labels" / "stnuclei.parquet")
+    undecided = ["Epithelial|Neoplastic"] * 2 + [""] * 8
+    pd.DataFrame({"label": labels, "alternatives": undecided}).to_parquet(folder / "labels" / "stnuclei.parquet")
     evidence = {
         "cluster": [0, 1],
         "n_cells": [60, 40],

@@ -164,6 +164,7 @@ def test_a_samples_page(written):
     assert "Passed: nuclei lie on nuclei. Shift of the slide 0.50 um." in words
     assert "7 patches with 120 nuclei; 99.0% of the slide's 100 nuclei are in one; 2 left out: too few nuclei." in words
     assert "60 %" in words
+    assert "stnuclei (20 % undecided)" in words
     assert "because" in words
     assert "<b>normal</b>" in words  # a table's words are words, not markup
     assert "donor 1" in words_of(written[2], "samples/breast")

@@ -155,6 +155,7 @@ def training_targets():
 def report_inputs():
     """All results of the run; the report is made last."""
     targets = slide_targets() + label_targets() + training_targets() + table_targets()
+    targets += expand("<results>/samples/{sample}/patches_by_class.png", sample=SAMPLES["sample"])
     return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]
 
 

@@ -69,3 +69,35 @@ rule import_pannuke:
         "importing PanNuke fold {wildcards.fold}"
     script:
         "../scripts/import_pannuke.py"
+
+
+# The sheet of cut_patches has one colour: a changed label must not cut patches anew.
+rule draw_labelled_patches:
+    input:
+        patches="<results>/samples/{sample}/patches.zarr",
+        labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS[:1]),
+    output:
+        figure=report(
+            "<results>/samples/{sample}/patches_by_class.png",
+            caption="../report/patches.rst",
+            category="Patches",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "figure": "contact sheet by class"},
+        ),
+    log:
+        "<logs>/draw_labelled_patches/{sample}.log",
+    benchmark:
+        "<benchmarks>/draw_labelled_patches/{sample}.tsv"
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=runtime(15),
+    params:
+        taxonomy=config["taxonomy"],
+        seed=config["seed"],
+    message:
+        "drawing labelled patches of {wildcards.sample}"
+    script:
+        "../scripts/draw_labelled_patches.py"

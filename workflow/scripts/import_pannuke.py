@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.joblog import job
-from stnuclei.patches import PatchStore, draw_contact_sheet, import_pannuke
+from stnuclei.patches import PatchStore, draw_contact_sheet, import_pannuke, patch_classes
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -17,4 +17,6 @@ with job(snakemake.log[0], f"PanNuke fold {snakemake.wildcards.fold}"):
         taxonomy=snakemake.params.taxonomy,
         tissues=snakemake.params.tissues,
     )
-    draw_contact_sheet(PatchStore(snakemake.output.patches), snakemake.output.figure, seed=snakemake.params.seed)
+    store, taxonomy = PatchStore(snakemake.output.patches), snakemake.params.taxonomy
+    classes = patch_classes(store, snakemake.output.labels, taxonomy)
+    draw_contact_sheet(store, snakemake.output.figure, seed=snakemake.params.seed, classes=classes, taxonomy=taxonomy)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.labels.result import undecided
 from stnuclei.metrics import calibration_curve, expected_calibration_error, f1_precision_recall
 from stnuclei.taxonomy import Taxonomy
 
@@ -23,8 +24,8 @@ class LabelScores:
     ----------
     table
         One row a method: n_annotated (cells with a class in the annotation), n_scored (those that the sample has),
-        accuracy, macro_f1, unknown (fraction), calibration_error, then precision, recall, F1 of each class as
-        ``f1_<Class>`` and so on.
+        accuracy, macro_f1, unknown and undecided (fractions; undecided: between several classes), calibration_error,
+        then precision, recall, F1 of each class as ``f1_<Class>`` and so on.
     confusion
         Method -> counts, rows annotation, columns labels (Unknown last).
     calibration
@@ -88,11 +89,12 @@ def score_labels(
         curve = calibration_curve((actual == given)[decided], confidence[decided])
         calibration.append(curve.assign(method=method))
         row = {"method": method, "n_annotated": len(truth), "n_scored": len(scored)}
+        row["undecided"] = float(undecided(scored).mean())
         rows.append(
             row | _summary(confusion[method], taxonomy) | {"calibration_error": expected_calibration_error(curve)}
         )
     table = pd.DataFrame(rows)
-    first = ["method", "n_annotated", "n_scored", "accuracy", "macro_f1", "unknown", "calibration_error"]
+    first = ["method", "n_annotated", "n_scored", "accuracy", "macro_f1", "unknown", "undecided", "calibration_error"]
     table = table[[*first, *(column for column in table if column not in first)]]
     return LabelScores(table, confusion, pd.concat(calibration, ignore_index=True), taxonomy)
 

@@ -220,14 +220,16 @@ def _what_was_run(run: ReportRun) -> Section:
     provenance = read_json(run.results / "provenance.json")
     section = Section("What was run", f"Report written on: {hardware()}.")
     code = _flat(provenance, "run", "code", "seeds") or [("seed", str(run.config["seed"]))]
-    section.tables.append(plain_table(["", ""], code, "Code and seeds"))
+    section.tables.append(plain_table(["entry", "value"], code, "Code and seeds"))
     if len(run.jobs):
         section.tables.append(job_table(run.jobs))
     if versions := _flat(provenance, "versions"):
         section.tables.append(plain_table(["library", "version"], versions, "Versions", folded=True))
     text = yaml.safe_dump(publishable(run.config), sort_keys=False, allow_unicode=True)
     section.tables.append(Table(["settings"], [[Entry(text)]], "Configuration", folded=True))
-    section.pictures += picture(Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.")
+    section.pictures += picture(
+        Path(run.results) / "figures", "augmentation.png", "Transforms of the augmentation.", wide=False
+    )
     return section
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.evaluation.formatting import number
-from stnuclei.labels.result import read_info
+from stnuclei.labels.result import read_info, undecided
 from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture
 from stnuclei.reporting.page_tables import plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
@@ -91,11 +91,15 @@ def _alignment(folder: Path, alignment: dict[str, Any]) -> Section:
 
 
 def composition(run: ReportRun, path: Path, name: str) -> list[Bar]:
-    """Fractions of the classes in one label set."""
+    """Fractions of the classes in one label set, and of the cells undecided between several."""
     if not path.is_file():
         return []
-    fractions = pd.read_parquet(path, columns=["label"])["label"].astype(str).value_counts(normalize=True)
+    cells = pd.read_parquet(path)
+    fractions = cells["label"].astype(str).value_counts(normalize=True)
     order = [label for label in (*run.taxonomy.names, run.taxonomy.unknown.name) if label in fractions]
+    open_between = float(undecided(cells).mean()) if len(cells) else 0.0
+    if open_between:
+        name += f" ({100 * open_between:.0f} % undecided)"
     return [Bar(name, [(label, run.taxonomy.color_of(label), float(fractions[label])) for label in order])]
 
 
@@ -169,5 +173,7 @@ def _patches(folder: Path) -> Section:
         fraction = counts.get("nuclei_placed", 0) / counts["nuclei_in"]
         words.append(f"{fraction:.1%} of the slide's {counts['nuclei_in']:,} nuclei are in one")
     words += [f"{n:,} left out: {why}" for why, n in counts.get("dropped", {}).items()]
-    caption = "Random patches, nuclei outlined."
-    return Section("Patches", "; ".join(words) + ".", picture(folder, "patches.png", caption))
+    caption = "Random patches, nuclei outlined in the colours of their labels by the first method."
+    pictures = picture(folder, "patches_by_class.png", caption)
+    pictures = pictures or picture(folder, "patches.png", "Random patches, nuclei outlined.")
+    return Section("Patches", "; ".join(words) + ".", pictures)

@@ -43,7 +43,7 @@ def _slide_page(run: ReportRun, folder: Path) -> Page:
         for path in sorted(model.glob("*.json")):
             numbers = {k: v for k, v in read_json(path).items() if isinstance(v, str | int | float)}
             if numbers:
-                section.tables.append(plain_table(["", ""], numbers.items(), path.stem, folded=True))
+                section.tables.append(plain_table(["entry", "value"], numbers.items(), path.stem, folded=True))
         if section:
             page.sections.append(section)
     return page
