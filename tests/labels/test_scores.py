@@ -204,3 +204,12 @@ def test_a_published_copy_carries_the_labels(table, clustering, tmp_path):
     with pytest.raises(UserError, match="lack"):
         publish_labels(store, {"paper": labels.cells.head(3)}, tmp_path / "other.zarr")
     assert not (tmp_path / "other.zarr").exists()
+
+
+def test_an_undecided_label_counts_as_its_most_probable_class():
+    annotation = pd.DataFrame({"cell_id": ["a", "b", "c"], "label": ["Epithelial", "Neoplastic", "Connective"]})
+    cells = pd.DataFrame({"cell_id": ["a", "b", "c"], "label": ["Epithelial", "Epithelial", "Connective"]})
+    cells = cells.assign(confidence=1.0, cluster=0, alternatives=["Epithelial|Neoplastic"] * 2 + [""])
+    row = score_labels({"m": cells}, annotation).table.iloc[0]
+    assert (row["accuracy"], row["undecided"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert score_labels({"m": cells.drop(columns="alternatives")}, annotation).table.iloc[0]["undecided"] == 0

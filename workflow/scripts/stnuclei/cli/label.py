@@ -3,8 +3,8 @@
   stnuclei label xenium_run/ --tissue Breast --out labels/
   stnuclei label counts.h5ad --tissue Colon --method paper --out labels/
 
-The folder it writes holds labels.parquet (cell_id, label, confidence, cluster), evidence.tsv (the reason for the label
-of each cluster), labels.png and xenium_explorer.csv (groups for Xenium Explorer).
+The folder it writes holds labels.parquet (cell_id, label, confidence, cluster, alternatives), evidence.tsv (the reason
+for the label of each cluster), labels.png and xenium_explorer.csv (groups for Xenium Explorer).
 """
 
 from __future__ import annotations
