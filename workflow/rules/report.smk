@@ -1,4 +1,7 @@
-# The report of all results, as one file and as a zip of pages; Snakemake's own --report is separate.
+# The report: everything a run came to, in one file and as a zip of pages. Two systems remain, on purpose: this one is read
+# by people who never saw Snakemake (pages by sample, model and slide, without any tool), and is written by every run;
+# `snakemake --report`, which the outputs' report() marks serve, adds what only Snakemake knows (code, log and runtime of
+# each job, the graph) and is what the workflow catalogue and reviewers of a workflow ask for. The marks cost one line each.
 rule write_report:
     input:
         report_inputs(),

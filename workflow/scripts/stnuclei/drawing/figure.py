@@ -138,5 +138,5 @@ def legend(
     if isinstance(target, Figure):
         columns = max(1, min(len(pairs), int(target.get_figwidth() / 2.3)))
         options = {"loc": "outside lower center", "ncols": columns} | options
-    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.3} | options
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.6 if line else 0.3} | options
     target.legend(handles=handles, **look)

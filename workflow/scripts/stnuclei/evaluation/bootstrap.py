@@ -29,7 +29,7 @@ def bootstrap(
         (N,) integers or None: resample whole groups (slides) instead of patches. A mean of few slides is worth
         little: with a single group the interval is NaN.
     n, seed, level
-        Number of resamples, seed, and share covered.
+        Number of resamples, seed, and coverage of the interval.
 
     Returns
     -------

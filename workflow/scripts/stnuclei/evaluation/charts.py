@@ -57,5 +57,5 @@ def figure_calibration(path: str | Path, curves: Mapping[str, pd.DataFrame]) -> 
         for k, table in enumerate(named.values()):
             fraction = table["count"] / max(table["count"].sum(), 1)
             lower.step(table["confidence"], fraction, color=LINE_COLORS[k % len(LINE_COLORS)], where="mid")
-        lower.set(xlabel="predicted probability of the class", ylabel="nuclei")
+        lower.set(xlabel="predicted probability of the class", ylabel="fraction of nuclei")
         open_frame(lower)

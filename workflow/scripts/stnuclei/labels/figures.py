@@ -171,10 +171,10 @@ def draw_markers(
     columns = expression.tocsc()[:, [list(genes).index(gene) for gene in chosen]]
     groups = [labels == name for name in order]
     mean = np.array([np.asarray(columns[group].mean(axis=0)).ravel() for group in groups])
-    share = np.array([columns[group].getnnz(axis=0) / max(group.sum(), 1) for group in groups])
+    fraction = np.array([columns[group].getnnz(axis=0) / max(group.sum(), 1) for group in groups])
     shade = mean / np.maximum(mean.max(axis=0, keepdims=True), 1e-9)
     x, y = np.meshgrid(range(len(order)), range(len(chosen)), indexing="ij")
-    axes.scatter(x.ravel(), y.ravel(), s=6 + 230 * share.ravel(), c=shade.ravel(), cmap="Blues", vmin=-0.15, vmax=1)
+    axes.scatter(x.ravel(), y.ravel(), s=6 + 230 * fraction.ravel(), c=shade.ravel(), cmap="Blues", vmin=-0.15, vmax=1)
     axes.set_xticks(range(len(order)), [f"{n}\n{g.sum():,}" for n, g in zip(order, groups, strict=True)], fontsize=9)
     axes.set_yticks(range(len(chosen)), chosen, fontsize=9, style="italic")
     for tick, name in zip(axes.get_xticklabels(), order, strict=True):
@@ -195,9 +195,9 @@ def draw_evidence(axes: Axes, evidence: pd.DataFrame, taxonomy: Taxonomy) -> Non
     rows = evidence.nlargest(CLUSTERS_SHOWN, "n_cells") if len(evidence) > CLUSTERS_SHOWN else evidence
     rows = rows.assign(place=rows["decision"].map(order)).sort_values(["place", "cluster"], kind="stable")
     scores = rows[columns].clip(lower=0).fillna(0).to_numpy(float)
-    share = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
+    fraction = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
     left = np.zeros(len(rows))
-    for column, values in zip(columns, share.T, strict=True):
+    for column, values in zip(columns, fraction.T, strict=True):
         name = column.removeprefix("score_")
         color = taxonomy.color_of(name) if name in taxonomy.labels else QUIET
         axes.barh(range(len(rows)), values, left=left, height=0.8, color=color, linewidth=0)
