@@ -72,7 +72,7 @@ def test_another_slide_fails_and_no_turn_is_invented(hest, hest_tissue, breast):
     assert not report.passed and "is it the H&E of this run?" in report.message
 
 
-def test_shuffled_nuclei_fail(hest, hest_tissue):
+def test_shuffled_nuclei_fail(shared, hest, hest_tissue):
     """Nuclei thrown about at random on the tissue: no shift may be claimed."""
     import dataclasses
 
@@ -95,7 +95,7 @@ def test_too_few_nuclei_are_not_judged(hest, hest_tissue):
 
 
 @pytest.mark.parametrize(("refine", "linear"), [("translation", 0.0), ("affine", 1.0)])
-def test_refinement_writes_the_correction(breast, breast_tissue, tools, tmp_path, refine, linear):
+def test_refinement_writes_the_correction(shared, breast, breast_tissue, tools, tmp_path, refine, linear):
     shift = np.array([-13.0, 21.0])
     report = check_alignment(tools.moved(breast, tools.turn(linear), shift), breast_tissue, refine=refine)
     assert report.passed and "after correction" in report.message
