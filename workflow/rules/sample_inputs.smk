@@ -1,12 +1,13 @@
 # Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
 def sample_files(sample):
     """Files and folders that the samples table names for a sample, by column."""
-    columns = ("path", "he_image", "he_alignment", "annotation", "annotation_map", "labels", "labels_map")
+    columns = ("path", "he_image", "he_alignment", "nuclei", "counts", "annotation", "annotation_map")
+    columns += ("labels", "labels_map")
     row = SAMPLES.loc[sample]
     files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
-    for column in ("annotation", "labels"):
+    for column in ("nuclei", "annotation", "labels"):
         if column in files:
-            files[column] = files[column].partition("#")[0]  # a sheet of a workbook, a column
+            files[column] = files[column].partition("#")[0]  # a unit, a sheet of a workbook, a column
     for column in ("annotation_map", "labels_map"):
         if not Path(files.get(column, "x.tsv")).suffix:
             files.pop(column)  # the name of a shipped mapping
@@ -37,7 +38,7 @@ def bundle_input(wildcards):
     if downloaded(wildcards.sample):
         return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
     described = [Path(files["path"]) / name for name in ("experiment.xenium", "zarr.json", ".zattrs")]
-    marks = [*described, *(files[c] for c in ("he_image", "he_alignment") if c in files)]
+    marks = [*described, *(files[c] for c in ("he_image", "he_alignment", "nuclei", "counts") if c in files)]
     return [str(mark) for mark in marks if Path(mark).exists()]
 
 

@@ -2,6 +2,7 @@
 from stnuclei.config.samples import PLATFORM_COLUMNS
 
 READ_COLUMNS = ("sample", "platform", "path", "he_image", "he_alignment", "tissue", "he_um_per_px", "hest_id")
+READ_COLUMNS += ("nuclei", "counts")
 READ_COLUMNS += tuple(PLATFORM_COLUMNS)
 
 

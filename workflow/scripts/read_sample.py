@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 row, settings = snakemake.params.sample, snakemake.params.settings
 with job(snakemake.log[0], f"sample {row['sample']}"):
     # A cell that is filled is passed whatever the platform, so that one that does not apply is refused, not ignored.
-    columns = {"id": "hest_id"} | {name: name for name in PLATFORM_COLUMNS}
+    columns = {"id": "hest_id", "nuclei": "nuclei", "counts": "counts"} | {name: name for name in PLATFORM_COLUMNS}
     options = {option: row[column] for option, column in columns.items() if row[column]}
     options |= {option: settings[option] for option in ("min_qv",) if option in platform_options(row["platform"])}
     sample = read_sample(

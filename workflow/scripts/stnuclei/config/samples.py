@@ -29,6 +29,8 @@ COLUMNS: dict[str, str | None] = {
     "labels_map": "",
     "he_um_per_px": "",
     "hest_id": "",
+    "nuclei": "",
+    "counts": "",
     "he_element": "",
     "nuclei_element": "",
     "table_element": "",

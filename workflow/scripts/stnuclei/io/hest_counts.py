@@ -58,7 +58,7 @@ class Counted:
         return float(1 / np.sqrt(abs(np.linalg.det(self.um_to_he[:2, :2]))))
 
 
-class _Codes:
+class Codes:
     """Running numbers of names."""
 
     def __init__(self) -> None:
@@ -122,11 +122,11 @@ def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
     names = column_names(path)
     tells_gene = next((name for name in ("is_gene", "codeword_category") if name in names), None)
     columns = [*_NEEDED, *([tells_gene] if tells_gene else [])]
-    cells, genes, sums, pairs = _Codes(), _Codes(), _Sums(), []
+    cells, genes, sums, pairs = Codes(), Codes(), _Sums(), []
     info = dict.fromkeys(("read", "low_quality", "control", "unassigned", "kept"), 0)
     total = _batch_count(path)
     for batch in progress(batches(path, columns), total=total, label=path.name, unit="batches"):
-        gene = _is_gene(path, batch, tells_gene)
+        gene = gene_flags(path, batch, tells_gene)
         good = pc.greater_equal(batch["qv"], min_qv).to_numpy(zero_copy_only=False).astype(bool)
         owner = batch["cell_id"]
         free = _unassigned(owner)
@@ -151,7 +151,7 @@ def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
     return _finish(path, cells, genes, sums, np.vstack(pairs), info)
 
 
-def _finish(path: Path, cells: _Codes, genes: _Codes, sums: _Sums, pairs: np.ndarray, info: dict[str, int]) -> Counted:
+def _finish(path: Path, cells: Codes, genes: Codes, sums: _Sums, pairs: np.ndarray, info: dict[str, int]) -> Counted:
     sums.settle()
     shape = (len(cells.names), len(genes.names))
     row, column = sums.keys >> _GENE_BITS, sums.keys & ((1 << _GENE_BITS) - 1)
@@ -182,7 +182,8 @@ def _fit(path: Path, pairs: np.ndarray) -> tuple[np.ndarray, float]:
     return matrix, float(np.sqrt(np.mean(distance**2)) / scale)
 
 
-def _is_gene(path: Path, batch: pa.RecordBatch, by: str | None) -> np.ndarray:
+def gene_flags(path: Path, batch: pa.RecordBatch, by: str | None) -> np.ndarray:
+    """Transcripts of genes, (n,) bool: by column `by` (``is_gene``, ``codeword_category``), else by their names."""
     if by == "is_gene":
         column = batch["is_gene"]
         return column.cast(pa.bool_()).to_numpy(zero_copy_only=False).astype(bool)

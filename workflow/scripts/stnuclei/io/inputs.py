@@ -36,6 +36,8 @@ class SampleInputs:
         The H&E pixel size that holds where sources disagree; None: they must agree.
     pixel_size_tolerance
         Largest relative difference of two pixel sizes that are taken to agree.
+    nuclei, counts
+        Nuclei segmented anew and what they are counted from; see `stnuclei.io.resegmentation.resegment`.
     checksums
         Whether the SHA-256 of the sources goes into the provenance.
     """
@@ -48,6 +50,8 @@ class SampleInputs:
     he_um_per_px: float | None = None
     pixel_size_tolerance: float = 0.02
     checksums: bool = True
+    nuclei: str | Path | None = None
+    counts: str | Path | None = None
 
 
 def find_he(folder: Path, given: str | Path | None) -> Path:

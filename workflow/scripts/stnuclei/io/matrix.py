@@ -65,6 +65,21 @@ def read_matrix(folder: Path) -> FeatureMatrix:
     return matrix
 
 
+def read_matrix_file(path: Path) -> FeatureMatrix:
+    """Read one 10x matrix in h5, of cells or of bins.
+
+    Raises
+    ------
+    UserError
+        As `read_matrix`.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such matrix; copy it from the run's output folder")
+    matrix = _read_h5(path)
+    _check(matrix)
+    return matrix
+
+
 def _read_h5(path: Path) -> FeatureMatrix:
     try:
         with h5py.File(path, "r") as file:

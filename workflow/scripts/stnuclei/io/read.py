@@ -11,6 +11,7 @@ from typing import Any
 
 from stnuclei.errors import UserError
 from stnuclei.io.inputs import SampleInputs
+from stnuclei.io.resegmentation import resegment
 from stnuclei.io.sample import Sample
 
 #: Platform -> its reader, ``module:function``: takes `SampleInputs` and the platform's own options, returns a `Sample`.
@@ -53,10 +54,11 @@ def read_sample(
     **options
         ``tissue`` (str); ``he_um_per_px`` (float: the H&E pixel size that holds where alignment and metadata
         disagree); ``pixel_size_tolerance`` (fraction, 0.02); ``checksums`` (bool, SHA-256 of the sources into the
-        provenance, True). HEST: ``id`` (which sample of the dataset), ``min_qv`` (transcripts below are not counted,
-        20). SpatialData: ``he_element``, ``nuclei_element``, ``table_element`` (names; guessed where there is one),
-        ``coordinate_system`` (that joins them, where several disagree), ``um_per_px`` (H&E pixel size, only where
-        the store does not state it).
+        provenance, True); ``nuclei``, ``counts`` (nuclei segmented anew, ``file#unit``, and what they are counted from,
+        see `stnuclei.io.resegmentation`). HEST: ``id`` (which sample of the dataset), ``min_qv`` (transcripts below are
+        not counted, 20). SpatialData: ``he_element``, ``nuclei_element``, ``table_element`` (names; guessed where
+        there is one), ``coordinate_system`` (that joins them, where several disagree), ``um_per_px`` (H&E pixel size,
+        only where the store does not state it).
 
     Returns
     -------
@@ -74,11 +76,14 @@ def read_sample(
         raise UserError(f"sample {name}: platform {platform!r} is none of {', '.join(READERS)}")
     _check_options(name, platform, options)
     common = {key: options.pop(key) for key in _COMMON if key in options}
+    if common.get("counts") and not common.get("nuclei"):
+        raise UserError(f"sample {name}: counts {common['counts']} are for nuclei segmented anew; name these in nuclei")
     given = SampleInputs(path, name, he_image, he_alignment, **common)
     try:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; give the {platform} output folder")
-        return _reader(platform)(given, **options)
+        sample = _reader(platform)(given, **options)
+        return resegment(sample, given) if given.nuclei else sample
     except UserError as error:
         raise UserError(f"sample {name}: {error}") from error.__cause__
 

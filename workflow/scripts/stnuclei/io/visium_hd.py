@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.elements import Elements, affines
 from stnuclei.io.inputs import SampleInputs, find_he
+from stnuclei.io.pixel_size import settle
+from stnuclei.io.provenance import describe
 from stnuclei.io.raw_folders import read_folder
 from stnuclei.io.sample import Sample
 from stnuclei.io.spatialdata_run import Run, build_sample
 from stnuclei.slides.open import open_slide
+from stnuclei.slides.slide import Slide
 
 _SEGMENTED = (
     "segmented_outputs/filtered_feature_cell_matrix.h5",
@@ -39,6 +44,8 @@ def read_visium_hd(given: SampleInputs) -> Sample:
     if given.he_alignment:
         raise UserError(f"{folder}: Visium HD nuclei are in H&E pixels already; leave he_alignment empty")
     slide = open_slide(_microscope_image(folder, given))
+    if given.nuclei:
+        return _slide_alone(given, slide)
     with_nuclei = {"load_segmentations_only": True, "load_nucleus_segmentations": True}
     data = read_folder(folder, "visium_hd", _NEEDED, gex_only=True, **with_nuclei)
     nuclei = next(name for name in data.shapes if name.endswith("nucleus_segmentations"))
@@ -58,6 +65,28 @@ def read_visium_hd(given: SampleInputs) -> Sample:
         files=[slide.path, folder / _SCALES, *(folder / name for name in _SEGMENTED)],
     )
     return build_sample(given, run)
+
+
+def _slide_alone(given: SampleInputs, slide: Slide) -> Sample:
+    """The H&E and its pixel size, for nuclei that come from elsewhere: the run need not have been segmented."""
+    path = next((path for path in sorted(given.path.rglob("scalefactors_json.json"))), given.path / _SCALES)
+    derived = _microns_per_pixel(path)
+    stated = {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()}
+    chosen = (given.he_um_per_px, given.pixel_size_tolerance)
+    size, record = settle(derived, f"{path.name} microns_per_pixel", stated, *chosen)
+    provenance = describe(
+        name=given.name,
+        platform="visium_hd",
+        tissue=given.tissue,
+        software="Space Ranger",
+        pixel_size=record,
+        files=[slide.path, path],
+        checksums=given.checksums,
+        slide=slide.info,
+        warnings=[],
+    )
+    nothing = gpd.GeoDataFrame({"cell_id": []}, geometry=[])
+    return Sample(given.name, AnnData(np.zeros((0, 0))), nothing, slide, size, given.tissue, None, provenance)
 
 
 def _microscope_image(folder: Path, given: SampleInputs) -> Path:
