@@ -157,10 +157,9 @@ class Drill:
                 break
             same = self._made(out) == self.expected
             outcomes["restart gives the same content" if same else "restart fails"] += 1
-            left = [path for path in out.rglob("*") if path.name.startswith(".partial-")]
-            outcomes["temporary files stay after the restart"] += bool(left)
+            for path in out.rglob(".partial-*"):
+                outcomes[f"{path.parent.name}/.partial-{path.name.split('-', 2)[2]} stays after the restart"] += 1
             shutil.rmtree(out)
-        outcomes += Counter()
         return self._row("SIGKILL at every write", outcomes, {"restart gives the same content"})
 
     def full(self) -> Row:
