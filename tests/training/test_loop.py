@@ -271,3 +271,42 @@ def test_killed_after_the_last_state_it_writes_all_that_is_missing(unbroken, sou
     train(sources, sources[1:], out, settings, taxonomy="pannuke", provenance={"samples": ["a", "b"]})
     assert all((out / name).is_file() for name in made)
     assert (out / "history.csv").read_bytes() == (unbroken / "history.csv").read_bytes()
+
+
+def scored(monkeypatch, *scores):
+    """Let the epochs have these bPQ, and the choice at the end 0.9."""
+    left = list(scores)
+    monkeypatch.setattr(loop, "validate", lambda run, limit, between: {"bpq": left.pop(0) if limit else 0.9})
+
+
+def test_the_best_epoch_is_kept_also_by_a_continued_run(sources, settings, tmp_path, monkeypatch, capsys):
+    settings = settings.replace(epochs=3, keep="best", samples_per_epoch=8)
+    scored(monkeypatch, 0.1, 0.5, 0.2)
+    train(sources[:1], sources[1:], tmp_path / "whole", settings, taxonomy="pannuke")
+    model, metadata = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
+    assert metadata["epoch"] == 2 and metadata["provenance"]["scores"] == {"val_bpq": 0.9}
+    assert "has the weights of epoch 2 of 3, by bpq" in capsys.readouterr().out
+    scored(monkeypatch, 0.1, 0.5)
+    train(sources[:1], sources[1:], tmp_path / "two", settings.replace(epochs=2), taxonomy="pannuke")
+    scored(monkeypatch, 0.2)
+    train(sources[:1], sources[1:], tmp_path / "two", settings, taxonomy="pannuke")
+    assert "continued at epoch 3" in capsys.readouterr().out
+    again, _ = load_checkpoint(tmp_path / "two" / "checkpoint.pt")
+    last = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)["objects"]
+    assert same(dict(model.state_dict()), dict(again.state_dict())) and same(
+        last["best"]["weights"], dict(model.state_dict())
+    )
+    assert not same(last["model"], dict(model.state_dict()))
+
+
+def test_a_run_without_a_better_epoch_ends_early(sources, settings, tmp_path, monkeypatch):
+    scored(monkeypatch, 0.1, 0.5, 0.2, 0.3, 0.9)
+    settings = settings.replace(epochs=9, patience=2, samples_per_epoch=8)
+    train(sources[:1], sources[1:], tmp_path, settings, taxonomy="pannuke")
+    assert len(rows(tmp_path)) == 4 and load_checkpoint(tmp_path / "checkpoint.pt")[1]["epoch"] == 4
+
+
+@pytest.mark.parametrize("change", [{"keep": "best"}, {"patience": 3}])
+def test_nothing_to_choose_by(sources, settings, tmp_path, change):
+    with pytest.raises(UserError, match="and nothing is validated; name the model's `validation`"):
+        train(sources[:1], [], tmp_path, settings.replace(**change), taxonomy="pannuke")

@@ -87,6 +87,15 @@ class TrainingBlock(Settings):
     slow_disk: Flag = Field(False, description="Read shards in one sweep instead of at random.")
     validation_patches: WholeNumber = Field(2000, description="Patches validated each epoch; all of them at the end.")
     validate_every: Count = Field(1, description="Epochs between validations.")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Epoch whose weights the model gets: the last, as published, or the best by `keep_by`."
+    )
+    keep_by: Literal["bpq", "dice", "detection_f1", "macro_f1", "loss"] = Field(
+        "bpq", description="Validation score that the best epoch and `patience` go by."
+    )
+    patience: Count | None = Field(
+        None, description="Epochs without a better validation score after which training ends; null: never."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one.")
     processes: Count = Field(1, description="GPUs a model is trained on (torchrun).")
     threads: Count | None = Field(

@@ -89,7 +89,7 @@ def train(
         settings = run.settings
         board = history.Board(run.folder, settings.tensorboard and group.is_main)
         with failures.memory_explained(settings, group.size):
-            while run.state.epoch < settings.epochs:
+            while run.state.epoch < settings.epochs and not ended_early(run):
                 train_epoch(run)
                 finish_epoch(run, board)
             finish(run, provenance or {})
@@ -158,17 +158,45 @@ def finish_epoch(run: TrainingRun, board: history.Board) -> None:
     last = state.epoch + 1 == settings.epochs
     due = (state.epoch + 1) % settings.validate_every == 0 and settings.validation_patches > 0
     if run.validation is not None and (due or last):
-        limit = None if last else settings.validation_patches
+        # Epochs that are compared are scored on the same patches; all are scored when the choice is made.
+        limit = None if last and run.best is None else settings.validation_patches
         scores = validate(run, limit, lambda: stop_if_asked(run))
         row |= {f"val_{name}": float(value) for name, value in scores.items()}
     row |= {"seconds": state.seconds, "patches_per_s": steps * settings.batch_size / max(state.seconds, 1e-9)}
     run.state = TrainingState(epoch=state.epoch + 1, history=[*state.history, row])
+    if run.best is not None:
+        run.best.offer(run.network, row, state.epoch)
     save_state(run)
     if run.group.is_main:
         if not last:
             write_history(run)
         board.add(row)
     run.say(messages.summary(row, settings.epochs))
+
+
+def leave_if_asked(run: TrainingRun) -> None:
+    """Leave when any process got a signal, without saving: the state is saved, and the network has other weights."""
+    if any(run.group.any(bool(run.stop))):
+        raise failures.TrainingStopped("training: stopped by a signal after its last epoch; run the command again")
+
+
+def ended_early(run: TrainingRun) -> bool:
+    """Whether the last `patience` epochs brought no better validation score."""
+    return run.best is not None and run.best.is_stale(run.state.epoch, run.settings.patience)
+
+
+def chosen_epoch(run: TrainingRun) -> tuple[int, dict[str, float]]:
+    """Number of the epoch whose weights the model gets, from 1, and its validation scores; loads the weights."""
+    row = run.state.history[-1]
+    if run.best is None:
+        return run.settings.epochs, {key: value for key, value in row.items() if key.startswith("val_")}
+    epoch = run.state.epoch
+    if run.best.weights:
+        epoch = run.best.epoch + 1
+        run.network.load_state_dict(run.best.weights)
+    scores = validate(run, None, lambda: leave_if_asked(run))
+    run.say(f"training: the model has the weights of epoch {epoch} of {run.state.epoch}, by {run.settings.keep_by}")
+    return epoch, {f"val_{name}": float(value) for name, value in scores.items()}
 
 
 def write_history(run: TrainingRun) -> None:
@@ -183,10 +211,11 @@ def finish(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
 
     A run killed after its last state was saved comes here at once, so what follows the state is written here.
     """
+    epoch, scores = chosen_epoch(run)
     if run.group.is_main:
         write_history(run)
         problems = learning_problems(pd.DataFrame(run.state.history))
-        write_checkpoint(run, {**provenance, "warnings": problems} if problems else provenance)
+        write_checkpoint(run, {**provenance, "warnings": problems} if problems else provenance, epoch, scores)
         for problem in problems:
             run.say(f"training: WARNING: {problem}")
     run.group.barrier()

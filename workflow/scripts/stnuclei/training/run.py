@@ -26,6 +26,7 @@ from stnuclei.loading.slow_disk import by_shards
 from stnuclei.loading.sources import Source
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import resume
+from stnuclei.training.best import BestEpoch
 from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
 from stnuclei.training.failures import StopRequest
 from stnuclei.training.resume import Stateful, TrainingState
@@ -62,6 +63,8 @@ class TrainingRun:
         Whether a signal asked the run to stop.
     state
         Progress: epoch, step, sums, history.
+    best
+        The best epoch, where the settings ask for it.
     pending
         The last step, where its numbers are still to be checked.
     """
@@ -82,6 +85,7 @@ class TrainingRun:
     identity: dict[str, Any]
     stop: StopRequest
     state: TrainingState
+    best: BestEpoch | None = None
     pending: PendingStep | None = None
 
     @property
@@ -95,7 +99,8 @@ class TrainingRun:
     @property
     def stateful(self) -> dict[str, Stateful]:
         """Objects whose state is saved, by name."""
-        return {"model": self.network, "optimizer": self.optimizer, "scaler": self.scaler}
+        best = {} if self.best is None else {"best": self.best}
+        return {"model": self.network, "optimizer": self.optimizer, "scaler": self.scaler, **best}
 
     def order(self) -> np.ndarray:
         """Patch numbers this process still has to read in the current epoch, in order, int64 (n,)."""
@@ -135,14 +140,18 @@ def prepare(
         torch.set_num_threads(settings.threads)
     data = Collection.open(sources, taxonomy)
     weights = patch_weights(settings.sampling, data.tissue, data.presence, settings.sampling_gamma)
+    validated = Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None
+    best = BestEpoch.of(settings, validated is not None)
     network = build_network(settings, taxonomy, data.tissues, group.device)
+    # Validation has no part in the weights of the last epoch, but it chooses the best one.
+    fingerprint = data.fingerprint() + (validated.fingerprint() if best and validated else "")
     run = TrainingRun(
         settings=settings,
         taxonomy=taxonomy,
         folder=folder,
         group=group,
         data=data,
-        validation=Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None,
+        validation=validated,
         loader=data.loader(taxonomy, micro_batch, settings.readers, 2 if settings.slow_disk else 0),
         sampler=Sampler(len(data), settings.batch_size, weights, settings.samples_per_epoch, settings.seed),
         network=network,
@@ -150,9 +159,10 @@ def prepare(
         scaler=build_scaler(settings, group.device),
         augment=Augmenter(seed=settings.seed, settings=settings.augmentation),
         precision=choose_precision(settings.precision, group.device),
-        identity=resume.identity(settings, data.fingerprint(), taxonomy.names, data.tissues),
+        identity=resume.identity(settings, fingerprint, taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
+        best=best,
     )
     run.state, start = resume.load(folder, run.stateful, run.identity, group.device, group)
     group.barrier()
@@ -211,9 +221,8 @@ def build_scaler(settings: TrainSettings, device: torch.device) -> torch.amp.Gra
     return torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16)
 
 
-def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
-    """Write ``checkpoint.pt``, which prediction reads, with the last epoch's scores in its provenance."""
-    scores = {key: value for key, value in run.state.history[-1].items() if key.startswith("val_")}
+def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any], epoch: int, scores: Mapping[str, float]) -> None:
+    """Write ``checkpoint.pt``, which prediction reads, with the validation scores of its epoch in its provenance."""
     path = run.folder / "checkpoint.pt"
     with disk_full_explained(path, "last.pt holds the finished run"):
         save_checkpoint(
@@ -222,8 +231,8 @@ def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any]) -> None:
             taxonomy=run.taxonomy,
             tissues=list(run.data.tissues),
             config=run.settings.to_dict(),
-            epoch=run.settings.epochs,
-            provenance={**provenance, "seed": run.settings.seed, "scores": scores},
+            epoch=epoch,
+            provenance={**provenance, "seed": run.settings.seed, "scores": dict(scores)},
         )
 
 
