@@ -1,7 +1,7 @@
 """Fault drill: every stage killed at every write, out of disk, damaged, and run twice at once; prints a table.
 
-``python -m faults.drill`` (from ``tests``; ``make test-faults``) prints the table and writes it into
-docs/reliability.md. Each attempt is a process forked from this one, which has imported everything and started no
+``python -m faults.drill`` (from ``tests``; ``make test-faults``) prints the table and writes the rows of the stages
+that were run into docs/reliability.md. Each attempt is a process forked from this one, which has imported everything and started no
 thread; a fault in it is a fault of a job.
 """
 
@@ -234,6 +234,18 @@ def drill(stages: list[str], folder: Path, quick: bool = False) -> list[Row]:
     return rows
 
 
+def write_page(page: Path, rows: list[Row]) -> None:
+    """Put the rows into the page's table, in the place of those of the same stages."""
+    begin, end = "<!-- table of the drill -->", "<!-- end of the table -->"
+    head, rest = page.read_text().split(begin)
+    old, tail = rest.split(end)
+    drilled = {row.stage for row in rows}
+    kept = [line.strip("| ").split(" | ") for line in old.splitlines() if line.startswith("| ") and "---" not in line]
+    others = [Row(*cells, 0) for cells in kept if cells[0] in STAGES and cells[0] not in drilled]
+    ordered = sorted([*others, *rows], key=lambda row: list(STAGES).index(row.stage))
+    page.write_text(f"{head}{begin}\n{table(ordered)}\n{end}{tail}")
+
+
 def main() -> int:
     """Run the drill; status 1 where an outcome must not be."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -242,12 +254,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = drill(options.stages or list(STAGES), Path(folder), options.quick)
-    if not options.stages and not options.quick:
-        page = ROOT / "docs" / "reliability.md"
-        begin, end = "<!-- table of the drill -->", "<!-- end of the table -->"
-        text = page.read_text()
-        head, rest = text.split(begin)
-        page.write_text(f"{head}{begin}\n{table(rows)}\n{end}{rest.split(end)[1]}")
+    if not options.quick:
+        write_page(ROOT / "docs" / "reliability.md", rows)
     return int(any(row.wrong for row in rows))
 
 
