@@ -1,8 +1,8 @@
 """Fault drill: every stage killed at every write, out of disk, damaged, and run twice at once; prints a table.
 
 ``python -m faults.drill`` (from ``tests``; ``make test-faults``) prints the table and writes the rows of the stages
-that were run into docs/reliability.md. Each attempt is a process forked from this one, which has imported everything and started no
-thread; a fault in it is a fault of a job.
+that were run into docs/reliability.md. Each attempt is a process forked from this one, which has imported everything
+and started no thread; a fault in it is a fault of a job.
 """
 
 import argparse
