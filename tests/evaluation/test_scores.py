@@ -258,6 +258,8 @@ def test_table2_has_intervals_and_the_papers_row(tmp_path):
     assert row["bpq"] == pytest.approx(frames[0]["pq"].mean())
     write_table(table, tmp_path / "t.tsv", tmp_path / "t.md")
     assert "[0.4018]" in (tmp_path / "t.md").read_text()
+    write_table(pd.DataFrame({"model": ["a"], "dice": [0.891]}), tmp_path / "t.tsv", tmp_path / "t.md")
+    assert "0.8910 |" in (tmp_path / "t.md").read_text()
     pd.testing.assert_frame_equal(table, table2(pd.concat(frames), bootstrap_n=200, rows={"st": "stnuclei"}))
 
 

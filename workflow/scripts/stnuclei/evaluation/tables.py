@@ -65,11 +65,17 @@ def write_table(frame: pd.DataFrame, tsv: str | Path, md: str | Path, title: str
         frame.to_csv(aside, sep="\t", index=False)
     parts = [
         f"## {title}\n" if title else "",
-        readable(frame).to_markdown(index=False) + "\n",
+        as_markdown(frame) + "\n",
         f"\n{note}\n" if (note := _note(frame, note)) else "",
     ]
     with atomic_write(md) as aside:
         aside.write_text("\n".join(part for part in parts if part))
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """Markdown of `readable`, numbers flush right and as formatted (tabulate would shorten 0.8910)."""
+    align = ["right" if all(cell.is_number for cell in column) else "left" for column in format_frame(frame).values()]
+    return readable(frame).to_markdown(index=False, disable_numparse=True, colalign=align if len(frame) else None)
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
