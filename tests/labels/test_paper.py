@@ -167,7 +167,7 @@ def test_labels_of_a_plain_table(table, clustering):
         table, "paper_no_refinement", "Breast", clusters=clustering.cells, ranked_genes=clustering.ranked_genes
     )
     assert (labels.cells["label"].to_numpy() == table.obs["truth"].to_numpy()).all()
-    assert labels.cells.dtypes.astype(str).tolist() == ["object", "object", "float32", "int32"]
+    assert labels.cells.dtypes.astype(str).tolist() == ["object", "object", "float32", "int32", "object"]
     assert (labels.cells["cell_id"].to_numpy() == table.obs_names.to_numpy()).all()
     assert labels.cells["confidence"].between(0, 1).all()
     assert labels.evidence["n_cells"].sum() == table.n_obs

@@ -138,7 +138,7 @@ def test_tissue_facts_hold_shared_organs_and_no_fetal_types(markers):
 def test_tissues_go_by_alias_and_typos_get_the_nearest(markers):
     assert markers.tissue("ovary") == "Ovarian" and markers.tissue("HeadNeck") == "Head and neck"
     assert markers.tissue("Bile-duct") == "Bile duct" and markers.tissue("Adrenal_gland") == "Adrenal gland"
-    with pytest.raises(UserError, match="did you mean Breast"):
+    with pytest.raises(UserError, match="did you mean 'Breast'"):
         markers.for_tissue("Brest")
 
 

@@ -110,12 +110,12 @@ def test_full_disk_is_told_and_what_was_done_is_kept(small, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tile": 1000}, "a tile is a multiple of 16"),
+        ({"tile": 1000}, "segmentation.tile: 1000 is not a multiple of 16"),
         ({"tile": 256, "overlap": 96}, "wider than two overlaps"),
         ({"batch_size": 0}, "must be at least 1"),
-        ({"damaged": "ignore"}, "neither stop nor skip"),
-        ({"region": (1, 2, 3)}, "not the four numbers"),
-        ({"simplify_px": 9}, "simplify_px between 0 and 4"),
+        ({"damaged": "ignore"}, "segmentation.damaged: 'ignore' is none of stop, skip"),
+        ({"region": (1, 2, 3)}, r"segmentation.region\[3\]: is missing"),
+        ({"simplify_px": 9}, "segmentation.simplify_px: must be below 4, not 9"),
     ],
 )
 def test_settings_that_cannot_be(small, tmp_path, options, words):

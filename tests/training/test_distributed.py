@@ -61,7 +61,7 @@ def test_two_processes_train_what_one_does_in_two_parts(sources, settings, tmp_p
     settings = settings.replace(epochs=1, samples_per_epoch=24, validation_patches=2)
     run = tmp_path / "run.json"
     run.write_text(json.dumps({**content, "settings": settings.to_dict()}))
-    said = run_two("-m", "stnuclei.training", run)
+    said = run_two("-m", "stnuclei", "train", run)
     assert "2 process(es) x 1 part(s) of 4" in said[0] and said[1] == ""
     train(sources, [], tmp_path / "one", settings.replace(accumulation=2), taxonomy="pannuke")
     one, two = (torch.load(tmp_path / name / "last.pt")["objects"]["model"] for name in ("one", "two"))
