@@ -26,7 +26,9 @@ def gpus(monkeypatch):
         return chosen
 
     monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
+    device._own_gpu.cache_clear()
     yield see
+    device._own_gpu.cache_clear()
     for lock in device._held:
         lock.close()
     device._held.clear()
@@ -56,6 +58,11 @@ def test_two_jobs_take_two_gpus_and_a_third_shares(gpus, tmp_path):
     assert [free_gpu(2, tmp_path) for _ in range(3)] == [0, 1, 0]
     device._held.pop(0).close()  # the first job ends
     assert free_gpu(2, tmp_path) == 0
+
+
+def test_a_process_keeps_its_gpu(gpus):
+    gpus(4)
+    assert len({choose_device("auto", "prediction.device") for _ in range(3)}) == 1
 
 
 def test_segments_grow_unless_the_user_says_otherwise(gpus, monkeypatch):

@@ -1,6 +1,7 @@
 """Training: what is visible is learnt, what is not is not; runs repeat and continue."""
 
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from expression.slides import visible_slide
 from stnuclei.config import ExpressionSettings
 from stnuclei.errors import UserError
 from stnuclei.expression import PatchData, PatchSource, predict_expression, train_expression
+from stnuclei.expression.loop import EpochLoss
 from stnuclei.expression.scores import mean_over_slides
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.patches import PatchBlock, PatchStore, write_patches
@@ -134,3 +136,20 @@ def test_other_pixels_are_other_data(tmp_path):
     attrs = {key: value for key, value in store.attrs.items() if key not in ("format", "version", "counts", "patch_px")}
     write_patches(slide.patches, [block], attrs, size=store.patch_px)
     assert PatchData.open([slide]).fingerprint() != before
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_loss_that_is_not_finite_is_named_at_once_or_one_step_late(device):
+    run = SimpleNamespace(
+        device=torch.device(device),
+        name_of=lambda number: f"a[{number}]",
+        settings=SimpleNamespace(learning_rate=1e-4),
+        state=SimpleNamespace(epoch=2),
+    )
+    losses = EpochLoss(run)
+    losses.add(torch.tensor(2.0), torch.arange(4), 0)
+    assert losses.mean() == (2.0 if device == "cpu" else 0.0)
+    if device == "cuda":
+        losses.add(torch.tensor(float("nan")), torch.arange(4, 6), 1)
+    with pytest.raises(UserError, match=r"epoch 3, step 2.*a\[4\], a\[5\]"):
+        losses.add(torch.tensor(float("nan")), torch.arange(4, 6), 1)

@@ -189,8 +189,28 @@ def test_memory_that_does_not_suffice_is_told(checkpoint):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     predictor.model = full
-    with pytest.raises(UserError, match="cpu does not hold 3 pictures of 16 px; lower prediction.batch_size"):
+    with pytest.raises(UserError, match="cpu does not hold one picture of 16 px; take smaller tiles"):
         predictor(np.zeros((3, 16, 16, 3), np.uint8))
+
+
+def test_memory_that_holds_fewer_pictures_is_found_once(checkpoint, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8)
+    predictor = Predictor(checkpoint, "cpu")
+    whole, network, sizes = predictor(images), predictor.model, []
+
+    def short(x):
+        sizes.append(len(x))
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(x)
+
+    predictor.model = short
+    for _ in range(2):
+        pieces = predictor(images)
+        for name in ("foreground", "hv", "types"):
+            assert np.allclose(getattr(pieces, name), getattr(whole, name), atol=1e-5), name
+    assert sizes == [11, 5, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 1]
+    assert capsys.readouterr().out.count("does not hold") == 2
 
 
 @pytest.mark.parametrize(

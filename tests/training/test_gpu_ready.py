@@ -21,7 +21,7 @@ from stnuclei.training.distributed import ProcessGroup, local_device, process_gr
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.loop import train_epoch
 from stnuclei.training.run import TrainingRun, prepare
-from training.test_distributed import WORKER, run_two
+from two_runs import WORKER, run_two
 
 
 def prepared(sources, folder, settings):

@@ -1,5 +1,6 @@
 """Used from another workflow, and at the scale of hundreds of slides."""
 
+import re
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from paths import ROOT
 from runner import Workflow, count
+from stnuclei.joblog import job_device
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scale
@@ -74,6 +76,17 @@ def test_every_rule_that_takes_a_gpu_has_its_partition_in_the_profile():
             if "\n        gpu=" in rule:
                 taking.add(rule.split(":")[0])
     assert taking == set(profile["set-resources"])
+
+
+def test_every_job_without_a_gpu_computes_on_the_cpu():
+    """On a machine with a GPU `resources.gpu: 0` would otherwise change nothing: torch takes the GPU it sees."""
+    assert job_device({"gpu": 0}, "auto") == "cpu" and job_device({}, ["cuda:0", "cuda:1"]) == "cpu"
+    assert job_device({"gpu": 1}, "auto") == "auto" and job_device({"gpu": 2}, ["cuda:0"]) == ["cuda:0"]
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in path.read_text().split("\nrule ")[1:]:
+            if "\n        gpu=" in rule:
+                script = re.search(r'"\.\./scripts/(\w+\.py)"', rule).group(1)
+                assert "job_device(snakemake.resources" in (ROOT / "workflow" / "scripts" / script).read_text(), script
 
 
 def test_no_rule_is_a_checkpoint():

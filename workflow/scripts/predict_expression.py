@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.expression import PatchSource, predict_expression, write_table
-from stnuclei.joblog import job
+from stnuclei.joblog import job, job_device
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,5 +26,6 @@ with job(snakemake.log[0], f"predictions of {snakemake.wildcards.baseline} ({sna
         pd.read_csv(source.split, sep="\t", dtype={"sample": str}),
         slides(source.cross_patches, source.cross_expression),
         threads=snakemake.threads,
+        device=job_device(snakemake.resources, "auto"),
     )
     write_table(predictions, snakemake.output.predictions)

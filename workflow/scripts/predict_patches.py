@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.joblog import job
+from stnuclei.joblog import job, job_device
 from stnuclei.prediction import predict_patches
 
 if TYPE_CHECKING:
@@ -14,5 +14,6 @@ with job(snakemake.log[0], f"predictions of {snakemake.wildcards.model} on {snak
         snakemake.input.patches,
         snakemake.output.predictions,
         threads=snakemake.threads,
+        device=job_device(snakemake.resources, "auto"),
         **snakemake.params.settings,
     )

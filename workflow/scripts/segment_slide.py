@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from stnuclei.errors import UserError
 from stnuclei.files import deliver
-from stnuclei.joblog import job
+from stnuclei.joblog import job, job_device
 from stnuclei.prediction import segment_slide
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segme
         # What the table says is believed, also against the file.
         override_um_per_px=bool(params.um_per_px),
         threads=snakemake.threads,
-        **params.settings,
+        **{**params.settings, "device": job_device(snakemake.resources, params.settings["device"])},
     )
     if not (state / "tissue.tif").is_file():
         raise UserError(f"{params.path}: is a folder of pictures, not a slide; segment it by stnuclei segment")

@@ -10,7 +10,7 @@ from stnuclei.expression import PatchSource, train_expression
 from stnuclei.expression.figures import draw_history
 from stnuclei.expression.predict import load_model
 from stnuclei.files import deliver
-from stnuclei.joblog import job
+from stnuclei.joblog import job, job_device
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,7 +21,8 @@ with job(snakemake.log[0], f"expression baseline {name} ({run})"):
     state = Path(params.state)
     pairs = zip(source.patches, source.expression, strict=True)
     settings = ExpressionSettings.from_dict(params.settings)
-    settings = settings.replace(workers=settings.workers or snakemake.threads)
+    device = job_device(snakemake.resources, settings.device)
+    settings = settings.replace(workers=settings.workers or snakemake.threads, device=device)
     train_expression(
         [PatchSource(Path(patches), Path(table)) for patches, table in pairs],
         state,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei.files import deliver
-from stnuclei.joblog import job
+from stnuclei.joblog import job, job_device
 from stnuclei.training.launch import launch
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def sources(patches: list[str], labels: list[str]) -> list[dict[str, str]]:
 
 source, params, output = snakemake.input, snakemake.params, snakemake.output
 settings = dict(params.settings)
+settings["device"] = job_device(snakemake.resources, settings["device"])
 processes = settings["processes"]
 if settings["workers"] is None:
     settings["workers"] = max(1, snakemake.threads // processes)

@@ -6,14 +6,15 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 from stnuclei.errors import UserError
 from stnuclei.files import disk_full
 
+T = TypeVar("T")
 FULL = "the disk is full or the quota used up; free space and run again, what is finished is kept"
 
 
@@ -52,6 +53,14 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
             raise SystemExit(1) from None
         finally:
             sys.stdout, sys.stderr = terminal_out, terminal_err
+
+
+def job_device(resources: Mapping[str, Any], wanted: T) -> T | str:
+    """Device of a job: ``cpu`` where it has no GPU (`resources.gpu: 0`), else what its settings say.
+
+    A resource, not a parameter of the rule: another device is no reason to run a job again.
+    """
+    return wanted if resources.get("gpu", 0) else "cpu"
 
 
 @contextmanager

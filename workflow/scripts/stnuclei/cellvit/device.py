@@ -5,9 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from stnuclei.errors import UserError
@@ -44,7 +49,7 @@ def choose_device(name: str, setting: str) -> torch.device:
         return device
     if not gpus:
         raise UserError(f"{setting}: {name} is asked for but torch sees no GPU here; set it to auto or cpu")
-    index = free_gpu(gpus) if device.index is None else device.index
+    index = _own_gpu(gpus) if device.index is None else device.index
     if index >= gpus:
         raise UserError(f"{setting}: {name} is asked for but torch sees {gpus} GPU(s) here, numbered from 0")
     return use_gpu(index)
@@ -58,6 +63,12 @@ def use_gpu(index: int) -> torch.device:
     device = torch.device("cuda", index)  # `set_device` refuses a device without an index
     torch.cuda.set_device(device)
     return device
+
+
+@cache
+def _own_gpu(gpus: int) -> int:
+    """The GPU of this process, the same at every call."""
+    return free_gpu(gpus)
 
 
 def free_gpu(gpus: int, folder: Path | None = None) -> int:
@@ -136,3 +147,59 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
+
+
+class HostCopy:
+    """Numbers of a tensor on their way to the host; asking for them waits for this copy, not for what was queued after.
+
+    Parameters
+    ----------
+    values
+        Any shape, on any device, without a gradient.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._copied: torch.cuda.Event | None = None
+        if values.device.type == "cuda":
+            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            values = host.copy_(values, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+        self._values = values
+
+    def get(self) -> torch.Tensor:
+        """The numbers, on the CPU."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._values
+
+
+_kept = threading.local()
+
+
+@contextmanager
+def thread_stream(device: torch.device) -> Iterator[None]:
+    """CUDA stream of the calling thread; nothing on a CPU.
+
+    Two threads with a stream each overlap the copies of one batch with the kernels of the other: on one stream a GPU
+    computes only 60 to 75 % of the time (estimated, not measured).
+    """
+    if device.type != "cuda":
+        yield
+        return
+    streams = _kept.__dict__.setdefault("streams", {})
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)
+    with torch.cuda.stream(streams[device]):
+        yield
+
+
+def to_host(maps: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """Tensors as arrays; from a GPU through pinned memory, waiting for the calling thread's stream only."""
+    if maps[0].device.type != "cuda":
+        return [m.contiguous().cpu().numpy() for m in maps]
+    hosts = [torch.empty(m.shape, dtype=m.dtype, pin_memory=True) for m in maps]
+    for host, m in zip(hosts, maps, strict=True):
+        host.copy_(m.contiguous(), non_blocking=True)
+    torch.cuda.current_stream(maps[0].device).synchronize()
+    return [host.numpy() for host in hosts]

@@ -22,7 +22,7 @@ class PredictionBlock(Settings):
     block: ClassVar[str] = "prediction"
 
     batch_size: Count = Field(64, description="Patches at once.")
-    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
+    precision: Precision = Field("auto", description="auto: fp16 on a GPU, fp32 on CPU.")
 
 
 class TileSettings(Settings):
@@ -40,7 +40,7 @@ class TileSettings(Settings):
     device: Annotated[Annotated[str, Tag("(text)")] | Annotated[list[str], Tag("(other)")], TextOrOther] = Field(
         "auto", description="auto, cpu, cuda, cuda:all (every GPU of the job)."
     )
-    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
+    precision: Precision = Field("auto", description="auto: fp16 on a GPU, fp32 on CPU.")
     compile: Flag = Field(False, description="torch.compile.")
     damaged: Literal["stop", "skip"] = Field(
         "stop", description="A tile of the slide that cannot be decoded: stop, or skip and count it."

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from stnuclei.cellvit.device import HostCopy
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchSource
 from stnuclei.expression.run import ExpressionRun, prepare, write_checkpoint
 from stnuclei.expression.scores import pearson_by_gene
 from stnuclei.files import locked
+from stnuclei.loading.batches import on_device
 from stnuclei.progress import Progress
 from stnuclei.training import failures, history, resume
 from stnuclei.training.resume import TrainingState
@@ -99,28 +102,69 @@ def train_epoch(run: ExpressionRun) -> float:
     order = order[: len(order) - 1] if len(order) % settings.batch_size == 1 and len(order) > 1 else order
     run.set_training()
     bar = Progress(len(order), f"epoch {epoch + 1}/{settings.epochs}", "patches")
-    total, done = 0.0, 0
-    for step, batch in enumerate(run.data.loader(order, settings.batch_size, settings.readers)):
+    losses, done = EpochLoss(run), 0
+    for step, batch in enumerate(on_device(run.data.loader(order, settings.batch_size, settings.readers), run.device)):
         seed = chunk_seed(settings.seed, epoch, step, 0)
         torch.manual_seed(seed)  # dropout and stochastic depth: the same in a continued run
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(settings, epoch + done / len(order))
-        pictures = run.transform(batch["image"].to(run.device, non_blocking=True), seed=seed)
-        targets = run.data.targets(run.row_of[batch["index"]]).to(run.device)
+        pictures = run.transform(batch["image"], seed=seed)
+        targets = sent(run.data.targets(run.row_of[batch["index"]]), run.device)
         with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
             predicted = network(pictures)
         loss = F.mse_loss(predicted.float(), targets)
-        if not math.isfinite(loss.item()):
-            names = [run.name_of(int(i)) for i in batch["index"]]
-            raise failures.not_finite("loss", epoch + 1, step + 1, names, settings.learning_rate)
+        losses.add(loss, batch["index"], step)
         run.optimizer.zero_grad(set_to_none=True)
         run.scaler.scale(loss).backward()
         run.scaler.step(run.optimizer)
         run.scaler.update()
-        total, done = total + loss.item() * len(targets), done + len(targets)
-        bar.update(len(targets), note=f"loss {total / done:.4f}")
+        done += len(targets)
+        bar.update(len(targets), note=f"loss {losses.mean():.4f}")
     bar.close()
-    return total / max(done, 1)
+    losses.settle(waiting=0)
+    return losses.mean()
+
+
+class EpochLoss:
+    """Mean loss of an epoch; on a GPU the loss of a step is looked at when the next one is queued.
+
+    The GPU then never waits for the host. A loss that is not finite still ends the run before its epoch is saved.
+    """
+
+    def __init__(self, run: ExpressionRun) -> None:
+        self.run, self.total, self.patches = run, 0.0, 0
+        self._coming: deque[tuple[HostCopy, torch.Tensor, int]] = deque()
+
+    def add(self, loss: torch.Tensor, index: torch.Tensor, step: int) -> None:
+        """Take the loss of a step and the numbers of its patches.
+
+        Raises
+        ------
+        UserError
+            If the loss of this step (on a CPU) or of the one before is not finite.
+        """
+        self._coming.append((HostCopy(loss.detach()), index, step))
+        self.settle(waiting=0 if self.run.device.type == "cpu" else 1)
+
+    def settle(self, waiting: int) -> None:
+        """Add the losses of all steps but the last `waiting`."""
+        while len(self._coming) > waiting:
+            copy, index, step = self._coming.popleft()
+            loss = copy.get().item()
+            if not math.isfinite(loss):
+                names = [self.run.name_of(int(i)) for i in index]
+                rate = self.run.settings.learning_rate
+                raise failures.not_finite("loss", self.run.state.epoch + 1, step + 1, names, rate)
+            self.total, self.patches = self.total + loss * len(index), self.patches + len(index)
+
+    def mean(self) -> float:
+        """Mean over the patches so far."""
+        return self.total / max(self.patches, 1)
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on the device, from pinned memory where that is a GPU: the copy is then not waited for."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def learning_rate(settings: ExpressionSettings, epoch: float) -> float:
@@ -134,9 +178,10 @@ def predict(run: ExpressionRun, numbers: np.ndarray) -> np.ndarray:
     run.network.eval()
     rows = []
     with torch.inference_mode():
-        for batch in run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.readers):
+        loader = run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.readers)
+        for batch in on_device(loader, run.device):
             with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
-                rows.append(run.network(run.transform(batch["image"].to(run.device))).float().cpu().numpy())
+                rows.append(run.network(run.transform(batch["image"])).float().cpu().numpy())
     return np.concatenate(rows)
 
 

@@ -167,7 +167,7 @@ def _network(
     network = channels_last(network.to(device))
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     rate, decay = settings.learning_rate, settings.weight_decay
-    return network, torch.optim.AdamW(learning, lr=rate, weight_decay=decay)
+    return network, torch.optim.AdamW(learning, lr=rate, weight_decay=decay, fused=device.type == "cuda")
 
 
 def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) -> np.ndarray:

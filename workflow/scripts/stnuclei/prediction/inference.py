@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stnuclei.cellvit.device import thread_stream, to_host
 from stnuclei.prediction.tiles import TileMaps
 
 #: The eight symmetries of a square: quarter turns against the clock, and whether mirrored left to right before.
@@ -62,7 +63,7 @@ def undo_vector_orientation(hv: Tensor, k: int, mirrored: bool) -> Tensor:
 
 
 class Inference:
-    """Networks on their devices, each working on one batch at a time; may be called from several threads.
+    """Networks on their devices; called from as many threads as there are `workers`.
 
     Parameters
     ----------
@@ -75,8 +76,18 @@ class Inference:
     def __init__(self, networks: Sequence[Network], tta: bool = False) -> None:
         self.networks, self.tta = list(networks), tta
         self._free: queue.SimpleQueue[Network] = queue.SimpleQueue()
-        for network in self.networks:
+        for network in self.networks * self.workers_per_device:
             self._free.put(network)
+
+    @property
+    def workers_per_device(self) -> int:
+        """Batches a device works on at a time: two on a GPU, whose copies then overlap with computing."""
+        return 2 if self.networks[0].device.type == "cuda" else 1
+
+    @property
+    def workers(self) -> int:
+        """Number of threads that may call at a time."""
+        return len(self.networks) * self.workers_per_device
 
     @property
     def classes(self) -> list[str]:
@@ -100,10 +111,10 @@ class Inference:
         """
         network = self._free.get()
         try:
-            foreground, hv, types = tta_mean(network, images) if self.tta else network.tensors(images)
-            middle = (..., slice(crop, images.shape[1] - crop), slice(crop, images.shape[2] - crop))
-            maps = (foreground[middle] > 0.5, hv[middle].float(), types[middle].half())
-            arrays = [array.contiguous().cpu().numpy() for array in maps]
+            with thread_stream(network.device):
+                foreground, hv, types = tta_mean(network, images) if self.tta else network.tensors(images)
+                middle = (..., slice(crop, images.shape[1] - crop), slice(crop, images.shape[2] - crop))
+                arrays = to_host((foreground[middle] > 0.5, hv[middle].float(), types[middle].half()))
         finally:
             self._free.put(network)
         return [TileMaps(*tile) for tile in zip(*arrays, strict=True)]

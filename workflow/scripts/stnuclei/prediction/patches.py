@@ -17,6 +17,7 @@ from stnuclei.errors import UserError
 from stnuclei.files import check_output, sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
+from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
 from stnuclei.progress import Progress
 
@@ -97,8 +98,9 @@ def _predictions(store: PatchStore, predictor: Predictor, batch_size: int, threa
     waiting: deque[list[Future[Prediction]]] = deque()
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="stnuclei-separate")
     try:
-        for images in _images(store, batch_size):
-            maps = predictor(images)
+        # Two batches at a time on a GPU (see `thread_stream`), and never in the thread that writes the store.
+        workers = 2 if predictor.device.type == "cuda" else 1
+        for maps in prefetch_map(predictor, _images(store, batch_size), workers):
             waiting.append([pool.submit(separate, maps, i, store.um_per_px) for i in range(len(maps))])
             if len(waiting) > WAITING:
                 yield from (future.result() for future in waiting.popleft())

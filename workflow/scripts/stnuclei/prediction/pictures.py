@@ -79,7 +79,7 @@ def segment_pictures(job: PictureJob, files: list[Path], partial: PartialResults
 def _nuclei(job: PictureJob, files: list[Path]) -> Iterator[tuple[Path, NucleiArrays | None]]:
     """Nuclei of each file in order, None for a file that could not be read and is skipped."""
     pictures = prefetch_map(lambda path: _picture(job, path), files, max(1, job.threads // 2), 2)
-    maps = prefetch_map(lambda batch: _maps(job, batch), _batches(pictures, job.most_px), len(job.inference.networks))
+    maps = prefetch_map(lambda batch: _maps(job, batch), _batches(pictures, job.most_px), job.inference.workers)
     with (
         ThreadPoolExecutor(job.threads, thread_name_prefix="stnuclei-separate") as pool,
         closing(pictures),

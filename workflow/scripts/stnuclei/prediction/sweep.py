@@ -77,7 +77,7 @@ def sweep(job: SweepJob, strip: Strip, first: int) -> Iterator[Row]:
     """Rows of a strip from `first` on, in order."""
     pool = ThreadPoolExecutor(job.threads, thread_name_prefix="stnuclei-separate")
     batches = prefetch_map(lambda batch: _read(job, *batch), job.batches(strip, first), readers(job.threads))
-    maps = prefetch_map(lambda tiles: _infer(job, *tiles), batches, len(job.inference.networks))
+    maps = prefetch_map(lambda tiles: _infer(job, *tiles), batches, job.inference.workers)
     try:
         with closing(batches), closing(maps):
             yield from _MapBuffer(job, strip, first, pool).rows(maps)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stnuclei.augmentation.shape import random_crop
+from stnuclei.cellvit.device import HostCopy
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
 from stnuclei.loading.batches import batch_targets
 from stnuclei.training.distributed import sum_over_processes, without_sync
@@ -73,9 +74,7 @@ class StepRecord:
     Parameters
     ----------
     names, values
-        Loss terms and gradient norm; float64 (n,), on a GPU still being copied into pinned memory.
-    copied
-        Event after the copy; None on a CPU.
+        Loss terms and gradient norm, float64 (n,).
     indices
         Patch numbers of the batch, int64 on the CPU.
     epoch, step
@@ -85,8 +84,7 @@ class StepRecord:
     """
 
     names: list[str]
-    values: torch.Tensor
-    copied: torch.cuda.Event | None
+    values: HostCopy
     indices: list[torch.Tensor]
     epoch: int
     step: int
@@ -95,13 +93,9 @@ class StepRecord:
     @classmethod
     def of(cls, run: TrainingRun, sums: Mapping[str, torch.Tensor], batches: list[Batch], rate: float) -> StepRecord:
         """Start the copy of a step's numbers."""
-        values, copied = torch.stack(list(sums.values())).detach(), None
-        if values.device.type == "cuda":
-            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            values, copied = host.copy_(values, non_blocking=True), torch.cuda.Event()
-            copied.record()
+        values = HostCopy(torch.stack(list(sums.values())).detach())
         indices = [batch["index"] for batch in batches]
-        return cls(list(sums), values, copied, indices, run.state.epoch, run.state.step, rate)
+        return cls(list(sums), values, indices, run.state.epoch, run.state.step, rate)
 
     def settle(self, run: TrainingRun) -> None:
         """Check the numbers and add them to the epoch's sums.
@@ -113,9 +107,7 @@ class StepRecord:
             so that all stop together. With fp16 a gradient that is not finite is usual: the scaler skips the step and
             lowers its scale.
         """
-        if self.copied is not None:
-            self.copied.synchronize()
-        means = dict(zip(self.names, (run.group.sum(self.values) / run.group.size).tolist(), strict=True))
+        means = dict(zip(self.names, (run.group.sum(self.values.get()) / run.group.size).tolist(), strict=True))
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad and not (bad == ["gradient_norm"] and run.scaler.is_enabled()):
             wrong = "gradient" if bad == ["gradient_norm"] else f"loss ({', '.join(bad)})"
