@@ -26,7 +26,7 @@ def run_two(*command):
         )
         for rank in range(2)
     ]
-    out = [process.communicate(timeout=120) for process in started]
+    out = [process.communicate(timeout=600) for process in started]
     for process, (_, errors) in zip(started, out, strict=True):
         assert process.returncode == 0, errors[-3000:]
     return [text for text, _ in out]
