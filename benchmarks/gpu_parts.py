@@ -404,7 +404,11 @@ def processes(options: argparse.Namespace) -> Rows:
         )
         for k in range(2)
     ]
-    errors = [process.communicate(timeout=150)[1] for process in started]
+    try:
+        errors = [process.communicate(timeout=900 if device == "cpu" else 150)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()  # nothing where it has ended
     if any(process.returncode for process in started):
         raise RuntimeError("; ".join(re.sub(r"\s+", " ", error)[-500:] for error in errors))
     two = torch.load(options.folder / "gradients.pt")
