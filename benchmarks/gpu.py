@@ -5,7 +5,7 @@
 
 Parts, most telling first: `facts`, `correctness` (CPU against GPU), `waits` (where the host waits for the device),
 `training` (every architecture: parts of a step, memory, frozen and learning, eager and compiled), `prediction` (patches
-and tiles), `resumed` (a run stopped by a signal and continued), `processes` (two on one GPU), `profile` (kernels). A
+and tiles), `resumed` (a run stopped by a signal and continued), `profile` (kernels). A
 part that fails is written down with its error and the next one begins; parts that would begin after ``--minutes`` are
 left out. It needs torch with CUDA and the wheels that `facts` lists where they are missing.
 """
@@ -40,7 +40,7 @@ WHEELS = {
     "lazy_loader": "lazy-loader",
     "matplotlib": "matplotlib",
 }
-PARTS = ("facts", "correctness", "waits", "training", "prediction", "resumed", "processes", "profile")
+PARTS = ("facts", "correctness", "waits", "training", "prediction", "resumed", "profile")
 
 
 def missing() -> list[str]:

@@ -6,11 +6,7 @@ import argparse
 import itertools
 import os
 import platform
-import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 import warnings
 from collections import Counter
@@ -40,7 +36,7 @@ from stnuclei.prediction.patches import predict_patches
 from stnuclei.prediction.predictor import Predictor
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import loop
-from stnuclei.training.distributed import process_group, sum_over_processes
+from stnuclei.training.distributed import process_group
 from stnuclei.training.failures import StopRequest, TrainingStopped
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import TrainingRun, prepare, set_trainable
@@ -390,46 +386,6 @@ def resumed(options: argparse.Namespace) -> Rows:
     return rows
 
 
-def processes(options: argparse.Namespace) -> Rows:
-    """Gradients of two processes on one GPU (gloo) against those of one with the whole batch."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    device = str(device_of(options))
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, __file__, device, str(options.folder / "gradients.pt")]
-    started = [
-        subprocess.Popen(
-            command, env={**shared, "RANK": str(k), "LOCAL_RANK": str(k)}, stderr=subprocess.PIPE, text=True
-        )
-        for k in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=900 if device == "cpu" else 150)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()  # nothing where it has ended
-    if any(process.returncode for process in started):
-        raise RuntimeError("; ".join(re.sub(r"\s+", " ", error)[-500:] for error in errors))
-    two = torch.load(options.folder / "gradients.pt")
-    one = _gradients(torch.device(device), slice(None), None)
-    largest = max(float(value.abs().max()) for value in one.values())
-    return [{"largest difference": max(_apart(one[name], two[name]) for name in one), "of": largest}]
-
-
-def _gradients(device: torch.device, rows: slice, wrap: Callable[[CellViT], Any] | None) -> dict[str, torch.Tensor]:
-    """Gradients of the tiny network over some rows of eight pictures; evaluation mode, so that BatchNorm is shared."""
-    torch.manual_seed(0)
-    network = build_model("cellvit-tiny", 6, 2).to(device).double().eval()
-    pixels, instances, classes = (part[rows].to(device) for part in pictures(8, 64))
-    wanted = batch_targets(
-        {"classes": classes, "tissue": torch.zeros(len(pixels), dtype=torch.int64, device=device)}, instances
-    )
-    outputs = (wrap(network) if wrap else network)(pixels.double() / 127.5 - 1)
-    total_loss(cellvit_losses(outputs, wanted, reduce=sum_over_processes if wrap else None)).backward()
-    return {name: p.grad.cpu() for name, p in network.named_parameters() if p.grad is not None}
-
-
 def profile(options: argparse.Namespace) -> Rows:
     """The twenty kernels that take longest in five steps, and the fraction of the time the device is busy."""
     from torch.profiler import ProfilerActivity
@@ -461,17 +417,3 @@ def profile(options: argparse.Namespace) -> Rows:
     for key, total in sorted(taken.items(), key=lambda item: -item[1])[:20]:
         rows.append({"kernel": key[:90], "ms a step": 1e3 * total / steps, "fraction of time": total / wall})
     return rows
-
-
-def _worker(device: str, path: str) -> None:
-    """One of the two processes of `processes`."""
-    with process_group(device, backend="gloo") as group:
-        rows = slice(4 * group.rank, 4 * group.rank + 4)
-        gradients = _gradients(group.device, rows, group.wrap)
-        if group.is_main:
-            torch.save(gradients, path)
-        group.barrier()
-
-
-if __name__ == "__main__":
-    _worker(*sys.argv[1:])

@@ -41,13 +41,12 @@ def test_the_whole_report_runs_on_a_cpu(tmp_path):
     errors = {name: part.get("error") for name, part in report["parts"].items() if "rows" not in part}
     assert done.returncode == 0 and not errors, (errors, done.stderr[-2000:])
     parts = {name: part["rows"] for name, part in report["parts"].items()}
-    assert set(parts) == {"facts", "correctness", "waits", "training", "prediction", "resumed", "processes", "profile"}
+    assert set(parts) == {"facts", "correctness", "waits", "training", "prediction", "resumed", "profile"}
     exact = [row for row in parts["correctness"] if "float16" not in row["compared"]]
     assert len(exact) > 15 and all(row["largest difference"] == 0 for row in exact if "bfloat" not in row["compared"])
     assert parts["training"][0]["patches/s in an epoch"] > 0 and parts["prediction"][0]["tiles/s"] > 0
     assert "stopped by SIGUSR1" in parts["resumed"][0]["stopped"]
     assert parts["resumed"][0]["largest difference of weights"] == 0
-    assert parts["processes"][0]["largest difference"] < 1e-9 * parts["processes"][0]["of"]
     assert parts["profile"][0]["ms a step"] > 0
     assert "| cellvit-tiny |" in (tmp_path / "gpu.md").read_text()
 
