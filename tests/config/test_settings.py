@@ -188,3 +188,21 @@ def test_the_page_of_settings_is_written_from_the_models():
     assert page == settings_page(), "write it anew: python -m stnuclei.config.reference > docs/settings.md"
     for row in ("| `epochs` | whole number >= 1 | `130` |", "| `border` | `keep`, `drop` | `keep` |"):
         assert row in page
+
+
+def test_blocks_fit_the_functions_that_the_rules_give_them_to():
+    from stnuclei.clustering import cluster_cells
+    from stnuclei.config import ExpressionSettings, SlideSettings
+    from stnuclei.expression.report import ScoreSettings
+    from stnuclei.prediction import predict_patches
+
+    config = check_config({})
+    assert TrainSettings.from_dict({**config["training"], "seed": 3}) == TrainSettings(seed=3)
+    expression = {**config["expression"]["training"], "min_counts": config["expression"]["min_counts"], "seed": 3}
+    assert ExpressionSettings.from_dict(expression) == ExpressionSettings(seed=3)
+    engine = {key: value for key, value in config["segmentation"].items() if key in SlideSettings.model_fields}
+    assert SlideSettings(**engine) == SlideSettings()
+    assert ScoreSettings(**config["expression"]["scores"]) == ScoreSettings()
+    assert inspect.signature(predict_patches).parameters["batch_size"].default == config["prediction"]["batch_size"]
+    defaults = {name: p.default for name, p in inspect.signature(cluster_cells).parameters.items()}
+    assert {name: defaults.get(name, "missing") for name in config["clustering"]} == config["clustering"]
