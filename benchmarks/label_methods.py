@@ -1,6 +1,6 @@
 """Labels of every method on every labelled set at hand; constants of `stnuclei` chosen on other tumours.
 
-python benchmarks/label_methods.py [--seeds 2] [--methods stnuclei,paper,...] [--cache FOLDER] [--write]
+python benchmarks/label_methods.py [--seeds 2] [--methods stnuclei,paper,...] [--panels] [--cache FOLDER] [--write]
 
 Baselines run with this project's settings, and once more "as published": the literal cancer set, lists of any length,
 the packages' own parameters (what `config/paper` runs). CellAssign as published takes minutes a set and runs only
@@ -18,11 +18,11 @@ import itertools
 import logging
 import pickle
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -57,6 +57,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 USUAL = [name for name in METHODS if name != "cellassign as published"]
 EVIDENCE = "stnuclei.labels.evidence."
+# Kept labels are those of these sources.
+FILES = sorted((ROOT / "workflow/scripts/stnuclei/labels").rglob("*.py"))
+SOURCES = md5(b"".join(file.read_bytes() for file in FILES)).hexdigest()
 # Part of the method that is taken away -> what replaces it.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "complete": {},
@@ -102,14 +105,22 @@ class Bench:
         seed: int = 0,
         disease: str | None = None,
         key: str | None = None,
+        replaced: str = "",
         **settings: Any,
     ) -> pd.DataFrame:
-        """Table of labels of one run."""
+        """Table of labels of one run, kept with the clusters; `replaced` names what `without` has taken away."""
+        name = repr((section.name, section.cells.shape, method, seed, disease, sorted(settings.items()), replaced))
+        path = self.cache / f"{md5((name + SOURCES).encode()).hexdigest()}.parquet" if self.cache else None
+        if path and path.exists():
+            return pd.read_parquet(path)
         clustering = self.clusters_of(section, seed, key)
-        return label_cells(
+        cells = label_cells(
             section.cells, method, section.tissue, markers=self.markers, clusters=clustering.cells,
             ranked_genes=clustering.ranked_genes, disease=disease, seed=seed, **settings,
         ).cells  # fmt: skip
+        if path:
+            cells.to_parquet(path)
+        return cells
 
 
 def score(truth: np.ndarray, cells: pd.DataFrame) -> dict[str, float]:
@@ -202,13 +213,11 @@ def main_table(bench: Bench, sections: list[LabelledSet], chosen: dict, methods:
         method, settings = METHODS[name]
         for disease in (None, "cancer") if method == "stnuclei" else (None,):
             settings = chosen[section.unit] if method == "stnuclei" else settings
-            start = time.process_time()
             runs = [
                 score(section.truth, bench.label(section, method, seed, disease, **settings)) for seed in range(seeds)
             ]
             shown = name if method != "stnuclei" else f"stnuclei, disease {disease or 'empty'}"
-            seconds = (time.process_time() - start) / seeds
-            rows.append({"set": section.name, "method": shown, **pd.DataFrame(runs).mean().to_dict(), "CPU s": seconds})
+            rows.append({"set": section.name, "method": shown, **pd.DataFrame(runs).mean().to_dict()})
             print({key: value if isinstance(value, str) else round(value, 3) for key, value in rows[-1].items()})
     return pd.DataFrame(rows)
 
@@ -225,7 +234,9 @@ def wide(table: pd.DataFrame) -> str:
     return text.rename_axis(None, axis=1).to_markdown()
 
 
-def side_tables(bench: Bench, sections: list[LabelledSet], normal: list[LabelledSet], defaults: dict) -> list[str]:
+def side_tables(
+    bench: Bench, sections: list[LabelledSet], normal: list[LabelledSet], defaults: dict, with_panels: bool
+) -> list[str]:
     """Markdown of normal epithelium, nulls, panels, ceilings and ablations, all with the shipped constants."""
     parts = []
     rows = [
@@ -244,13 +255,16 @@ def side_tables(bench: Bench, sections: list[LabelledSet], normal: list[Labelled
     parts.append(
         "## Labelled where there is nothing to label\n\n" + pd.DataFrame(rows).round(3).to_markdown(index=False)
     )
-    parts.append("## On smaller panels\n\n" + panels(bench, sections, defaults).round(3).to_markdown(index=False))
+    if with_panels:
+        parts.append("## On smaller panels\n\n" + panels(bench, sections, defaults).round(3).to_markdown(index=False))
     rows = [{"set": s.name, **ceilings(bench, s)} for s in sections]
     parts.append("## Ceilings (accuracy)\n\n" + pd.DataFrame(rows).round(3).to_markdown(index=False))
     rows = []
     for name, replaced in ABLATIONS.items():
         with without(replaced):
-            numbers = pd.DataFrame([score(s.truth, bench.label(s, "stnuclei", **defaults)) for s in sections])
+            numbers = pd.DataFrame(
+                [score(s.truth, bench.label(s, "stnuclei", replaced=name, **defaults)) for s in sections]
+            )
         rows.append({"method": name, **numbers.mean().to_dict(), "worst set": numbers["accuracy"].min()})
     parts.append("## With parts taken away (mean over sets)\n\n" + pd.DataFrame(rows).round(3).to_markdown(index=False))
     return parts
@@ -276,7 +290,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--methods", default=",".join(USUAL))
-    parser.add_argument("--cache", type=Path, help="folder that keeps clusters between runs")
+    parser.add_argument("--panels", action="store_true", help="also on the genes of other panels and on fewer genes")
+    parser.add_argument("--cache", type=Path, help="folder that keeps clusters and labels between runs")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/label_methods.md")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -287,7 +302,7 @@ def main() -> None:
     chosen, defaults = choose(bench, sections, normal)
     print("chosen", chosen, "on all", defaults, flush=True)
     table = main_table(bench, sections, chosen, arguments.methods.split(","), arguments.seeds)
-    others = table.groupby("method", sort=False)[["Unknown", "undecided", "ECE", "CPU s"]].mean().round(3)
+    others = table.groupby("method", sort=False)[["Unknown", "undecided", "ECE"]].mean().round(3)
     constants = pd.DataFrame(chosen).T.rename_axis("unit left out")
     constants.loc["none (defaults)"] = defaults
     text = [
@@ -295,7 +310,7 @@ def main() -> None:
         f"Means over {arguments.seeds} seeds.", "## Accuracy / macro F1", wide(table),
         "## Unknown, undecided, calibration (means over sets)", others.to_markdown(),
         "## Constants chosen with each unit left out", constants.to_markdown(),
-        *side_tables(bench, sections, normal, defaults),
+        *side_tables(bench, sections, normal, defaults, arguments.panels),
     ]  # fmt: skip
     print("\n\n".join(text))
     if arguments.write:
