@@ -1,6 +1,6 @@
 """Baselines the paper's way and at their best on labelled cells, and the collapse of CellAssign.
 
-python benchmarks/baselines.py [--write] [--scvi] [--speed]
+python benchmarks/baselines.py [--write] [--scvi] [--speed] [--methods topdown ucell aucell cellassign]
 
 Data: ../shared/data (development only). Accuracy / macro F1 over the classes an annotation has; cells annotated Unknown
 are left out.
@@ -136,12 +136,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option in ("write", "scvi", "speed"):
         parser.add_argument(f"--{option}", action="store_true")
+    parser.add_argument("--methods", nargs="+", default=["topdown", "ucell", "aucell", "cellassign"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     text = "# " + " ".join(["python benchmarks/baselines.py", *sys.argv[1:]]) + "\n\n"
     if options.speed:
         text += speed() + "\n\n"
-    text += as_markdown(table_of_scores(RUNS + (SCVI if options.scvi else [])))
+    runs = [run for run in RUNS + (SCVI if options.scvi else []) if run[1] in options.methods]
+    text += as_markdown(table_of_scores(runs))
     print(text)
     if options.write:
         (ROOT / "benchmarks" / "results" / "baselines.md").write_text(text)

@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from baselines import SETS, as_markdown, read  # noqa: E402
+from baselines import SETS, as_markdown, no_clusters, read  # noqa: E402
 from stnuclei.clustering import cluster_cells  # noqa: E402
 from stnuclei.labels import label_cells  # noqa: E402
 from stnuclei.taxonomy import Taxonomy  # noqa: E402
@@ -60,8 +61,10 @@ def f1_scores(truth: np.ndarray, label: np.ndarray) -> dict[str, float]:
 def score_set(data: str, method: str) -> dict[str, str]:
     """Scores of one method on one set: fine, collapsed, and by PanNuke's own taxonomy."""
     table, tissue = read(data), SETS[data][1]
-    clustering = cluster_cells(table, seed=0)
-    given = {"clusters": clustering.cells, "ranked_genes": clustering.ranked_genes, "disease": "cancer", "seed": 0}
+    given: dict[str, Any] = {"disease": "cancer", "seed": 0, **no_clusters(table)}
+    if method in ("stnuclei", "paper"):
+        clustering = cluster_cells(table, seed=0)
+        given |= {"clusters": clustering.cells, "ranked_genes": clustering.ranked_genes}
     fine = label_cells(table, method, tissue, taxonomy=FINE, **given).cells["label"].to_numpy().astype(str)
     coarse = label_cells(table, method, tissue, **given).cells["label"].to_numpy().astype(str)
     truth = np.array([fine_name(name) for name in table.obs["cell_type"].astype(str)])
