@@ -4,6 +4,7 @@ rule cut_patches:
         store=rules.read_sample.output.store,
         tissue=rules.find_tissue.output.tissue,
         alignment=rules.check_alignment.output.checked,
+        regions=regions_input,
     output:
         patches=directory("<results>/samples/{sample}/patches.zarr"),
         figure=report(

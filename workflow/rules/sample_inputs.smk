@@ -1,7 +1,7 @@
 # Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
 def sample_files(sample):
     """Files and folders that the samples table names for a sample, by column."""
-    columns = ("path", "he_image", "he_alignment", "nuclei", "counts", "annotation", "annotation_map")
+    columns = ("path", "he_image", "he_alignment", "nuclei", "counts", "regions", "annotation", "annotation_map")
     columns += ("labels", "labels_map")
     row = SAMPLES.loc[sample]
     files = {column: row[column] for column in columns if row[column] and row[column] != "identity"}
@@ -40,6 +40,12 @@ def bundle_input(wildcards):
     described = [Path(files["path"]) / name for name in ("experiment.xenium", "zarr.json", ".zattrs")]
     marks = [*described, *(files[c] for c in ("he_image", "he_alignment", "nuclei", "counts") if c in files)]
     return [str(mark) for mark in marks if Path(mark).exists()]
+
+
+def regions_input(wildcards):
+    """Regions that a person drew on the slide, left out where the table names none."""
+    path = sample_files(wildcards.sample).get("regions")
+    return [path] if path and Path(path).exists() else []
 
 
 def annotation_input(wildcards):

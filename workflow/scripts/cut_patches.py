@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.io import open_sample
+from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore, cut_patches, draw_contact_sheet
 from stnuclei.quality import TissueMap, load_correction
@@ -11,11 +12,13 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"patches of {snakemake.wildcards.sample}"):
+    regions = read_regions(snakemake.input.regions[0]) if snakemake.input.regions else None
     cut_patches(
         open_sample(snakemake.input.store),
         snakemake.output.patches,
         tissue_map=TissueMap.load(snakemake.input.tissue),
         correction=load_correction(snakemake.input.alignment),
+        regions=regions,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         **snakemake.params.settings,

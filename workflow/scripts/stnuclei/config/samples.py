@@ -31,6 +31,7 @@ COLUMNS: dict[str, str | None] = {
     "hest_id": "",
     "nuclei": "",
     "counts": "",
+    "regions": "",
     "he_element": "",
     "nuclei_element": "",
     "table_element": "",

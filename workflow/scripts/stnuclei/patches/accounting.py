@@ -20,9 +20,10 @@ class Fate(IntEnum):
     PEN = 3
     BLURRED = 4
     TISSUE = 5
-    NO_PIXEL = 6
-    OUTSIDE = 7
-    NO_OUTLINE = 8
+    REGION = 6
+    NO_PIXEL = 7
+    OUTSIDE = 8
+    NO_OUTLINE = 9
 
 
 REASONS = {
@@ -31,6 +32,7 @@ REASONS = {
     Fate.PEN: "pen or artefact",
     Fate.BLURRED: "blurred",
     Fate.TISSUE: "too little tissue",
+    Fate.REGION: "outside the regions",
     Fate.NO_PIXEL: "no pixel of its own",
     Fate.OUTSIDE: "outside the slide",
     Fate.NO_OUTLINE: "no outline",

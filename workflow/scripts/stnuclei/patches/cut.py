@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from stnuclei.slides.regions import pixel_ratio, read_region
 from stnuclei.slides.slide import SlideOrArray
 
 if TYPE_CHECKING:
+    from stnuclei.io.regions import Regions
     from stnuclei.io.sample import Sample
 
 
@@ -76,6 +77,7 @@ def cut_patches(
     *,
     tissue_map: TissueClasses | None = None,
     correction: np.ndarray | None = None,
+    regions: Regions | None = None,
     seed: int = 0,
     threads: int = 1,
     **settings: Any,
@@ -92,6 +94,8 @@ def cut_patches(
         From `stnuclei.quality.find_tissue`; none: the whole slide counts as tissue.
     correction
         (3, 3) he_px -> he_px that moves the nuclei (`stnuclei.quality.load_correction`).
+    regions
+        From `stnuclei.io.regions.read_regions`: patches whose centre lies outside are dropped; none: all.
     seed
         Written down with the settings; nothing here is random.
     threads
@@ -112,11 +116,14 @@ def cut_patches(
     chosen = CutSettings(**settings)
     chosen.check_slide(sample.name, float(sample.um_per_px))
     cutting = _prepare(sample, tissue_map, correction, chosen)
+    if regions is not None:
+        cutting = replace(cutting, verdict=_within(regions, cutting))
     accounting = Accounting(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
     inputs = {
         "tissue_map": tissue_map is not None,
         "seed": seed,
         "correction": None if correction is None else np.asarray(correction, float).tolist(),
+        **({} if regions is None else {"regions": list(regions.names)}),
     }
     written = write_patches(
         out,
@@ -178,6 +185,17 @@ def _judge(
         if settings.exclude_pen:
             codes[pen > most] = Fate.PEN
         codes[tissue < settings.min_tissue - 1e-9] = Fate.TISSUE
+        return codes
+
+    return verdict
+
+
+def _within(regions: Regions, cutting: Cutting) -> Callable[[np.ndarray], np.ndarray]:
+    """The verdict on patches with those dropped whose centre lies outside the regions, whatever their tissue."""
+
+    def verdict(corners: np.ndarray) -> np.ndarray:
+        codes = cutting.verdict(corners)
+        codes[~regions.contains((corners + cutting.grid.size / 2) * cutting.ratio)] = Fate.REGION
         return codes
 
     return verdict

@@ -1,0 +1,79 @@
+"""Regions drawn on a slide restrict the patches."""
+
+import json
+from types import SimpleNamespace
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from anndata import AnnData
+
+from stnuclei.errors import UserError
+from stnuclei.io.regions import read_regions
+from stnuclei.patches import PatchStore, cut_patches
+
+SIDE = 1024
+
+
+def feature(x0, y0, x1, y1, name=None):
+    properties = {} if name is None else {"classification": {"name": name}}
+    return {
+        "type": "Feature",
+        "geometry": shapely.geometry.mapping(shapely.box(x0, y0, x1, y1)),
+        "properties": properties,
+    }
+
+
+def write(path, *features):
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": list(features)}))
+    return path
+
+
+def sample():
+    """One nucleus in the middle of each of 4 x 4 patches."""
+    centres = np.array([(128 + 256 * c, 128 + 256 * r) for r in range(4) for c in range(4)], float)
+    names = [f"c{k}" for k in range(16)]
+    table = AnnData(np.ones((16, 1), np.float32), obs=pd.DataFrame({"cell_id": names}, index=names))
+    nuclei = gpd.GeoDataFrame({"cell_id": names}, geometry=[shapely.Point(xy).buffer(10) for xy in centres])
+    pixels = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    return SimpleNamespace(name="s", he=pixels, um_per_px=0.25, nuclei=nuclei, table=table, tissue="Breast")
+
+
+def kept(tmp_path, *features):
+    regions = read_regions(write(tmp_path / "r.geojson", *features))
+    counts = cut_patches(sample(), tmp_path / "p.zarr", regions=regions)
+    return PatchStore(tmp_path / "p.zarr"), counts
+
+
+def columns_rows(store):
+    return {(x // 256, y // 256) for x, y in store.origin.tolist()}
+
+
+def test_patches_lie_in_the_regions_and_losses_are_counted(tmp_path):
+    store, counts = kept(tmp_path, feature(0, 0, 512, 1024, "Tumor"), feature(0, 0, 200, 200, "Ignore*"))
+    assert columns_rows(store) == {(x, y) for x in (0, 1) for y in range(4)} - {(0, 0)}
+    assert counts["dropped"] == {"outside the regions": 9} and counts["nuclei_lost"] == {"outside the regions": 9}
+    assert store.attrs["settings"]["regions"] == ["Ignore*", "Tumor"]
+
+
+def test_regions_to_leave_out_alone_keep_the_rest(tmp_path):
+    store, counts = kept(tmp_path, feature(0, 0, 1024, 500, "exclude"))
+    assert columns_rows(store) == {(x, y) for x in range(4) for y in (2, 3)}
+    assert counts["patches"] == 8
+
+
+def test_unclassified_regions_are_kept_to(tmp_path):
+    store, _ = kept(tmp_path, feature(300, 300, 480, 480))
+    assert columns_rows(store) == {(1, 1)}
+
+
+def test_what_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such file of regions"):
+        read_regions(tmp_path / "gone.geojson")
+    with pytest.raises(UserError, match="holds no region"):
+        read_regions(write(tmp_path / "empty.geojson"))
+    regions = read_regions(write(tmp_path / "r.geojson", feature(5000, 5000, 5100, 5100)))
+    with pytest.raises(UserError, match=r"sample s: none of its 16 patches is kept \(16 outside the regions\)"):
+        cut_patches(sample(), tmp_path / "p.zarr", regions=regions)
