@@ -78,3 +78,14 @@ def test_a_store_with_a_pickle_codec_runs_nothing(tmp_path):
     with pytest.raises(UserError, match=r"evil\.zarr"):
         open_slide_input(store, 0.25)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.9])
+def test_a_truncated_slide_is_one_sentence_and_no_messages(tmp_path, part, caplog, capfd):
+    path = tmp_path / "a.ome.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", compression="zlib")
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(UserError, match="cut short|cannot be opened"):
+        open_slide(path)
+    assert not caplog.records and not "".join(capfd.readouterr())

@@ -64,6 +64,18 @@ def job_device(resources: Mapping[str, Any], wanted: T) -> T | str:
 
 
 @contextmanager
+def without_messages(logger: str) -> Iterator[None]:
+    """Keep everything that a library logs out of the job's log: its errors are raised as well."""
+    library = logging.getLogger(logger)
+    level = library.level
+    library.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        library.setLevel(level)
+
+
+@contextmanager
 def quiet(logger: str) -> Iterator[None]:
     """Keep a library's warnings, and messages of its logger below an error, out of the job's log."""
     library = logging.getLogger(logger)

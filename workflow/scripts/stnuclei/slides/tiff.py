@@ -12,6 +12,7 @@ import tifffile
 import zarr
 
 from stnuclei.errors import UserError
+from stnuclei.joblog import without_messages
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0}
@@ -36,8 +37,10 @@ class TiffSlide(Slide):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._tiff = tifffile.TiffFile(path)
-            series = max(self._tiff.series, key=lambda series: np.prod(series.shape, dtype=np.int64))
+            # tifffile logs what it cannot read, and then goes on or raises; what is raised is told in one sentence.
+            with without_messages("tifffile"):
+                self._tiff = tifffile.TiffFile(path)
+                series = max(self._tiff.series, key=lambda series: np.prod(series.shape, dtype=np.int64))
         except (tifffile.TiffFileError, OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path}: cannot be opened as TIFF ({message}); copy or export the slide again") from error
