@@ -167,8 +167,9 @@ def read_table(path: str | Path) -> AnnData:
         raise UserError(f"{path}: no such file; write it with the rule patch_expression")
     try:
         table = read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: is damaged ({str(error).splitlines()[0][:120]}); delete it and run again") from error
+    except Exception as error:  # noqa: BLE001 h5py and anndata raise a dozen kinds for a damaged file
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path}: is damaged ({reason}); delete it and run again") from error
     if table.uns.get("stnuclei", {}).get("format") != FORMAT:
         raise UserError(f"{path}: is no table of patches; write it with the rule patch_expression")
     return table
