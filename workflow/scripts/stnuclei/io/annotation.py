@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,7 +145,8 @@ def _obs_of(path: Path) -> pd.DataFrame:
     import zarr
 
     group = zarr.open_group(path, mode="r")
-    tables = list(group["tables"].group_keys()) if "tables" in group else []
+    stored: Any = group["tables"] if "tables" in group else None
+    tables = list(stored.group_keys()) if stored is not None else []
     if len(tables) > 1:
         raise ValueError(f"it has {len(tables)} tables ({', '.join(tables)}), not one")
     return read_elem(group[f"tables/{tables[0]}/obs" if tables else "obs"])

@@ -82,8 +82,8 @@ def read_sample(
     try:
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; give the {platform} output folder")
-        sample = _reader(platform)(given, **options)
-        return resegment(sample, given) if given.nuclei else sample
+        read = _reader(platform)(given, **options)
+        return resegment(read, given) if given.nuclei else read
     except UserError as error:
         raise UserError(f"sample {name}: {error}") from error.__cause__
 

@@ -58,7 +58,9 @@ def _missing(counts: pd.Series, context: LabelContext) -> list[str]:
         return []
     roles = [taxonomy.role(role) for role in ("epithelial", "neoplastic")]
     epithelium = tuple(name for name in roles if name)
-    lineages = {name: (name,) for name in context.markers.categories if name not in epithelium}
+    lineages: dict[str, tuple[str, ...]] = {
+        name: (name,) for name in context.markers.categories if name not in epithelium
+    }
     if epithelium:
         lineages[" or ".join(epithelium)] = epithelium
     return [

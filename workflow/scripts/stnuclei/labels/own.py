@@ -52,7 +52,7 @@ def label_own(
     if labels:
         given = read_annotation(labels, labels_map or None, context.taxonomy, subject="labels", advice=_ADVICE)
         info = _match(given, ids, str(labels))
-    cells = annotation_table(given, ids, context.taxonomy)
+    cells = annotation_table(given, ids.tolist(), context.taxonomy)
     cells["confidence"] = np.where(cells["label"] == context.taxonomy.unknown.name, 0, 1).astype(np.float32)
     cells["cluster"] = context.clusters["cluster"].to_numpy(np.int32)
     return Labels(cells, _composition(cells), info)
