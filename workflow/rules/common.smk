@@ -195,6 +195,7 @@ def leave_failed_samples_out(failed):
         name = job.target if job.target in SAMPLES.index else sample
         # A traceback, a killed job or a job without a log says nothing of the sample: it is tried again.
         explained = not job.status and "traceback in" not in reason and not reason.startswith("(")
-        if job.rule in settings.SAMPLE_RULES and name in SAMPLES.index and explained:
+        of_sample = job.rule in settings.SAMPLE_RULES and name in SAMPLES.index
+        if of_sample and explained:
             path = settings.leave_out(RESULTS, SAMPLES.loc[name].to_dict(), job.rule, reason)
             print(f"Sample {name} is left out from now on ({path}; delete it to try the sample again).")

@@ -98,7 +98,9 @@ def stop_if_files_are_missing():
     readers = ("read_sample", "map_annotation", "score_labels")
     jobs = list(workflow.dag.needrun_jobs())
     to_read = {job.wildcards.sample for job in jobs if job.rule.name in readers}
-    to_read |= {job.wildcards.sample for job in jobs if job.rule.name == "label_cells" and job.wildcards.method == "own"}
+    to_read |= {
+        job.wildcards.sample for job in jobs if job.rule.name == "label_cells" and job.wildcards.method == "own"
+    }
     missing = missing_files(to_read)
     missing += missing_slides() + missing_spots()
     trained = {"train_model": "model", "train_expression": "baseline"}
