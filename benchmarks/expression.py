@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
+from stnuclei.config.expression import ExpressionSettings  # noqa: E402
 from stnuclei.expression import (  # noqa: E402
-    ExpressionSettings,
     PatchSource,
     count_cells,
     patch_table,

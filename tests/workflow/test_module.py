@@ -10,7 +10,7 @@ from paths import ROOT
 from runner import Workflow, count
 from stnuclei.joblog import job_device
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))  # at the end: benchmarks/training.py is no tests/training
 import scale
 
 OTHER = """\
