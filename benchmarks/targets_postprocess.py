@@ -18,14 +18,14 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "cellvit")]
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
+from plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
 from stnuclei.cellvit.nuclei import nuclei_table  # noqa: E402
 from stnuclei.cellvit.outlines import contours  # noqa: E402
 from stnuclei.cellvit.postprocess import separate_nuclei  # noqa: E402
