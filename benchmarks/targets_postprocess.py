@@ -23,9 +23,9 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests" / "cellvi
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
-from plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
 from stnuclei.cellvit.nuclei import nuclei_table  # noqa: E402
 from stnuclei.cellvit.outlines import contours  # noqa: E402
 from stnuclei.cellvit.postprocess import separate_nuclei  # noqa: E402
