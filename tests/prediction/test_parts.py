@@ -94,6 +94,7 @@ class Gradients:
     """A network that turns with its pictures: its distance maps are the gradients of the brightness."""
 
     classes = ["Background", "a", "b"]
+    device, dtype = torch.device("cpu"), torch.float64
 
     def tensors(self, images):
         grey = torch.from_numpy(images).double().mean(-1) / 255
