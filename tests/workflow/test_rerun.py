@@ -103,7 +103,8 @@ def test_a_failed_sample_is_left_out_and_the_rest_goes_on(failing):
     leave = ("--configfile", "leave.yaml")
     run = failing.run(*TARGETS, *leave, check=False)
     assert run.code != 0 and "Sample b is left out from now on (results/samples/b/left_out.json" in run.text
-    assert (failing.folder / "results" / "samples" / "a" / "patches.zarr").is_dir()  # not stopped by the other
+    cut = failing.folder / "results" / "samples" / "a" / "patches.zarr"
+    assert cut.is_dir(), run.text  # not stopped by the other
     text = failing.run("train", "--cores", "1", "-n", *leave).text
     assert "Warning: sample b is left out, check_alignment failed: b: nuclei lie beside nuclei." in text
     assert "training model m" in text and "samples/b/" not in text
