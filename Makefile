@@ -1,4 +1,4 @@
-# make demo    simulate slides, label, cut, train, score; then the report
+# make demo    simulate slides, label, cut, train, score, report; then the scores
 # make test    every check CI runs
 # make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
 # make test-faults   every stage killed, out of disk, damaged, twice at once; the table of docs/reliability.md
@@ -27,8 +27,7 @@ SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1
 environment: .venv/ready
 
 demo: environment
-	$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
-	$(BIN)/snakemake --cores 1 --configfile config/demo/config.yaml --quiet all --report demo/results/snakemake_report.html
+	@$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
 test: lint

@@ -1,4 +1,4 @@
-"""The demo's last words: what each model learnt from, and what to open first."""
+"""The demo's last words: scores, the training set of each model, and what to open."""
 
 import json
 import subprocess
@@ -28,4 +28,16 @@ def test_both_sides_of_the_comparison_are_counted(tmp_path):
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "30 nuclei labelled from expression in 2.0 minutes of computing, none by hand" in text
     assert "7 nuclei with manual outlines and classes" in text
-    assert text.index("report.html") < text.index("tables")
+    assert "report.html in a browser" in text
+
+
+def test_scores_fit_a_terminal(tmp_path):
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    rows = {"model": ["st", "st"], "policy": ["official", "corrected"], "dice": [0.9, 0.1], "bpq": 0.7, "f1": 0.8}
+    pd.DataFrame(rows).to_csv(tables / "table2.tsv", sep="\t", index=False)
+    command = [sys.executable, str(ROOT / "workflow" / "scripts" / "show_results.py"), str(tmp_path)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    line = next(line for line in text.splitlines() if line.startswith("  st"))
+    assert line.split() == ["st", "0.900", "0.700", "0.800"] and "0.100" not in text
+    assert len(line) <= 80

@@ -2,6 +2,7 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,10 @@ CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).reso
 if not CHECKOUT.is_dir():
     raise WorkflowError("stnuclei is used from a clone: git clone it and give `snakefile:` the path of its Snakefile")
 sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
+
+# snakemake --report asks resources that depend on input sizes for a value and drops the question it began:
+# dozens of lines about a coroutine (snakemake 9, rules.py) that no user can act on.
+warnings.filterwarnings("ignore", message="coroutine 'InputFiles", category=RuntimeWarning)
 
 import snakemake_terminal
 from stnuclei import __version__ as VERSION

@@ -1,4 +1,4 @@
-"""Print a finished run's tables, what each model learnt from, and what to open: ``python show_results.py RESULTS``."""
+"""Print scores and training sets of a finished run, and what to open: ``python show_results.py RESULTS``."""
 
 from __future__ import annotations
 
@@ -8,25 +8,35 @@ from pathlib import Path
 
 import pandas as pd
 
+#: Columns of tables 2 and 3 that fit a terminal, and their headings.
+SEGMENTATION = {"dice": "dice", "bpq": "bPQ", "f1": "detection F1"}
+CLASSES = {"macro_f1": "macro F1", "accuracy": "accuracy", "false_negatives": "nuclei missed"}
+
 
 def main(results: Path) -> None:
-    """Print the tables and the paths of report, tables and checkpoints, first what to open first."""
-    for table in sorted((results / "tables").glob("table[23].md")):  # the rest stands in the report
-        print(table.read_text().rstrip(), end="\n\n")
-    print("What each model learnt from:")
+    """Print scores, training sets and the path of the report."""
+    tables = results / "tables"
+    print_scores(tables / "table2.tsv", "Segmentation of organs no model was trained on", SEGMENTATION)
+    print_scores(tables / "table3.tsv", "Classes of nuclei on the annotated slides", CLASSES)
+    print("Training set of each model")
     for run in sorted((results / "models").glob("*/training/run.json")):
-        print(f"  {run.parts[-3]:11} {learnt_from(run, results)}")
-    print("\nOpen this first:")
-    print(f"  report      {results / 'report.html'}  (in a browser)")
-    print(f"  tables      {results / 'tables'}")
-    print(f"  figures     {results / 'figures'}")
-    for checkpoint in sorted((results / "models").glob("*/checkpoint.pt")):
-        print(f"  checkpoint  {checkpoint}")
-    for folder in sorted((results / "slides").glob("*/*/qupath")):
-        print(f"  for QuPath  {folder}")
+        print(f"  {run.parts[-3]:14} {training_set(run, results)}")
+    print(f"\nOpen {results / 'report.html'} in a browser: figures, intervals, and what every file is.")
 
 
-def learnt_from(run: Path, results: Path) -> str:
+def print_scores(table: Path, title: str, columns: dict[str, str]) -> None:
+    """Print some columns of a table, counted as the published code counts; intervals stand in the report."""
+    if not table.is_file():
+        return
+    scores = pd.read_csv(table, sep="\t").query("policy == 'official'").set_index("model")
+    print(f"{title}\n  {'':14}" + "".join(f"{heading:>15}" for heading in columns.values()))
+    for model, row in scores.iterrows():
+        values = [f"{row[name]:,.0f}" if name == "false_negatives" else f"{row[name]:.3f}" for name in columns]
+        print(f"  {model:14}" + "".join(f"{value:>15}" for value in values))
+    print()
+
+
+def training_set(run: Path, results: Path) -> str:
     """Sentence on a model's training data: nuclei, who labelled them, and how long that took where it was measured."""
     manual = expression = 0
     seconds = 0.0
