@@ -123,7 +123,7 @@ def test_tables_and_patches_that_do_not_belong_together_are_told(slides, tmp_pat
         PatchData.open(slides[:1], genes=["S0", "NONE"])
     (tmp_path / "c.pt").write_bytes(b"")
     with pytest.raises(UserError, match="expression checkpoint"):
-        predict_expression(tmp_path / "c.pt", slides[:1], pd.DataFrame(columns=["sample", "patch", "part"]))
+        predict_expression(tmp_path / "c.pt", slides[:1], pd.DataFrame(columns=["sample", "patch", "split"]))
 
 
 def test_other_pixels_are_other_data(tmp_path):

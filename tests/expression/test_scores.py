@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
-from stnuclei.config.expression import ExpressionSettings
+from stnuclei.config.expression import ExpressionSettings, ScoreSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.genes import choose_genes, gene_facts, gene_sets, shared_genes
 from stnuclei.expression.report import as_markdown, expression_table, score_expression
@@ -150,7 +150,7 @@ def predictions(noise, seed=0, n=60, genes=8):
     measured = random.normal(size=(2 * n, genes))
     obs = pd.DataFrame({
         "sample": np.repeat(["a", "x"], n), "donor": np.repeat(["d1", "d9"], n),
-        "part": np.repeat(["test", "cross_tissue"], n),
+        "split": np.repeat(["test", "cross_tissue"], n),
     }, index=[str(i) for i in range(2 * n)])  # fmt: skip
     names = [f"G{k}" for k in range(genes - 1)] + ["G0|control"]
     table = AnnData(measured + noise * random.normal(size=measured.shape), obs=obs, var=pd.DataFrame(index=names))
@@ -165,15 +165,17 @@ def test_scores_of_a_model_stand_beside_its_nulls_and_the_published_row():
     names = predictions(1).var_names
     slide = pd.DataFrame({"gene": names, "mean": np.arange(8.0), "moran_i": np.linspace(0, 0.7, 8)})
     nulls = [predictions(50, seed=s) for s in (1, 2)]
-    scores = score_expression(predictions(0.5), nulls, {"a": slide, "x": slide}, ["G1"], set_size=3, permutations=5)
-    rows = scores.summary.set_index(["part", "kind"])
+    scores = score_expression(
+        predictions(0.5), nulls, {"a": slide, "x": slide}, ["G1"], ScoreSettings(set_size=3, permutations=5)
+    )
+    rows = scores.summary.set_index(["split", "kind"])
     assert rows.loc[("test", "result"), "r_highly_expressed"] > 0.8
     assert abs(rows.loc[("test", "shuffled"), "r_highly_expressed"]) < 0.2
     assert abs(rows.loc[("test", "permuted"), "r_highly_expressed"]) < 0.2
     assert rows.loc[("test", "result"), "genes"] == 7 and rows.loc[("cross_tissue", "result"), "genes"] == 6
-    assert not scores.genes.set_index(["part", "gene"]).loc[("test", "G0|control"), "highly_expressed"]
+    assert not scores.genes.set_index(["split", "gene"]).loc[("test", "G0|control"), "highly_expressed"]
     table = expression_table({"m": ({"protocol": "multi_donor"}, scores.summary, scores.drivers)})
-    assert list(table["part"]) == ["test", "cross_tissue", "published", "published"]
+    assert list(table["split"]) == ["test", "cross_tissue", "published", "published"]
     paper = table.iloc[2]
     assert (paper["r_highly_expressed"], paper["genes_at_threshold"], paper["parameters"]) == (0.310, 50, 5_300_000)
     lines = as_markdown(table).splitlines()
@@ -189,7 +191,9 @@ def test_the_runs_report_shows_table_and_pictures_beside_the_published_row(tmp_p
     assert not expression_section(run)  # nothing was trained: no section
     names = predictions(1).var_names
     slide = pd.DataFrame({"gene": names, "mean": np.arange(8.0), "moran_i": np.linspace(0, 0.7, 8)})
-    scores = score_expression(predictions(0.5), [predictions(9, seed=1)], {"a": slide, "x": slide}, permutations=2)
+    scores = score_expression(
+        predictions(0.5), [predictions(9, seed=1)], {"a": slide, "x": slide}, settings=ScoreSettings(permutations=2)
+    )
     (tmp_path / "tables").mkdir()
     table = expression_table({"m": ({"protocol": "multi_donor"}, scores.summary, scores.drivers)})
     table.to_csv(tmp_path / "tables" / "expression.tsv", sep="\t", index=False)

@@ -26,7 +26,7 @@ def test_donors_are_never_on_two_sides():
     for seed in range(20):
         table = patches(FOUR, side=3)
         part = split_patches(table, "multi_donor", ExpressionSettings(seed=seed, test_fraction=0.25))
-        sides = table.assign(part=part).groupby("donor")["part"].unique()
+        sides = table.assign(split=part).groupby("donor")["split"].unique()
         assert all(len(one) == 1 for one in sides)
         assert sorted(one[0] for one in sides) == ["test", "train", "train", "validation"]
 

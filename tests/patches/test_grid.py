@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from stnuclei.errors import UserError
-from stnuclei.patches.grid import Grid, TissueFractions
+from stnuclei.patches.grid import PatchGrid, TissueFractions
 
 
 @pytest.mark.parametrize("length", [10, 255, 256, 257, 1000, 5000])
 @pytest.mark.parametrize("stride", [64, 200, 256, 300])
 def test_every_pixel_is_in_a_patch_unless_patches_leave_gaps(length, stride):
-    starts = Grid(length, 256, 256, stride).columns
+    starts = PatchGrid(length, 256, 256, stride).columns
     covered = np.zeros(length, bool)
     for start in starts:
         covered[start : start + 256] = True
@@ -25,7 +25,7 @@ def test_every_pixel_is_in_a_patch_unless_patches_leave_gaps(length, stride):
 
 
 def test_blocks_hold_each_patch_once():
-    grid = Grid(30_000, 9_000, 256, 192)
+    grid = PatchGrid(30_000, 9_000, 256, 192)
     corners = np.concatenate(grid.blocks())
     assert len(corners) == len(grid) == len(np.unique(corners, axis=0))
     assert all(np.ptp(block, axis=0).max() + 256 <= 4096 for block in grid.blocks())
@@ -45,4 +45,4 @@ def test_shares_are_exact_to_fractions_of_a_map_pixel():
 
 def test_sizes_that_make_no_sense():
     with pytest.raises(UserError, match="stride"):
-        Grid(100, 100, 256, 0)
+        PatchGrid(100, 100, 256, 0)

@@ -57,9 +57,9 @@ def test_card_of_the_checkpoint_alone_says_what_is_not_recorded(checkpoint, tmp_
 
 def test_card_with_sets_and_tables(checkpoint, tmp_path):
     sets = [
-        {"part": "train", "name": "lung_1", "labels": "stnuclei", "platform": "hest", "tissue": "Lung"}
+        {"split": "train", "name": "lung_1", "labels": "stnuclei", "platform": "hest", "tissue": "Lung"}
         | {"patches": 1200, "nuclei": 34567},
-        {"part": "test", "name": "lung_3", "labels": "manual", "platform": "xenium", "tissue": "Lung"}
+        {"split": "test", "name": "lung_3", "labels": "manual", "platform": "xenium", "tissue": "Lung"}
         | {"patches": 10, "nuclei": 99},
     ]
     tables = {

@@ -73,12 +73,12 @@ def missing_slides():
 
 
 def card_sets(model):
-    """Training data of a model: part, set, labels and platform of each patch set."""
+    """Training data of a model: split, set, labels and platform of each patch set."""
     platforms = {name: "simulated" if simulated(row["path"]) else row["platform"] for name, row in SAMPLES.iterrows()}
     platforms |= dict.fromkeys(PANNUKE_SETS, "simulated" if simulated(config["pannuke"]["path"]) else "pannuke")
     return [
-        {"part": part, "name": source.name, "labels": source.labels, "platform": platforms[source.name]}
-        for part, sets in SOURCES[model].items()
+        {"split": split, "name": source.name, "labels": source.labels, "platform": platforms[source.name]}
+        for split, sets in SOURCES[model].items()
         for source in sets
     ]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], "marker tables"):
-    originals = {name: place for name, place in snakemake.params.originals.items() if place}
+    originals = {name: path for name, path in snakemake.params.originals.items() if path}
     with atomic_write(Path(snakemake.output.tables), directory=True) as aside:
         for name, rows in build_markers(aside, resource("markers"), originals).items():
             print(f"{name}: {rows:,} rows")

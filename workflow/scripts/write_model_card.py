@@ -17,9 +17,13 @@ source, params, model = snakemake.input, snakemake.params, snakemake.wildcards.m
 with job(snakemake.log[0], f"card of {model}"):
     sets = []
     for entry, store in zip(params.sets, source.patches, strict=True):
-        found = describe_store(store, entry["platform"], entry["part"])
+        described = describe_store(store, entry["platform"], entry["split"])
         sets.append(
-            {**entry, "tissue": ", ".join(found["tissues"]), **{key: found[key] for key in ("patches", "nuclei")}}
+            {
+                **entry,
+                "tissue": ", ".join(described["tissues"]),
+                **{key: described[key] for key in ("patches", "nuclei")},
+            }
         )
     tables = {KINDS[Path(path).stem]: pd.read_csv(path, sep="\t") for path in source.tables}
     rows = {kind: table[table["model"] == params.row] for kind, table in tables.items()}

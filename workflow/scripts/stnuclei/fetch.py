@@ -72,10 +72,10 @@ def content_length(url: str) -> int | None:
 
 def without_secrets(url: str) -> str:
     """URL without what may be a secret: user, password, query and fragment but a checksum."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    fragment = parts.fragment if parts.fragment.startswith("sha256=") else ""
-    return urlunsplit((parts.scheme, host, parts.path, "..." if parts.query else "", fragment))
+    split = urlsplit(url)
+    host = split.netloc.rpartition("@")[2]
+    fragment = split.fragment if split.fragment.startswith("sha256=") else ""
+    return urlunsplit((split.scheme, host, split.path, "..." if split.query else "", fragment))
 
 
 def _download(address: str, target: Path, shown: str) -> None:

@@ -10,10 +10,10 @@ CALIBRATION_BINS = 10
 FEW_PAIRS = 50
 
 
-def ratio(part: np.ndarray | float, whole: np.ndarray | float) -> np.ndarray:
-    """`part` / `whole`, float64; NaN where `whole` is 0."""
-    part, whole = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+def ratio(numerator: np.ndarray | float, denominator: np.ndarray | float) -> np.ndarray:
+    """`numerator` / `denominator`, float64; NaN where `denominator` is 0."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
 
 
 def f1_precision_recall(tp: float, fp: float, fn: float) -> tuple[float, float, float]:

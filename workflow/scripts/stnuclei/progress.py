@@ -65,17 +65,17 @@ class Progress:
     def _line(self) -> str:
         elapsed = max(time.monotonic() - self.start, 1e-9)
         rate = self.count / elapsed
-        parts = [f"{self.label}: {self.count:,}"]
+        words = [f"{self.label}: {self.count:,}"]
         if self.total:
-            parts[0] += f"/{self.total:,} {self.unit} ({100 * self.count / self.total:.0f} %)"
+            words[0] += f"/{self.total:,} {self.unit} ({100 * self.count / self.total:.0f} %)"
         else:
-            parts[0] += f" {self.unit}"
-        parts.append(f"{rate:,.1f} {self.unit}/s")
+            words[0] += f" {self.unit}"
+        words.append(f"{rate:,.1f} {self.unit}/s")
         if self.total and self.count and self.count < self.total:
-            parts.append(f"{clock((self.total - self.count) / rate)} left")
+            words.append(f"{clock((self.total - self.count) / rate)} left")
         else:
-            parts.append(f"{clock(elapsed)} taken")
-        return ", ".join(parts) + (f", {self.note}" if self.note else "")
+            words.append(f"{clock(elapsed)} taken")
+        return ", ".join(words) + (f", {self.note}" if self.note else "")
 
     def _show(self, last: bool = False) -> None:
         self.last = time.monotonic()

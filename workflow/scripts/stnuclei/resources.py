@@ -11,7 +11,7 @@ from stnuclei.errors import UserError
 _FOLDERS = (Path(__file__).resolve().parent / "shipped", Path(__file__).resolve().parents[3] / "resources")
 
 
-def resource(*parts: str) -> Path:
+def resource(*names: str) -> Path:
     """Path of a shipped resource, e.g. ``resource("taxonomies", "pannuke.yaml")``.
 
     The folder is the one ``STNUCLEI_RESOURCES`` names, else the package's.
@@ -23,7 +23,7 @@ def resource(*parts: str) -> Path:
     """
     given = os.environ.get("STNUCLEI_RESOURCES")
     root = Path(given) if given else next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])
-    path = root.joinpath(*parts)
+    path = root.joinpath(*names)
     if not path.exists():
-        raise UserError(f"resource {'/'.join(parts)} is not in {root}: set STNUCLEI_RESOURCES to the resources folder")
+        raise UserError(f"resource {'/'.join(names)} is not in {root}: set STNUCLEI_RESOURCES to the resources folder")
     return path

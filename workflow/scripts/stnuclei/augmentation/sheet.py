@@ -47,8 +47,8 @@ def contact_sheet(
     size = (_SIDE * (n + 1) * 1.15, _SIDE * len(rows))
     with figure_file(path, *size, dpi=130, max_px=None, layout=None) as figure:
         panels = figure.subplots(len(rows), n + 1, squeeze=False)
-        for line, (name, one) in zip(panels, rows, strict=True):
-            pictures, ids = augmented(image, instances, one, n, seed)
+        for line, (name, variant) in zip(panels, rows, strict=True):
+            pictures, ids = augmented(image, instances, variant, n, seed)
             for axes, pixels, drawn in zip(line, [image, *pictures], [instances, *ids], strict=True):
                 colors = np.tile(np.array(_OUTLINE, np.uint8), (int(drawn.max(initial=0)), 1))
                 show_pixels(axes, outline_instances(pixels, drawn, colors, 2, 1))
@@ -74,9 +74,9 @@ def strength(name: str, settings: AugmentSettings) -> str:
     """Probability and strength of a transform in words of its settings, one a line."""
     if name not in PROBABILITIES:
         return ""
-    own = {"jitter": ("brightness", "contrast", "saturation", "hue")}.get(name, ())
+    exact = {"jitter": ("brightness", "contrast", "saturation", "hue")}.get(name, ())
     stem = {"superpixels": "superpixel_", "zoom_blur": "zoom_"}.get(name, f"{name}_")
-    values = [field for field in type(settings).model_fields if field in own or field.startswith(stem)]
+    values = [field for field in type(settings).model_fields if field in exact or field.startswith(stem)]
     values = [v for v in values if v not in PROBABILITIES]
     lines = [f"{v.removeprefix(stem)} {getattr(settings, v):g}" for v in values]
     return "\n".join([f"p {getattr(settings, name):g}", *lines])

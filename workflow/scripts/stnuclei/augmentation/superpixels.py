@@ -75,7 +75,7 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
         [(home_row + dy).clamp(0, rows - 1) * columns + (home_column + dx).clamp(0, columns - 1) for dy, dx in around]
     )
     if images.device.type == "cpu":
-        maps = [_slic_compiled(one, candidates.numpy(), rows * columns, _ROUNDS) for one in features.numpy()]
+        maps = [_slic_compiled(image, candidates.numpy(), rows * columns, _ROUNDS) for image in features.numpy()]
         return torch.from_numpy(np.stack(maps)), rows * columns
     labels = candidates[4].expand(batch, height, width)
     for _ in range(_ROUNDS):

@@ -64,15 +64,15 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
             count += 1
         above = first
     region = np.empty(count, np.int32)
-    found = 0
+    n_regions = 0
     for run in range(count):
         root = _root(parent, run)
         if root == run:  # the smallest run of a region is its root and comes first
-            found += 1
-            region[run] = found
+            n_regions += 1
+            region[run] = n_regions
         else:
             region[run] = region[root]
-    area = np.zeros(found + 1, np.int64)
+    area = np.zeros(n_regions + 1, np.int64)
     for run in range(count):
         area[region[run]] += end[run] - start[run]
     return Runs(row[:count], start[:count], end[:count], region, area)
@@ -140,8 +140,8 @@ def split_components(instances: torch.Tensor, diagonal: bool = False) -> torch.T
     """
     if instances.device.type == "cpu":
         pieces = torch.empty(instances.shape, dtype=torch.int64)
-        for i, one in enumerate(instances.numpy()):
-            pieces[i] = torch.from_numpy(label_regions(one, diagonal))
+        for i, labels in enumerate(instances.numpy()):
+            pieces[i] = torch.from_numpy(label_regions(labels, diagonal))
         return pieces
     return _split_on_device(instances, diagonal)
 
@@ -151,8 +151,8 @@ def _split_on_device(instances: torch.Tensor, diagonal: bool) -> torch.Tensor:
     batch, height, width = instances.shape
     size = height * width
     foreground = instances > 0
-    own = torch.arange(size, device=instances.device).view(1, height, width).expand(batch, -1, -1)
-    label = torch.where(foreground, own, size)
+    pixel = torch.arange(size, device=instances.device).view(1, height, width).expand(batch, -1, -1)
+    label = torch.where(foreground, pixel, size)
     steps = [(0, 1), (1, 0)] + ([(1, 1), (1, -1)] if diagonal else [])
     while True:
         before = label
@@ -161,7 +161,7 @@ def _split_on_device(instances: torch.Tensor, diagonal: bool) -> torch.Tensor:
         label = torch.where(foreground, _follow(label, label, size), size)
         if torch.equal(before, label):
             break
-    rank = ((label == own) & foreground).flatten(1).cumsum(1)
+    rank = ((label == pixel) & foreground).flatten(1).cumsum(1)
     return torch.where(foreground, _follow(rank, label, 0), 0)
 
 

@@ -75,8 +75,8 @@ def _encoder_part(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], lis
     """Tensors by the encoder's own names, and the names of what else the file holds."""
     left_out: list[str] = []
     for prefix in PREFIXES:
-        part = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-        if part:
+        encoder = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        if encoder:
             left_out += [name for name in tensors if not name.startswith(prefix)]
-            tensors = part
+            tensors = encoder
     return dict(tensors), left_out

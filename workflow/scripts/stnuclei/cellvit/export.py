@@ -96,10 +96,10 @@ def export_model(checkpoint: str | Path, out: str | Path, format: str = "officia
 
 
 def _official(model: CellViT, checkpoint: str | Path) -> dict[str, Any]:
-    one = model.settings.architecture
-    if one.official == "CellViTTiny" or not model.settings.tissues:
-        what = one.name if model.settings.tissues else f"{one.name} without a tissue head"
-        raise UserError(f"checkpoint {checkpoint}: the official code has no {what}; export it as pt2")
+    architecture = model.settings.architecture
+    if architecture.official == "CellViTTiny" or not model.settings.tissues:
+        missing = architecture.name if model.settings.tissues else f"{architecture.name} without a tissue head"
+        raise UserError(f"checkpoint {checkpoint}: the official code has no {missing}; export it as pt2")
     content = read_tensors(checkpoint, "checkpoint")
     return {key: content[key] for key in ("arch", "epoch", "config", "model_state_dict") if key in content}
 

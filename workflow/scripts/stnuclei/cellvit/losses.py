@@ -126,19 +126,19 @@ def _region_sums(head: str, logits: Tensor, target: Tensor, twice: bool) -> dict
     # Factors 0 and 1 once, then products: several times as fast on a CPU as choosing by mask.
     hit = (target.unsqueeze(1) == classes).to(p.dtype)
     known = hit.sum(1, keepdim=True)
-    own = p * hit
+    p_hit = p * hit
     sums = {
         f"{head}_area": _by_class(hit),
         f"{head}_n": known.sum(),
         f"{head}_p_sum": _by_class(p * known),
-        f"{head}_p_hit": _by_class(own),
+        f"{head}_p_hit": _by_class(p_hit),
     }
     sharp = torch.softmax(p, 1) if twice else p
     sums[f"{head}_s_sum"] = _by_class(sharp * known) if twice else sums[f"{head}_p_sum"]
     sums[f"{head}_s_hit"] = _by_class(sharp * hit) if twice else sums[f"{head}_p_hit"]
     sums[f"{head}_s_area"] = sums[f"{head}_area"]
     if head == "nt":
-        nll = -own.sum(1, keepdim=True).clamp(CLAMP, 1 - CLAMP).log()
+        nll = -p_hit.sum(1, keepdim=True).clamp(CLAMP, 1 - CLAMP).log()
         sums["nt_nll"] = (nll * known).sum()
     return sums
 
@@ -250,15 +250,15 @@ def _tissue_sums(logits: Tensor | None, tissue: Tensor | None, binary: Tensor) -
 
 
 def _reduced(sums: dict[str, Tensor], reduce: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    parts = reduce(torch.cat([value.reshape(-1) for value in sums.values()])).split([v.numel() for v in sums.values()])
-    return {name: part.view(value.shape) for (name, value), part in zip(sums.items(), parts, strict=True)}
+    values = reduce(torch.cat([value.reshape(-1) for value in sums.values()])).split([v.numel() for v in sums.values()])
+    return {name: reduced.view(value.shape) for (name, value), reduced in zip(sums.items(), values, strict=True)}
 
 
 def _terms(s: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The terms from the sums."""
     return {
         # The binary term pools both channels into one index, the class term adds one a class.
-        "np_focaltversky": _focal_tversky(*(s[f"np_{part}"].sum() for part in ("s_hit", "s_sum", "s_area"))),
+        "np_focaltversky": _focal_tversky(*(s[f"np_{term}"].sum() for term in ("s_hit", "s_sum", "s_area"))),
         "np_dice": _dice(s["np_p_hit"], s["np_p_sum"], s["np_area"]),
         "hv_mse": s["hv_square"] / s["hv_n"],
         "hv_msge": s["hv_gradient"] / (s["hv_focus"] + FOCUS_SMOOTH),

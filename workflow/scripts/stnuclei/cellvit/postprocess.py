@@ -147,12 +147,12 @@ def _inner(
     (gradient_x, low_x, high_x), (gradient_y, low_y, high_y) = along_x, along_y
     scale_x, shift_x = _unit_scale(low_x, high_x)
     scale_y, shift_y = _unit_scale(low_y, high_y)
-    one = np.float32(1.0)
+    unit = np.float32(1.0)
     for y in range(height):
         for x in range(width):
             if mask[y, x]:
-                edge_x = one - np.float32(gradient_x[y, x] * scale_x + shift_x)
-                edge_y = one - np.float32(gradient_y[y, x] * scale_y + shift_y)
+                edge_x = unit - np.float32(gradient_x[y, x] * scale_x + shift_x)
+                edge_y = unit - np.float32(gradient_y[y, x] * scale_y + shift_y)
                 edge = np.float64(max(edge_x, edge_y, np.float32(0.0)))
                 inner[y + 1, x + 1] = 1.0 - edge
                 core[y, x] = edge < _EDGE

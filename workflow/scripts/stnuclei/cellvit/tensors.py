@@ -120,8 +120,8 @@ def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[s
         for name, value in wanted.items()
         if name in given and _shape(given[name]) != _shape(value)
     ]
-    parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-    return [f"{len(names)} {word} ({_listed(names)})" for word, names in parts if names]
+    groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    return [f"{len(names)} {word} ({_listed(names)})" for word, names in groups if names]
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:

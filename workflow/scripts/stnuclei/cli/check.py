@@ -73,17 +73,17 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    found, missing = [], []
+    present, missing = [], []
     for name in _LIBRARIES:
         try:
-            found.append(f"{name} {version(name)}")
+            present.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
     if missing == ["snakemake"]:
-        raise Warned(f"{', '.join(found)}; no snakemake: the workflow needs it, the commands do not")
+        raise Warned(f"{', '.join(present)}; no snakemake: the workflow needs it, the commands do not")
     if missing:
         raise ImportError(f"{', '.join(missing)} not installed; pip install stnuclei again")
-    return ", ".join(found)
+    return ", ".join(present)
 
 
 def _machine() -> str:

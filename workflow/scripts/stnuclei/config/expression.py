@@ -92,7 +92,7 @@ class ExpressionSettings(ExpressionTraining):
         return self
 
 
-class Spots(Settings):
+class SpotSample(Settings):
     """A HEST-1k sample of spots."""
 
     path: Name = Field(description="HEST-1k's folder.")
@@ -126,7 +126,7 @@ class Nulls(Settings):
     repeats: Count = Field(3, description="How many networks.")
 
 
-class ExpressionScores(Settings):
+class ScoreSettings(Settings):
     """Block ``expression.scores``."""
 
     set_size: Count = Field(50, description="Genes in the sets of best and worst predicted ones.")
@@ -153,9 +153,9 @@ class ExpressionBlock(Settings):
     graph: Literal["queen", "rook", "knn"] = Field(
         "queen", description="Neighbours for Moran's I: queen (8), rook (4), knn (6 nearest; spots always)."
     )
-    spots: dict[Name, Spots] = Field({}, description="HEST-1k samples of spots, by name.")
+    spots: dict[Name, SpotSample] = Field({}, description="HEST-1k samples of spots, by name.")
     spot_patches: SpotPatches = Field(SpotPatches(), description="Patch round each spot.")
     training: ExpressionTraining = Field(ExpressionTraining(), description="Training of the networks.")
     nulls: Nulls = Field(Nulls(), description="Networks trained on shuffled expression.")
-    scores: ExpressionScores = Field(ExpressionScores(), description="Scores of predictability.")
+    scores: ScoreSettings = Field(ScoreSettings(), description="Scores of predictability.")
     models: dict[Name, ExpressionModel] = Field({}, description="Baselines by name.")

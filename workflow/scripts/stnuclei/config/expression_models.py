@@ -52,13 +52,15 @@ def expression_slides(config: Mapping[str, Any], samples: pd.DataFrame) -> pd.Da
     UserError
         If spots have the name of a sample.
     """
-    own = pd.DataFrame({"tissue": samples["tissue"], "donor": samples["donor"], "kind": "samples"}, index=samples.index)
+    xenium = pd.DataFrame(
+        {"tissue": samples["tissue"], "donor": samples["donor"], "kind": "samples"}, index=samples.index
+    )
     spots = config["expression"]["spots"]
     for name in spots:
-        if name in own.index:
+        if name in xenium.index:
             raise UserError(f"expression.spots.{name}: a sample of the samples table is called so; choose another name")
     rows = {name: [entry["tissue"], entry.get("donor", ""), "spots"] for name, entry in spots.items()}
-    table = pd.concat([own, pd.DataFrame.from_dict(rows, orient="index", columns=list(own.columns))])
+    table = pd.concat([xenium, pd.DataFrame.from_dict(rows, orient="index", columns=list(xenium.columns))])
     table["donor"] = table["donor"].where(table["donor"] != "", table.index)
     return table
 
@@ -99,38 +101,38 @@ def _model(
     slides: pd.DataFrame,
     problems: list[str],
 ) -> Baseline:
-    place = f"expression.models.{name}"
+    key = f"expression.models.{name}"
     block = config["expression"]
-    own = _slides(entry["samples"], samples, slides, f"{place}.samples", problems)
-    cross = _slides(entry.get("cross_tissue", []), samples, slides, f"{place}.cross_tissue", problems)
+    trained = _slides(entry["samples"], samples, slides, f"{key}.samples", problems)
+    cross = _slides(entry.get("cross_tissue", []), samples, slides, f"{key}.cross_tissue", problems)
     held_out, protocol = tuple(entry.get("held_out", [])), entry["protocol"]
-    donors, tissues = sorted(set(slides.loc[own, "donor"])), sorted(set(slides.loc[own, "tissue"]))
-    if own and protocol == "single_donor" and len(donors) > 1:
-        problems.append(f"{place}.protocol: single_donor, but its samples are of {', '.join(donors)}")
-    if own and protocol == "multi_donor" and len(donors) < 2:
-        problems.append(f"{place}.protocol: multi_donor needs two donors, its samples are all of {donors[0]}")
+    donors, tissues = sorted(set(slides.loc[trained, "donor"])), sorted(set(slides.loc[trained, "tissue"]))
+    if trained and protocol == "single_donor" and len(donors) > 1:
+        problems.append(f"{key}.protocol: single_donor, but its samples are of {', '.join(donors)}")
+    if trained and protocol == "multi_donor" and len(donors) < 2:
+        problems.append(f"{key}.protocol: multi_donor needs two donors, its samples are all of {donors[0]}")
     if protocol == "single_donor" and held_out:
-        problems.append(f"{place}.held_out: single_donor holds out blocks of tissue, no donor; leave it out")
+        problems.append(f"{key}.held_out: single_donor holds out blocks of tissue, no donor; leave it out")
     for donor in held_out:
         if donor not in donors:
-            problems.append(f"{place}.held_out: {donor} is no donor of its samples ({', '.join(donors)})")
+            problems.append(f"{key}.held_out: {donor} is no donor of its samples ({', '.join(donors)})")
     for slide in cross:
         if slides.loc[slide, "tissue"] in tissues:
-            problems.append(f"{place}.cross_tissue: {slide} is {slides.loc[slide, 'tissue']}, which it is trained on")
+            problems.append(f"{key}.cross_tissue: {slide} is {slides.loc[slide, 'tissue']}, which it is trained on")
     training = {**block["training"], **entry.get("training", {}), "min_counts": block["min_counts"]}
     training["seed"] = entry.get("seed", config["seed"])
-    return Baseline(name, protocol, tuple(own), tuple(cross), held_out, training, tuple(tissues))
+    return Baseline(name, protocol, tuple(trained), tuple(cross), held_out, training, tuple(tissues))
 
 
 def _slides(
-    wanted: str | Iterable[str], samples: pd.DataFrame, slides: pd.DataFrame, place: str, problems: list[str]
+    wanted: str | Iterable[str], samples: pd.DataFrame, slides: pd.DataFrame, key: str, problems: list[str]
 ) -> list[str]:
     if isinstance(wanted, str):
-        found = list(samples.loc[samples["split"] == wanted, "sample"])
-        if not found:
-            problems.append(f"{place}: no sample of the samples table has the split {wanted}")
-        return found
+        in_split = list(samples.loc[samples["split"] == wanted, "sample"])
+        if not in_split:
+            problems.append(f"{key}: no sample of the samples table has the split {wanted}")
+        return in_split
     absent = [name for name in wanted if name not in slides.index]
     if absent:
-        problems.append(f"{place}: {', '.join(absent)} in neither the samples table nor expression.spots")
+        problems.append(f"{key}: {', '.join(absent)} in neither the samples table nor expression.spots")
     return [name for name in wanted if name in slides.index]

@@ -144,7 +144,7 @@ def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, An
     config
         The whole configuration.
     """
-    return [problem for model, parts in sources.items() for problem in _model_leaks(model, parts, samples, config)]
+    return [problem for model, splits in sources.items() for problem in _model_leaks(model, splits, samples, config)]
 
 
 def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> None:
@@ -160,22 +160,22 @@ def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, A
 
 
 def _model_leaks(
-    model: str, parts: Mapping[str, Sequence[PatchSet]], samples: pd.DataFrame, config: Mapping[str, Any]
+    model: str, splits: Mapping[str, Sequence[PatchSet]], samples: pd.DataFrame, config: Mapping[str, Any]
 ) -> Iterator[str]:
-    names = {part: list(dict.fromkeys(one.name for one in sets)) for part, sets in parts.items()}
-    for part in ("train", "validation"):
-        for name in names.get(part, ()):
+    names = {role: list(dict.fromkeys(earlier.name for earlier in sets)) for role, sets in splits.items()}
+    for role in ("train", "validation"):
+        for name in names.get(role, ()):
             if name in samples.index and samples.loc[name, "split"] in EVALUATION:
                 split = samples.loc[name, "split"]
-                yield f"models.{model}.{part}: {name} is a slide of split {split}, which no model may learn from"
-    for one, other in combinations(("train", "validation", "test"), 2):
+                yield f"models.{model}.{role}: {name} is a slide of split {split}, which no model may learn from"
+    for earlier, later in combinations(("train", "validation", "test"), 2):
         # Some tissues of a fold are that fold: whoever learns from them has seen it.
-        others = {_words(name) for name in names.get(other, ())}
-        for words in dict.fromkeys(_words(name) for name in names.get(one, ())):
+        others = {_words(name) for name in names.get(later, ())}
+        for words in dict.fromkeys(_words(name) for name in names.get(earlier, ())):
             if words in others:
-                yield f"models.{model}: {words} is in {one} and in {other}; keep one"
+                yield f"models.{model}: {words} is in {earlier} and in {later}; keep one"
     yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_donors", ())))
-    yield from _learnt_organs(model, parts.get("train", ()), samples, config)
+    yield from _learnt_organs(model, splits.get("train", ()), samples, config)
 
 
 def _words(name: str) -> str:
@@ -200,7 +200,7 @@ def _learnt_organs(
     model: str, sets: Sequence[PatchSet], samples: pd.DataFrame, config: Mapping[str, Any]
 ) -> Iterator[str]:
     """Organs of the training set that are held out; PanNuke's folds bring their own."""
-    train = [part.name for part in sets]
+    train = [patch_set.name for patch_set in sets]
     learnt = {organ_of(samples.loc[name, "tissue"]): name for name in train if name in samples.index}
     allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
     folds = {organ_of(tissue) for tissue in _fold_tissues(sets, config)} - allowed
@@ -220,8 +220,8 @@ def _learnt_organs(
 
 def _fold_tissues(sets: Sequence[PatchSet], config: Mapping[str, Any]) -> set[str]:
     """Tissues of the PanNuke folds among patch sets."""
-    folds = [part for part in sets if fold_of(part.name) is not None]
-    return {tissue for part in folds for tissue in (part.tissues or pannuke_tissues(config))}
+    folds = [fold for fold in sets if fold_of(fold.name) is not None]
+    return {tissue for fold in folds for tissue in (fold.tissues or pannuke_tissues(config))}
 
 
 def pannuke_tissues(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -236,8 +236,8 @@ def pannuke_organ_warnings(sources: Sources, samples: pd.DataFrame, config: Mapp
     """One warning for each held-out organ that PanNuke-trained models have seen because the configuration allows it."""
     allowed = {organ_of(tissue) for tissue in config["evaluation"].get("allow_pannuke_organs", ())}
     seen = {
-        model: {organ_of(tissue) for tissue in _fold_tissues(parts.get("train", ()), config)} & allowed
-        for model, parts in sources.items()
+        model: {organ_of(tissue) for tissue in _fold_tissues(splits.get("train", ()), config)} & allowed
+        for model, splits in sources.items()
     }
     warnings = []
     for row in samples[samples["split"] == "seg_eval"].itertuples():

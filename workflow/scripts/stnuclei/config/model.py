@@ -132,7 +132,7 @@ def sentences(model: type[Settings], error: ValidationError, block: str = "") ->
     """One line a problem: the key, what is wrong, and for an unknown key the nearest known one."""
     lines = []
     for problem in error.errors(include_url=False):
-        location = [part for part in problem["loc"] if not str(part).startswith((_TAG, "[key]"))]
+        location = [step for step in problem["loc"] if not str(step).startswith((_TAG, "[key]"))]
         key = _dotted([*([block] if block else []), *location])
         lines.append(f"{key or 'the configuration'}: {_sentence(model, problem)}")
     return lines
@@ -177,23 +177,25 @@ def _choices(context: Mapping[str, Any]) -> list[str]:
 
 
 def _dotted(location: Sequence[str | int]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location)
     return text.removeprefix(".")
 
 
 def _known_keys(model: type[Settings], location: Sequence[str | int]) -> list[str]:
     """Keys of the block at a location; of a union of blocks, the keys of all."""
     models, names_follow = [model], False
-    for part in location:
-        if str(part).startswith(_TAG):
+    for key in location:
+        if str(key).startswith(_TAG):
             continue
         if names_follow:  # a name the user chose, or a list's index
             names_follow = False
             continue
-        annotations = [one.model_fields[str(part)].annotation for one in models if part in one.model_fields]
+        annotations = [
+            candidate.model_fields[str(key)].annotation for candidate in models if key in candidate.model_fields
+        ]
         names_follow = any(_holds_many(annotation) for annotation in annotations)
         models = [inner for annotation in annotations for inner in _blocks(annotation)]
-    return list(dict.fromkeys(name for one in models for name in one.model_fields))
+    return list(dict.fromkeys(name for candidate in models for name in candidate.model_fields))
 
 
 def _holds_many(annotation: Any) -> bool:

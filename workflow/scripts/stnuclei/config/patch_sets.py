@@ -41,16 +41,16 @@ def fold_of(name: str) -> int | None:
 
 def fold_set(fold: int, tissues: Iterable[str] = ()) -> PatchSet:
     """Patch set of a fold, ``pannuke_2``, or of some of its tissues, ``pannuke_2_breast_colon``."""
-    own = tuple(sorted(tissues))
-    words = ["".join(filter(str.isalnum, tissue.casefold())) for tissue in own]
+    chosen = tuple(sorted(tissues))
+    words = ["".join(filter(str.isalnum, tissue.casefold())) for tissue in chosen]
     if len(words) > _NAMED_TISSUES:
         words = [f"{len(words)}tissues", hashlib.sha256("_".join(words).encode()).hexdigest()[:6]]
-    return PatchSet("_".join(["pannuke", str(fold), *words]), "manual", own)
+    return PatchSet("_".join(["pannuke", str(fold), *words]), "manual", chosen)
 
 
 def patch_sets(config: Mapping[str, Any], samples: pd.DataFrame) -> list[str]:
     """Names of all patch sets: the samples, and those of PanNuke where it is used."""
-    return [*samples["sample"], *(part.name for part in pannuke_sets(config))]
+    return [*samples["sample"], *(patch_set.name for patch_set in pannuke_sets(config))]
 
 
 def pannuke_sets(config: Mapping[str, Any]) -> list[PatchSet]:
@@ -58,7 +58,7 @@ def pannuke_sets(config: Mapping[str, Any]) -> list[PatchSet]:
     folds = config["pannuke"]["folds"] if config["pannuke"]["path"] else []
     sets = [fold_set(fold) for fold in folds]
     for model in config["models"].values():
-        for entry in (source for part in ("train", "validation", "test") for source in model.get(part, ())):
+        for entry in (source for role in ("train", "validation", "test") for source in model.get(role, ())):
             if entry.get("tissues"):
                 sets += [fold_set(fold, entry["tissues"]) for fold in entry["pannuke"]]
     return list(dict.fromkeys(sets))
@@ -85,40 +85,40 @@ def expand_sources(
     """
     sets: list[PatchSet] = []
     for number, entry in enumerate(entries):
-        place = f"{where}[{number}]"
+        key = f"{where}[{number}]"
         if "pannuke" in entry:
-            sets += [_fold(fold, entry.get("tissues") or (), config, place) for fold in entry["pannuke"]]
+            sets += [_fold(fold, entry.get("tissues") or (), config, key) for fold in entry["pannuke"]]
         else:
-            names = _names(entry["samples"], samples, place)
+            names = _names(entry["samples"], samples, key)
             if entry["labels"] == "own":
-                _check_own(names, samples, place)
+                _check_own(names, samples, key)
             sets += [PatchSet(name, entry["labels"]) for name in names]
     return sets
 
 
-def _fold(fold: int, tissues: Iterable[str], config: Mapping[str, Any], place: str) -> PatchSet:
+def _fold(fold: int, tissues: Iterable[str], config: Mapping[str, Any], key: str) -> PatchSet:
     if not config["pannuke"]["path"]:
-        raise UserError(f"{place}.pannuke: names fold {fold}, but pannuke.path is empty; set it to PanNuke's folder")
+        raise UserError(f"{key}.pannuke: names fold {fold}, but pannuke.path is empty; set it to PanNuke's folder")
     if fold not in config["pannuke"]["folds"]:
-        raise UserError(f"{place}.pannuke: fold {fold} is not in pannuke.folds {config['pannuke']['folds']}")
+        raise UserError(f"{key}.pannuke: fold {fold} is not in pannuke.folds {config['pannuke']['folds']}")
     return fold_set(fold, tissues)
 
 
-def _names(wanted: str | list[str], samples: pd.DataFrame, place: str) -> list[str]:
+def _names(wanted: str | list[str], samples: pd.DataFrame, key: str) -> list[str]:
     if isinstance(wanted, str):
         return list(samples.loc[samples["split"] == wanted, "sample"])
     absent = [name for name in wanted if name not in samples.index]
     if absent:
-        raise UserError(f"{place}.samples: {', '.join(absent)} not in the samples table")
+        raise UserError(f"{key}.samples: {', '.join(absent)} not in the samples table")
     return list(wanted)
 
 
-def _check_own(names: Iterable[str], samples: pd.DataFrame, place: str) -> None:
+def _check_own(names: Iterable[str], samples: pd.DataFrame, key: str) -> None:
     """Refuse a model that would learn from labels nobody gave."""
     without = [name for name in names if not samples.loc[name, "labels"]]
     if without:
         raise UserError(
-            f"{place}.labels: own takes the samples table's column labels, which is empty for {', '.join(without)}"
+            f"{key}.labels: own takes the samples table's column labels, which is empty for {', '.join(without)}"
         )
 
 

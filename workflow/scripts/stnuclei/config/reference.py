@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from stnuclei.config.augmentation import AugmentSettings
-from stnuclei.config.expression import ExpressionModel, Spots
+from stnuclei.config.expression import ExpressionModel, SpotSample
 from stnuclei.config.model import Settings
 from stnuclei.config.workflow import Configuration, FoldSource, ModelEntry, SampleSource
 
@@ -27,7 +27,7 @@ _ENTRIES: dict[str, type[Settings]] = {
     "models.NAME.train[], validation[]: samples": SampleSource,
     "models.NAME.train[], validation[], test[]: folds of PanNuke": FoldSource,
     "training.augmentation, single values": AugmentSettings,
-    "expression.spots.NAME": Spots,
+    "expression.spots.NAME": SpotSample,
     "expression.models.NAME": ExpressionModel,
 }
 _BOUNDS = (("gt", "> "), ("ge", ">= "), ("lt", "< "), ("le", "<= "), ("multiple_of", "a multiple of "))
@@ -64,10 +64,10 @@ def _section(title: str, model: type[Settings]) -> str:
     if not rows:
         return f"## {title}\n"
     meaning = re.sub(
-        r"^Block ``[^`]*``(: (.))?", lambda found: (found[2] or "").upper(), (model.__doc__ or "").splitlines()[0]
+        r"^Block ``[^`]*``(: (.))?", lambda match: (match[2] or "").upper(), (model.__doc__ or "").splitlines()[0]
     )
-    told = [meaning, ""] if len(meaning) > 1 else []
-    head = [f"## {title}", "", *told, "| setting | values | default | meaning |"]
+    meaning_lines = [meaning, ""] if len(meaning) > 1 else []
+    head = [f"## {title}", "", *meaning_lines, "| setting | values | default | meaning |"]
     return "\n".join([*head, "|---|---|---|---|", *rows, ""])
 
 
@@ -95,7 +95,7 @@ def _values(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin in (Union, types.UnionType):
-        words = [_values(part) for part in inner if part is not type(None)]
+        words = [_values(member) for member in inner if member is not type(None)]
         return " or ".join([_bounded(words[0], metadata), *words[1:], *["null"] * (type(None) in inner)])
     if origin is dict:
         return f"names with {_values(inner[1])}"

@@ -123,10 +123,10 @@ class TrainSettings(TrainingBlock):
         UserError
             If the batch cannot be cut into equal parts.
         """
-        parts = processes * self.accumulation
-        if self.batch_size % parts:
+        micro_batches = processes * self.accumulation
+        if self.batch_size % micro_batches:
             raise UserError(
                 f"training.batch_size {self.batch_size} cannot be cut into {processes} processes x "
                 f"{self.accumulation} parts (training.accumulation): choose numbers that divide it"
             )
-        return self.batch_size // parts
+        return self.batch_size // micro_batches

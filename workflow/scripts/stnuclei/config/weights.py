@@ -189,7 +189,7 @@ def _used(config: Mapping[str, Any], models: set[str] | None = None) -> Iterator
             if models is not None and name not in models:
                 continue
             training = {**common, **entry.get("training", {})}
-            own = setting in entry.get("training", {})
-            key = f"{prefix}models.{name}.training.{setting}" if own else f"{prefix}training.{setting}"
+            overridden = setting in entry.get("training", {})
+            key = f"{prefix}models.{name}.training.{setting}" if overridden else f"{prefix}training.{setting}"
             if training.get(setting):
                 yield key, training.get(architecture, ""), training[setting]

@@ -53,8 +53,8 @@ def draw_calibration(axes: Axes, curves: Mapping[str, pd.DataFrame]) -> None:
         Legend entry -> table of `stnuclei.metrics.calibration_curve`.
     """
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
-    for place, (name, curve) in enumerate(curves.items()):
-        color = LINE_COLORS[place % len(LINE_COLORS)]
+    for index, (name, curve) in enumerate(curves.items()):
+        color = LINE_COLORS[index % len(LINE_COLORS)]
         axes.plot(curve["confidence"], curve["accuracy"], color=color, linewidth=1.2, label=name)
         area = 10 + 90 * curve["count"] / max(curve["count"].sum(), 1)
         axes.scatter(curve["confidence"], curve["accuracy"], s=area, color=color)

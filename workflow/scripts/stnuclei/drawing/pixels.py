@@ -22,7 +22,7 @@ def rgb(color: str) -> tuple[int, int, int]:
 def class_colors(classes: np.ndarray, taxonomy: Taxonomy) -> np.ndarray:
     """Colours (n, 3) uint8 of class ids (n,); Unknown's for -1 and for 0, a nucleus without a class."""
     unknown = rgb(taxonomy.unknown.color)
-    table = np.array([unknown, unknown, *(rgb(one.color) for one in taxonomy.classes)], np.uint8)
+    table = np.array([unknown, unknown, *(rgb(entry.color) for entry in taxonomy.classes)], np.uint8)
     return table[np.asarray(classes, int) + 1]
 
 
@@ -58,8 +58,8 @@ def outline_instances(
             top, left = (max(side.start - 4, 0) for side in box)
             mask = (large[top : box[0].stop + 4, left : box[1].stop + 4] == k).astype(np.uint8)
             mask = cv2.medianBlur(np.ascontiguousarray(mask), 5)
-            found = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
-            borders.append((k, found[0]))
+            contours = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+            borders.append((k, contours[0]))
     for _, lines in borders:
         cv2.drawContours(canvas, lines, -1, DARK, thickness + 2, cv2.LINE_AA)
     for k, lines in borders:

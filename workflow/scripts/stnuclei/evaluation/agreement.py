@@ -150,10 +150,10 @@ def compare_slide(
 
 def _check_slide(nuclei: NucleiFile, sample: Sample) -> None:
     meta = nuclei.metadata
-    size, found = tuple(sample.he.shape[:2]), (meta.get("height"), meta.get("width"))
-    if size != found:
+    size, recorded = tuple(sample.he.shape[:2]), (meta.get("height"), meta.get("width"))
+    if size != recorded:
         raise UserError(
-            f"{nuclei.path}: nuclei of a slide of {found[1]} x {found[0]} px cannot be compared with sample "
+            f"{nuclei.path}: nuclei of a slide of {recorded[1]} x {recorded[0]} px cannot be compared with sample "
             f"{sample.name}, whose H&E has {size[1]} x {size[0]}; name the sample's own slide in column path"
         )
 
@@ -161,8 +161,8 @@ def _check_slide(nuclei: NucleiFile, sample: Sample) -> None:
 def _predicted(nuclei: NucleiFile) -> pd.DataFrame:
     names = {"centroid_x": "x", "centroid_y": "y", "class": "predicted"}
     columns = ["nucleus_id", "class", "class_probability", "centroid_x", "centroid_y"]
-    parts = [batch.to_pandas() for batch in nuclei.arrow_batches(columns)]
-    frame = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+    batches = [batch.to_pandas() for batch in nuclei.arrow_batches(columns)]
+    frame = pd.concat(batches) if batches else pd.DataFrame(columns=columns)
     return frame.rename(columns=names).astype({"x": float, "y": float}).reset_index(drop=True)
 
 
@@ -176,16 +176,16 @@ def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy
             f"labels of sample {sample.name}: {', '.join(strange)} is no class of the model "
             f"({', '.join(taxonomy.names)}); compare with labels of the model's taxonomy"
         )
-    own = table.reindex(cells.fillna("").astype(str))
-    if len(sample.nuclei) and own["label"].isna().all():
+    matched = table.reindex(cells.fillna("").astype(str))
+    if len(sample.nuclei) and matched["label"].isna().all():
         raise UserError(f"labels of sample {sample.name}: hold none of its cells; they are of another sample")
     centers = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
     return pd.DataFrame(
         {
             "nucleus_index": np.arange(len(cells)),
             "cell_id": cells.to_numpy(),
-            "label": own["label"].fillna(taxonomy.unknown.name).to_numpy(),
-            "confidence": own["confidence"].to_numpy(np.float32),
+            "label": matched["label"].fillna(taxonomy.unknown.name).to_numpy(),
+            "confidence": matched["confidence"].to_numpy(np.float32),
             "x": centers[:, 0],
             "y": centers[:, 1],
         }
@@ -196,13 +196,16 @@ def _overlaps(nuclei: NucleiFile, sample: Sample, pairs: np.ndarray) -> np.ndarr
     """Intersection over union of each pair (K,), in one pass over the file of nuclei."""
     iou = np.zeros(len(pairs))
     order = np.argsort(pairs[:, 1], kind="stable")
-    rows, own = pairs[order, 1], sample.nuclei.geometry.to_numpy()
+    rows, outlines_true = pairs[order, 1], sample.nuclei.geometry.to_numpy()
     begin = 0
     for batch in nuclei.arrow_batches(["geometry"]):
         first, last = np.searchsorted(rows, (begin, begin + len(batch)))
         those = order[first:last]
         outlines = batch["geometry"].take(rows[first:last] - begin).to_numpy(zero_copy_only=False)
-        mine, theirs = shapely.make_valid(shapely.from_wkb(outlines)), shapely.make_valid(own[pairs[those, 0]])
+        mine, theirs = (
+            shapely.make_valid(shapely.from_wkb(outlines)),
+            shapely.make_valid(outlines_true[pairs[those, 0]]),
+        )
         shared = shapely.area(shapely.intersection(mine, theirs))
         union = shapely.area(mine) + shapely.area(theirs) - shared
         iou[those] = shared / np.maximum(union, 1e-9)

@@ -76,7 +76,7 @@ def agreement_grid(nuclei: pd.DataFrame, um_per_px: float, extent: np.ndarray) -
     counts = np.zeros((2, *shape))
     np.add.at(counts[0], (row, column), 1)
     np.add.at(counts[1], (row, column), compared["agrees"].astype(float))
-    total, same = (gaussian_filter(one, sigma / side, mode="constant") for one in counts)
+    total, same = (gaussian_filter(count, sigma / side, mode="constant") for count in counts)
     # Two nuclei within the kernel's reach are too few for a fraction.
     enough = total * 2 * np.pi * (sigma / side) ** 2 >= 2.0
     return np.where(enough, same / np.maximum(total, 1e-12), np.nan), side

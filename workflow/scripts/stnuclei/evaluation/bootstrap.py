@@ -48,10 +48,10 @@ def bootstrap(
     draws = np.stack([_weights(rng, size) @ sums for _ in range(n)])
     margin = (1 - level) / 2
     values = scores(draws)
-    found = ~np.isnan(values).all(0)
+    defined = ~np.isnan(values).all(0)
     low, high = np.full((2, *values.shape[1:]), np.nan)
-    if found.any():
-        low[found], high[found] = np.nanquantile(values[:, found], (margin, 1 - margin), axis=0)
+    if defined.any():
+        low[defined], high[defined] = np.nanquantile(values[:, defined], (margin, 1 - margin), axis=0)
     return low, high
 
 

@@ -128,9 +128,9 @@ def class_table(
     taxonomy = Taxonomy.load(taxonomy)
     keys = ["model", "policy", "sample"]
     pq = _class_pq(segmentation, taxonomy, keys)
-    parts = []
-    for key, part in classes.groupby(keys, sort=False, observed=True):
-        table = by_class(part, taxonomy)
+    tables = []
+    for key, group in classes.groupby(keys, sort=False, observed=True):
+        table = by_class(group, taxonomy)
         table["pq"] = [pq.get((*key, name), float("nan")) for name in table["class"]]
         table = table[table["true"] + table["predicted"] > 0]
         scored = table[table["true"] > 0]
@@ -139,8 +139,8 @@ def class_table(
         table = pd.concat([table, pd.DataFrame([mean])], ignore_index=True)
         for position, (name, value) in enumerate(zip(keys, key, strict=True)):
             table.insert(position, name, value)
-        parts.append(table)
-    return _over_runs(pd.concat(parts) if parts else pd.DataFrame(), [*keys, "class"], runs)
+        tables.append(table)
+    return _over_runs(pd.concat(tables) if tables else pd.DataFrame(), [*keys, "class"], runs)
 
 
 def _class_pq(segmentation: pd.DataFrame, taxonomy: Taxonomy, keys: list[str]) -> dict[tuple[str, ...], float]:
@@ -156,11 +156,11 @@ def _class_pq(segmentation: pd.DataFrame, taxonomy: Taxonomy, keys: list[str]) -
 
 def size_table(scores: pd.DataFrame, runs: Runs = None) -> pd.DataFrame:
     """Fraction of true nuclei matched, by area, over all slides; model, policy and the columns of `by_size`."""
-    parts = [
-        by_size(part).assign(model=model, policy=policy)
-        for (model, policy), part in scores.groupby(["model", "policy"], sort=False, observed=True)
+    tables = [
+        by_size(group).assign(model=model, policy=policy)
+        for (model, policy), group in scores.groupby(["model", "policy"], sort=False, observed=True)
     ]
-    table = pd.concat(parts)[["model", "policy", "size", "true", "matched", "recall"]]
+    table = pd.concat(tables)[["model", "policy", "size", "true", "matched", "recall"]]
     return _over_runs(table, ["model", "policy", "size"], runs)
 
 
@@ -168,19 +168,21 @@ def calibration_tables(
     classes: pd.DataFrame, taxonomy: str | Taxonomy = "pannuke", policy: str = "official"
 ) -> dict[str, pd.DataFrame]:
     """Model -> its table of `calibration` over all annotated sets, by one policy."""
-    own = classes[classes["policy"] == policy]
-    return {str(model): calibration(part, taxonomy) for model, part in own.groupby("model", sort=False, observed=True)}
+    chosen = classes[classes["policy"] == policy]
+    return {
+        str(model): calibration(group, taxonomy) for model, group in chosen.groupby("model", sort=False, observed=True)
+    }
 
 
 def calibration_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All models' bins below each other: model, the columns of `calibration`, ece (of the model, in every row)."""
-    parts = [
+    curves = [
         table.assign(model=model, ece=expected_calibration_error(table))
         for model, table in tables.items()
         if len(table)
     ]
     columns = ["model", "low", "high", "count", "confidence", "accuracy", "ece"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
 
 
 def _over_runs(table: pd.DataFrame, keys: list[str], runs: Runs) -> pd.DataFrame:

@@ -71,12 +71,12 @@ def score_classification(
     offset = np.asarray(patches.offset[:], np.int64)
     radius = radius_um / patches.um_per_px
 
-    def one(i: int) -> Codes:
+    def pair(i: int) -> Codes:
         maps = np.asarray(patches.instances[i]), np.asarray(predictions.instances[i])
         rows = predictions.nuclei(i)
         return pair_codes(*maps, classes[offset[i] : offset[i + 1]], rows, taxonomy.n_outputs, radius, policy)
 
-    codes = progress(each_patch(one, len(patches), threads), len(patches), "classes", "patches")
+    codes = progress(each_patch(pair, len(patches), threads), len(patches), "classes", "patches")
     return codes_to_table(codes, patch_tissues(patches), taxonomy)
 
 
@@ -132,7 +132,7 @@ def _named(rows: np.ndarray, means: np.ndarray, tissues: np.ndarray, taxonomy: T
     """The table of `score_classification` from (K, 3) int32 patch, code, count and (K,) mean probabilities."""
     patch, code, count = rows.T
     names = [taxonomy.unknown.name, "Background", *taxonomy.names, UNPAIRED]
-    true, pred, bins = (part.astype(np.int8) for part in np.unravel_index(code, _shape(taxonomy)))
+    true, pred, bins = (index.astype(np.int8) for index in np.unravel_index(code, _shape(taxonomy)))
     tissue_names, tissue = np.unique(tissues.astype(str), return_inverse=True)
     return pd.DataFrame(
         {

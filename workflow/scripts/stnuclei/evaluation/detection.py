@@ -86,7 +86,7 @@ def _gate_then_assign(true_xy: np.ndarray, pred_xy: np.ndarray, radius: float) -
     near, piece = near[~alone], piece[~alone]
     near = near[np.argsort(piece, kind="stable")]
     starts = np.flatnonzero(np.diff(np.sort(piece), prepend=-1))
-    pairs += [_solve(part, radius) for part in np.split(near, starts[1:]) if len(part)]
+    pairs += [_solve(component, radius) for component in np.split(near, starts[1:]) if len(component)]
     joined = np.concatenate(pairs)
     return joined[np.argsort(joined[:, 0])].astype(np.int64)
 

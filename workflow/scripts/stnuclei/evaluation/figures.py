@@ -58,14 +58,14 @@ def figure_labels(
     """
     patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
     sets = dict(list(labels.items())[:MOST_COLUMNS])
-    classes = {name: patch_classes(patches, one, taxonomy) for name, one in sets.items()}
+    classes = {name: patch_classes(patches, label_set, taxonomy) for name, label_set in sets.items()}
     manual = None if annotation is None else patch_classes(patches, annotation, taxonomy)
     if indices is None:
         counts = count_differing(patches.offset, list(classes.values()), manual)
         every = list(classes.values()) + ([] if manual is None else [manual])
         indices = choose_patches(patches, every, n, seed, counts)
     columns = classes if manual is None else {"annotation": manual} | classes
-    drawn = {name: [_outlined(patches, i, one, taxonomy) for i in indices] for name, one in columns.items()}
+    drawn = {name: [_outlined(patches, i, label_set, taxonomy) for i in indices] for name, label_set in columns.items()}
     _draw_columns(path, patches, indices, drawn, taxonomy)
     return list(indices)
 
@@ -103,14 +103,14 @@ def figure_predictions(
     The patches shown.
     """
     patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
-    opened = {name: open_pair(patches, one)[1] for name, one in predictions.items()}
+    opened = {name: open_pair(patches, source)[1] for name, source in predictions.items()}
     classes = np.full(patches.offset[-1], -1, np.int8) if labels is None else patch_classes(patches, labels, taxonomy)
     if indices is None:
         counts = count_differing_scores(scores, len(patches), taxonomy) if len(scores) > 1 else None
         indices = choose_patches(patches, [classes], n, seed, counts)
     drawn = {truth: [_outlined(patches, i, classes, taxonomy) for i in indices]}
-    for name, one in opened.items():
-        drawn[name] = [_outlined_prediction(patches, one, i, taxonomy) for i in indices]
+    for name, source in opened.items():
+        drawn[name] = [_outlined_prediction(patches, source, i, taxonomy) for i in indices]
     _draw_columns(path, patches, indices, drawn, taxonomy)
     return list(indices)
 
@@ -180,10 +180,10 @@ def choose_patches(
         raise UserError("the patch store is empty: there is no patch to draw")
     owner = np.repeat(np.arange(len(counts)), counts)
     score = (counts >= np.quantile(counts, 0.75)).astype(float)
-    for one in classes:
-        known = one > 0
-        table = np.zeros((len(counts), int(one.max(initial=0)) + 1))
-        np.add.at(table, (owner[known], one[known]), 1)
+    for class_ids in classes:
+        known = class_ids > 0
+        table = np.zeros((len(counts), int(class_ids.max(initial=0)) + 1))
+        np.add.at(table, (owner[known], class_ids[known]), 1)
         score += (table > np.maximum(counts[:, None] / 20, 0.5)).sum(1)
     chance = np.random.default_rng(seed).random(len(counts))
     first = np.zeros(len(counts)) if differing is None else differing

@@ -49,15 +49,15 @@ def find_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in MAPS + OUTLINES:
-            if path.stem in found:
-                raise UserError(f"{folder}: {found[path.stem].name} and {path.name} are both {path.stem}; keep one")
-            found[path.stem] = path
-    if not found:
+            if path.stem in files:
+                raise UserError(f"{folder}: {files[path.stem].name} and {path.name} are both {path.stem}; keep one")
+            files[path.stem] = path
+    if not files:
         raise UserError(f"{folder}: no label maps ({', '.join(MAPS)}) and no outlines ({', '.join(OUTLINES)})")
-    return found
+    return files
 
 
 def pair_files(truth: Path, pred: Path) -> list[tuple[str, Path, Path]]:

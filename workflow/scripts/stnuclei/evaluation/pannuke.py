@@ -33,8 +33,8 @@ def pannuke_table(
     """
     each = pd.DataFrame(
         [
-            {"model": model, "policy": policy} | _fold(part)
-            for (model, policy), part in scores.groupby(["model", "policy"], sort=False, observed=True)
+            {"model": model, "policy": policy} | _fold(group)
+            for (model, policy), group in scores.groupby(["model", "policy"], sort=False, observed=True)
         ]
     )
     metrics = tuple(name for name in each.columns if name not in ("model", "policy", "tissues", "patches"))
@@ -45,22 +45,22 @@ def pannuke_table(
     return _beside_published(table[[*first, *(name for name in table if name not in first)]], rows or {})
 
 
-def _fold(part: pd.DataFrame) -> dict[str, float]:
+def _fold(scores: pd.DataFrame) -> dict[str, float]:
     """Scores of one model on one fold."""
-    classes = [name for name in part.columns if name.startswith("pq_")]
-    part = part.assign(mpq=part[classes].mean(axis=1), bpq=part["pq"])
-    tissues = part.groupby("tissue", observed=True)[["mpq", "bpq"]].mean()
-    row = {"tissues": len(tissues), "patches": len(part)} | tissues.mean().to_dict()
-    row |= {f"{name}_patches": part[name].mean() for name in ("mpq", "bpq")}
-    counts = part[["tp", "fp", "fn"]].sum()
+    classes = [name for name in scores.columns if name.startswith("pq_")]
+    scores = scores.assign(mpq=scores[classes].mean(axis=1), bpq=scores["pq"])
+    tissues = scores.groupby("tissue", observed=True)[["mpq", "bpq"]].mean()
+    row = {"tissues": len(tissues), "patches": len(scores)} | tissues.mean().to_dict()
+    row |= {f"{name}_patches": scores[name].mean() for name in ("mpq", "bpq")}
+    counts = scores[["tp", "fp", "fn"]].sum()
     row |= dict(zip(("f1", "precision", "recall"), f1_precision_recall(*counts), strict=True))
-    return row | part[classes].mean().to_dict()
+    return row | scores[classes].mean().to_dict()
 
 
 def _beside_published(table: pd.DataFrame, rows: Mapping[str, str]) -> pd.DataFrame:
     figures = [published_row("pannuke", rows.get(model, model))[1] for model in table["model"]]
-    names = dict.fromkeys(key for one in figures for key in one)
-    return table.assign(**{f"{name}_paper": [one.get(name, float("nan")) for one in figures] for name in names})
+    names = dict.fromkeys(key for figure in figures for key in figure)
+    return table.assign(**{f"{name}_paper": [figure.get(name, float("nan")) for figure in figures] for name in names})
 
 
 def pannuke_tissues(
@@ -73,20 +73,20 @@ def pannuke_tissues(
     model, policy, tissue, patches, mpq, bpq, and ``_paper`` where it was published.
     """
     classes = [name for name in scores.columns if name.startswith("pq_")]
-    part = scores.assign(mpq=scores[classes].mean(axis=1), bpq=scores["pq"])
+    means = scores.assign(mpq=scores[classes].mean(axis=1), bpq=scores["pq"])
     keys = ["model", "policy", "tissue"]
-    each = part.groupby(keys, sort=False, observed=True).agg(
+    each = means.groupby(keys, sort=False, observed=True).agg(
         patches=("patch", "size"), mpq=("mpq", "mean"), bpq=("bpq", "mean")
     )
     each = each.reset_index()
     each["model"] = [(runs or {}).get(model, model) for model in each["model"]]
     table = each.groupby(keys, sort=False).agg({"patches": "sum", "mpq": "mean", "bpq": "mean"}).reset_index()
     known = published()["pannuke_tissues"]
-    found = [
+    in_paper = [
         known.get((rows or {}).get(model, model), {}).get(_plain(tissue), (float("nan"),) * 2)
         for model, tissue in zip(table["model"], table["tissue"], strict=True)
     ]
-    return table.assign(mpq_paper=[pair[0] for pair in found], bpq_paper=[pair[1] for pair in found])
+    return table.assign(mpq_paper=[pair[0] for pair in in_paper], bpq_paper=[pair[1] for pair in in_paper])
 
 
 def _plain(tissue: str) -> str:

@@ -72,13 +72,13 @@ def score_segmentation(
     classes = None if labels is None else patch_classes(patches, labels, taxonomy)
     offset = np.asarray(patches.offset[:], np.int64)
 
-    def one(i: int) -> dict[str, float]:
+    def score_one(i: int) -> dict[str, float]:
         pred_classes = np.asarray(predictions.nuclei(i)["class"])
         true_classes = None if classes is None else classes[offset[i] : offset[i + 1]]
         maps = np.asarray(patches.instances[i]), np.asarray(predictions.instances[i])
         return score_patch(*maps, rules, pred_classes, true_classes, taxonomy.names)
 
-    rows = progress(each_patch(one, len(patches), threads), len(patches), "scores", "patches")
+    rows = progress(each_patch(score_one, len(patches), threads), len(patches), "scores", "patches")
     table = _columns(rows)
     table.insert(0, "patch", np.arange(len(patches)))
     table.insert(1, "tissue", patch_tissues(patches))

@@ -55,15 +55,15 @@ def table2(
         If runs of one thing were scored on different patches.
     """
     out = []
-    for key, part in _over_models(scores, runs).groupby(["model", "policy", *by], sort=False, observed=True):
-        each = [one for _, one in part.groupby("run", sort=False, observed=True)]
-        if len({len(one) for one in each}) > 1:
+    for key, group in _over_models(scores, runs).groupby(["model", "policy", *by], sort=False, observed=True):
+        each = [run_scores for _, run_scores in group.groupby("run", sort=False, observed=True)]
+        if len({len(run_scores) for run_scores in each}) > 1:
             raise ValueError(f"the runs of {key[0]} were scored on different patches")
         if len(each) > 1:
-            each = [one.sort_values(["sample", "patch"]) for one in each]  # row by row the same patches
-        sums = np.stack([segmentation_sums(one) for one in each], axis=1)
+            each = [run_scores.sort_values(["sample", "patch"]) for run_scores in each]  # row by row the same patches
+        sums = np.stack([segmentation_sums(run_scores) for run_scores in each], axis=1)
         row = dict(zip(["model", "policy", *by], key, strict=True))
-        row |= {"runs": len(each), "slides": part["sample"].nunique(), "patches": len(sums)}
+        row |= {"runs": len(each), "slides": group["sample"].nunique(), "patches": len(sums)}
         row |= _with_intervals(sums, segmentation_from_sums, SEGMENTATION, each[0]["sample"], bootstrap_n, seed)
         out.append(row | _paper("table2", (rows or {}).get(key[0], key[0]), SEGMENTATION))
     return _with_deltas(pd.DataFrame(out), SEGMENTATION, rows or {})
@@ -85,9 +85,9 @@ def segmentation_sums(scores: pd.DataFrame) -> np.ndarray:
 def segmentation_from_sums(sums: np.ndarray) -> np.ndarray:
     """Dice, Jaccard, bPQ, F1, precision, recall, (..., 6), from sums (..., 9)."""
     tp, fp, fn = (sums[..., i] for i in (6, 7, 8))
-    parts = np.stack([sums[..., 0], sums[..., 1], sums[..., 2], 2 * tp, tp, tp], -1)
+    numerators = np.stack([sums[..., 0], sums[..., 1], sums[..., 2], 2 * tp, tp, tp], -1)
     wholes = np.stack([sums[..., 3], sums[..., 4], sums[..., 5], 2 * tp + fp + fn, tp + fp, tp + fn], -1)
-    return ratio(parts, wholes)
+    return ratio(numerators, wholes)
 
 
 def table3(
@@ -121,14 +121,16 @@ def table3(
     taxonomy = Taxonomy.load(taxonomy)
     names = [c.name for c in taxonomy.classes if c.expression]
     out = []
-    for (model, policy), part in _over_models(scores, runs).groupby(["model", "policy"], sort=False, observed=True):
-        patch = part.groupby(["sample", "patch"], sort=False, observed=True).ngroup().to_numpy()
-        sample = part["sample"].to_numpy()[np.unique(patch, return_index=True)[1]]
-        each = [(part["run"] == run).to_numpy() for run in part["run"].unique()]
-        sums = np.stack([classification_sums(part[own], names, patch[own], other, len(sample)) for own in each], axis=1)
+    for (model, policy), group in _over_models(scores, runs).groupby(["model", "policy"], sort=False, observed=True):
+        patch = group.groupby(["sample", "patch"], sort=False, observed=True).ngroup().to_numpy()
+        sample = group["sample"].to_numpy()[np.unique(patch, return_index=True)[1]]
+        each = [(group["run"] == run).to_numpy() for run in group["run"].unique()]
+        sums = np.stack(
+            [classification_sums(group[in_run], names, patch[in_run], other, len(sample)) for in_run in each], axis=1
+        )
         row = {"model": model, "policy": policy, "runs": len(each)}
-        row |= {"slides": part["sample"].nunique(), "patches": len(sums), "nuclei": round(sums.sum() / len(each))}
-        row |= {key: round(n / len(each)) for key, n in _left_out(part, names, taxonomy).items()}
+        row |= {"slides": group["sample"].nunique(), "patches": len(sums), "nuclei": round(sums.sum() / len(each))}
+        row |= {key: round(n / len(each)) for key, n in _left_out(group, names, taxonomy).items()}
         row |= _with_intervals(sums, _class_scores(len(names)), CLASSIFICATION, sample, bootstrap_n, seed)
         f1 = mean_present(class_f1(_square(sums.sum(0), len(names)))[:, : len(names)], -2)
         row |= {f"f1_{name}": value for name, value in zip(names, f1, strict=True)}

@@ -43,9 +43,9 @@ def table1(sets: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """
     frame = pd.DataFrame(list(sets), columns=["dataset", "split", *_COUNTS])
     rows = []
-    for (dataset, split), part in frame.groupby(["dataset", "split"], sort=False):
-        organs = {hest_organ(tissue) for names in part["tissues"] for tissue in names}
-        counts = {name: int(part[name].sum()) for name in _COUNTS[1:]}
+    for (dataset, split), group in frame.groupby(["dataset", "split"], sort=False):
+        organs = {hest_organ(tissue) for names in group["tissues"] for tissue in names}
+        counts = {name: int(group[name].sum()) for name in _COUNTS[1:]}
         row = {"dataset": dataset, "split": split, "tissues": len(organs)} | counts
         name, figures = published_row("table1", split)
         rows.append(row | {"paper_row": name} | {f"paper_{key}": figures.get(_PUBLISHED[key]) for key in _COUNTS})

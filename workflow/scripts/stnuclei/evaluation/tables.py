@@ -48,10 +48,10 @@ def read_scores(pairs: Iterable[Sequence[str]], paths: Iterable[str | Path]) -> 
     -------
     Their rows with ``model`` and ``sample`` added; no columns at all where there is no file.
     """
-    parts = [
+    tables = [
         pd.read_parquet(path).assign(model=model, sample=name) for (model, name), path in zip(pairs, paths, strict=True)
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def footnotes(note: str, warnings: Iterable[str]) -> str:
@@ -63,13 +63,13 @@ def write_table(frame: pd.DataFrame, tsv: str | Path, md: str | Path, title: str
     """Write a table as tsv (all columns, full precision) and as markdown for reading (`readable`)."""
     with atomic_write(tsv) as aside:
         frame.to_csv(aside, sep="\t", index=False)
-    parts = [
+    blocks = [
         f"## {title}\n" if title else "",
         as_markdown(frame) + "\n",
         f"\n{note}\n" if (note := _note(frame, note)) else "",
     ]
     with atomic_write(md) as aside:
-        aside.write_text("\n".join(part for part in parts if part))
+        aside.write_text("\n".join(block for block in blocks if block))
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
@@ -86,4 +86,4 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _note(frame: pd.DataFrame, note: str) -> str:
     """Note of a table with the explanation of its marks."""
-    return "\n\n".join(part for part in (few_note(format_frame(frame)), note) if part)
+    return "\n\n".join(sentence for sentence in (few_note(format_frame(frame)), note) if sentence)

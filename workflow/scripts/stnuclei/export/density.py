@@ -63,7 +63,7 @@ def density_maps(
     if region := (meta.get("settings") or {}).get("region"):
         fraction *= _region_fraction(region, (rows, columns), to_bin)
     sigma = smooth_um / side
-    spread = np.stack([gaussian_filter(one, sigma) for one in counts]) if sigma else counts
+    spread = np.stack([gaussian_filter(count, sigma) for count in counts]) if sigma else counts
     area = (gaussian_filter(fraction, sigma) if sigma else fraction) * side**2 / 1e6
     return np.where(fraction >= _LEAST_TISSUE, spread / np.maximum(area, 1e-12), np.nan), side
 
@@ -73,10 +73,10 @@ def _tissue_fraction(tissue: TissueMap | None, shape: tuple[int, int], bin_px: f
     inside = [np.clip(length - np.arange(n), 0, 1) for n, length in zip(shape, extent[::-1], strict=True)]
     if tissue is None:
         return np.outer(*inside)
-    found = np.isin(tissue.classes, (TISSUE, BLURRED))
+    tissue_mask = np.isin(tissue.classes, (TISSUE, BLURRED))
     ratio = tissue.he_px_per_px / bin_px
-    down, across = (_overlaps(n, length, ratio) for n, length in zip(shape, found.shape, strict=True))
-    return down @ found @ across.T
+    down, across = (_overlaps(n, length, ratio) for n, length in zip(shape, tissue_mask.shape, strict=True))
+    return down @ tissue_mask @ across.T
 
 
 def _region_fraction(region: Sequence[float], shape: tuple[int, int], to_bin: float) -> np.ndarray:
@@ -111,7 +111,7 @@ def draw_density(nuclei: str | Path | NucleiFile, path: str | Path, tissue: Tiss
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     longest = max(nuclei.metadata.get("width") or 0, nuclei.metadata.get("height") or 0) * nuclei.um_per_px
     maps, side = density_maps(nuclei, tissue, smooth_um=map_smoothing_um(longest))
-    shown = [0, *(one.id for one in nuclei.taxonomy.classes if np.nansum(maps[one.id]) > 0)]
+    shown = [0, *(entry.id for entry in nuclei.taxonomy.classes if np.nansum(maps[entry.id]) > 0)]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     aspect = float(np.clip(maps.shape[1] / maps.shape[2], 0.3, 2.0))

@@ -100,8 +100,8 @@ def draw_slide(
         raise UserError(f"{nuclei.path}: nuclei of a folder of pictures have no slide to draw; leave the overview out")
     made = {name: folder / f"{name}.png" for name in ("overview", "density", "zooms")}
     draw_overview(nuclei, made["overview"], slide)
-    found = TissueMap.load(tissue) if tissue is not None and Path(tissue).is_file() else None
-    draw_density(nuclei, made["density"], found)
+    tissue_map = TissueMap.load(tissue) if tissue is not None and Path(tissue).is_file() else None
+    draw_density(nuclei, made["density"], tissue_map)
     draw_zooms(nuclei, slide, made["zooms"])
     return made
 
@@ -128,8 +128,8 @@ def find_slide(nuclei: NucleiFile, slide: str | Path | None = None) -> Slide | N
     if not path.exists():
         raise UserError(f"{nuclei.path}: its slide {path} is gone; say where it is now")
     pixels = open_slide_input(path, nuclei.um_per_px, override=True, image=meta.get("image")).slide
-    found = None if pixels is None else tuple(pixels.shape[:2])
-    if found != (meta["height"], meta["width"]):
+    size = None if pixels is None else tuple(pixels.shape[:2])
+    if size != (meta["height"], meta["width"]):
         raise UserError(
             f"{nuclei.path}: was made from a slide of {meta['width']} x {meta['height']} px, but {path} is another one"
         )

@@ -134,11 +134,11 @@ def _pieces(nuclei: NucleiFile, most: int) -> Iterator[tuple[str, pa.RecordBatch
     pictures = "image" in nuclei.columns
     several, seen, bar = len(nuclei) > most, 0, Progress(len(nuclei), "GeoJSON", "nuclei")
     for batch in nuclei.arrow_batches([*columns, *["image"] * pictures], min(_BATCH, most)):
-        for name, part in _by_picture(batch) if pictures else [("nuclei", batch)]:
-            while len(part):
-                take = len(part) if pictures else min(len(part), most - seen % most)
-                yield (f"{name}-{seen // most + 1:03d}" if several and not pictures else name), part.slice(0, take)
-                seen, part = seen + take, part.slice(take)
+        for name, rows in _by_picture(batch) if pictures else [("nuclei", batch)]:
+            while len(rows):
+                take = len(rows) if pictures else min(len(rows), most - seen % most)
+                yield (f"{name}-{seen // most + 1:03d}" if several and not pictures else name), rows.slice(0, take)
+                seen, rows = seen + take, rows.slice(take)
         bar.update(len(batch))
     bar.close()
     if not seen:

@@ -28,12 +28,12 @@ def summarise(nuclei: str | Path | NucleiFile) -> pd.DataFrame:
     median_area_um2.
     """
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
-    parts = [np.zeros((3, 0), np.float32)]
+    blocks = [np.zeros((3, 0), np.float32)]
     for batch in nuclei.arrow_batches(["class_id", "class_probability", "area_um2"]):
-        parts.append(np.stack([column.to_numpy().astype(np.float32) for column in batch.columns]))
-    class_id, probability, area = np.concatenate(parts, axis=1)
+        blocks.append(np.stack([column.to_numpy().astype(np.float32) for column in batch.columns]))
+    class_id, probability, area = np.concatenate(blocks, axis=1)
     taxonomy, mm2 = nuclei.taxonomy, nuclei.metadata.get("tissue_mm2")
-    wanted = {one.name: class_id == one.id for one in (*taxonomy.classes, taxonomy.unknown)}
+    wanted = {entry.name: class_id == entry.id for entry in (*taxonomy.classes, taxonomy.unknown)}
     if not wanted[taxonomy.unknown.name].any():
         del wanted[taxonomy.unknown.name]
     rows = []

@@ -89,23 +89,23 @@ def draw_zooms(
     """
     nuclei = nuclei if isinstance(nuclei, NucleiFile) else NucleiFile(nuclei)
     boxes = choose_windows(nuclei, n, um) if boxes is None else list(boxes)
-    found = nuclei_in(nuclei, boxes)
+    in_boxes = nuclei_in(nuclei, boxes)
     columns = max(1, len(boxes))
     with figure_file(path, 4.6 * columns, 9.9 if boxes else 1.5) as figure:
         if not boxes:
             figure.text(0.5, 0.5, f"{nuclei.metadata['slide']}: no nucleus found", ha="center", va="center")
             return
         panels = figure.subplots(2, columns, squeeze=False)
-        for column, (box, (shapes, class_id)) in enumerate(zip(boxes, found, strict=True)):
+        for column, (box, (shapes, class_id)) in enumerate(zip(boxes, in_boxes, strict=True)):
             plain, scale = enlarged(slide, box)
             marked = plain.copy()
-            moved = np.array([affinity.translate(one, -box[0], -box[1]) for one in shapes], dtype=object)
+            moved = np.array([affinity.translate(shape, -box[0], -box[1]) for shape in shapes], dtype=object)
             outline_polygons(marked, moved, class_colors(class_id, nuclei.taxonomy), scale)
             x, y = (box[0] * nuclei.um_per_px / 1000, box[1] * nuclei.um_per_px / 1000)
             show_pixels(panels[0, column], plain, f"H&E at x {x:.2f}, y {y:.2f} mm")
             show_pixels(panels[1, column], marked, "nuclei by class")
             scale_bar(panels[0, column], nuclei.um_per_px / scale)
-        ids = np.concatenate([class_id for _, class_id in found])
+        ids = np.concatenate([class_id for _, class_id in in_boxes])
         classes = (*nuclei.taxonomy.classes, nuclei.taxonomy.unknown)
         counts = {entry.name: int((ids == entry.id).sum()) for entry in classes}
         counts[nuclei.taxonomy.unknown.name] += int((ids == 0).sum())
@@ -125,15 +125,15 @@ def enlarged(slide: Slide, box: Box, side: int = _SIDE) -> tuple[np.ndarray, flo
 def nuclei_in(nuclei: NucleiFile, boxes: Sequence[Box]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Outlines (n,) and class ids (n,) of the nuclei in each box or reaching into it, in one pass over the file."""
     more = _MARGIN_UM / nuclei.um_per_px
-    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in boxes]
+    by_box: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in boxes]
     for batch in nuclei.arrow_batches(["class_id", "centroid_x", "centroid_y", "geometry"]):
         class_id, x, y = (batch[name].to_numpy() for name in ("class_id", "centroid_x", "centroid_y"))
-        for box, parts in zip(boxes, found, strict=True):
+        for box, blocks in zip(boxes, by_box, strict=True):
             across, down = (x >= box[0] - more) & (x < box[2] + more), (y >= box[1] - more) & (y < box[3] + more)
             rows = np.flatnonzero(across & down)
             if len(rows):
                 outlines = batch["geometry"].take(rows).to_numpy(zero_copy_only=False)
-                parts.append((shapely.from_wkb(outlines), class_id[rows]))
+                blocks.append((shapely.from_wkb(outlines), class_id[rows]))
     empty = (np.zeros(0, object), np.zeros(0, np.int8))
-    joined = [[np.concatenate(column) for column in zip(empty, *parts, strict=True)] for parts in found]
+    joined = [[np.concatenate(column) for column in zip(empty, *blocks, strict=True)] for blocks in by_box]
     return [(outlines, classes) for outlines, classes in joined]

@@ -58,8 +58,8 @@ TINY = Plan(
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Module:
     """Convolution, batch norm and, unless it ends a block, SiLU; names 0, 1, 2."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    parts: list[nn.Module] = [convolution, nn.BatchNorm2d(outputs)]
-    return nn.Sequential(*parts, *([nn.SiLU(inplace=True)] if act else []))
+    layers: list[nn.Module] = [convolution, nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers, *([nn.SiLU(inplace=True)] if act else []))
 
 
 class SqueezeExcitation(nn.Module):
@@ -89,11 +89,11 @@ class MBConv(nn.Module):
     def __init__(self, inputs: int, stage: Stage, stride: int, drop: float) -> None:
         super().__init__()
         wide = inputs * stage.expand
-        parts = [conv_norm(inputs, wide, 1)] if stage.expand != 1 else []
-        parts.append(conv_norm(wide, wide, stage.kernel, stride, groups=wide))
-        parts.append(SqueezeExcitation(wide, max(1, inputs // 4)))
-        parts.append(conv_norm(wide, stage.outputs, 1, act=False))
-        self.block = nn.Sequential(*parts)
+        layers = [conv_norm(inputs, wide, 1)] if stage.expand != 1 else []
+        layers.append(conv_norm(wide, wide, stage.kernel, stride, groups=wide))
+        layers.append(SqueezeExcitation(wide, max(1, inputs // 4)))
+        layers.append(conv_norm(wide, stage.outputs, 1, act=False))
+        self.block = nn.Sequential(*layers)
         self.shortcut = stride == 1 and inputs == stage.outputs
         self.drop = drop
 

@@ -39,7 +39,7 @@ def draw_predictability(
     drivers: pd.DataFrame,
     title: str,
     *,
-    part: str = "test",
+    split: str = "test",
 ) -> None:
     """r of every gene against its Moran's I and its abundance, and its distribution beside both nulls.
 
@@ -51,22 +51,22 @@ def draw_predictability(
         Of `stnuclei.expression.report.score_expression`.
     title
         Above.
-    part
+    split
         ``test`` or ``cross_tissue``.
     """
-    own = genes[genes["part"] == part]
+    scored = genes[genes["split"] == split]
     with figure_file(path, 13.2, 4.3, dpi=PRINT_DPI, max_px=None) as figure:
         first, second, third = figure.subplots(1, 3)
-        related = drivers[drivers["part"] == part].set_index("measure")
-        _scatter(first, own, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
-        _scatter(second, own, "abundance", "abundance: mean log(1 + x)", related.loc["abundance"], "Moran's I")
+        related = drivers[drivers["split"] == split].set_index("measure")
+        _scatter(first, scored, "moran_i", "Moran's I on the patch graph", related.loc["moran_i"], "abundance")
+        _scatter(second, scored, "abundance", "abundance: mean log(1 + x)", related.loc["abundance"], "Moran's I")
         second.sharey(first)
         first.legend(frameon=False, fontsize=7.5, loc="best")
-        kinds = summary[summary["part"] == part].set_index("kind")
-        _distribution(third, own, kinds)
+        kinds = summary[summary["split"] == split].set_index("kind")
+        _distribution(third, scored, kinds)
         patches, slides = kinds.loc["result", ["patches", "slides"]]
         figure.suptitle(
-            f"{title}; {patches} {part.replace('_', '-')} patches of {slides} slide(s)", fontsize=10, x=0.01, ha="left"
+            f"{title}; {patches} {split.replace('_', '-')} patches of {slides} slide(s)", fontsize=10, x=0.01, ha="left"
         )
 
 
@@ -89,7 +89,7 @@ def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, related: p
 
 
 def _distribution(axes: Any, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
-    own = genes[~genes["control"]]
+    genuine = genes[~genes["control"]]
     bins = np.linspace(-1, 1, 51)
     for column, color, name in (
         ("r_permuted", _PERMUTED, "permuted"),
@@ -98,7 +98,7 @@ def _distribution(axes: Any, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
     ):
         kind = kinds.loc[name]
         label = f"{name}: {kind['r_highly_expressed']:.3f}; {kind['genes_at_threshold']:.0f} genes"
-        axes.hist(own[column].dropna(), bins=bins, histtype="stepfilled", alpha=0.55, color=color, label=label)
+        axes.hist(genuine[column].dropna(), bins=bins, histtype="stepfilled", alpha=0.55, color=color, label=label)
     paper = next(iter(published()["expression"]["rows"].values()))
     said = f"published (liver): {paper['r_highly_expressed']:.3f}; {paper['genes_at_threshold']} genes"
     axes.axvline(0.30, color="#555555", linewidth=0.9, linestyle="--", label=said)
@@ -109,22 +109,22 @@ def _distribution(axes: Any, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
     _plain(axes)
 
 
-def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title: str, *, part: str = "test") -> None:
+def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title: str, *, split: str = "test") -> None:
     """Measured and predicted expression on the tested slide that has most patches: three genes read best, the middle
     one, one read worst, and a control."""
-    own = predictions[(predictions.obs["part"] == part).to_numpy()]
-    slide = own.obs["sample"].value_counts().index[0]
-    own = own[(own.obs["sample"] == slide).to_numpy()]
-    ranked = genes[(genes["part"] == part) & ~genes["control"]].dropna(subset="r").sort_values("r", ascending=False)
-    control = genes[(genes["part"] == part) & genes["control"]].dropna(subset="r")
+    tested = predictions[(predictions.obs["split"] == split).to_numpy()]
+    slide = tested.obs["sample"].value_counts().index[0]
+    tested = tested[(tested.obs["sample"] == slide).to_numpy()]
+    ranked = genes[(genes["split"] == split) & ~genes["control"]].dropna(subset="r").sort_values("r", ascending=False)
+    control = genes[(genes["split"] == split) & genes["control"]].dropna(subset="r")
     chosen = pd.concat([ranked.iloc[[0, 1, 2, len(ranked) // 2, -1]], control.iloc[:1]]).drop_duplicates("gene")
-    xy, side = np.asarray(own.obsm["spatial"]), float(own.obs["patch_um"].iloc[0])
+    xy, side = np.asarray(tested.obsm["spatial"]), float(tested.obs["patch_um"].iloc[0])
     width, height = np.ptp(xy, axis=0) + 2 * side
     with figure_file(path, 2.15 * len(chosen), 2 * (2.15 * height / width) + 0.9, dpi=PRINT_DPI, max_px=None) as figure:
         panels = figure.subplots(2, len(chosen), squeeze=False)
-        columns = own.var_names.get_indexer(chosen["gene"])
+        columns = tested.var_names.get_indexer(chosen["gene"])
         for column, (row, k) in enumerate(zip(chosen.itertuples(), columns, strict=True)):
-            for line, values in enumerate((own.layers["measured"][:, k], own.X[:, k])):
+            for line, values in enumerate((tested.layers["measured"][:, k], tested.X[:, k])):
                 axes = panels[line, column]
                 _tiles(axes, xy, side, np.asarray(values, float))
                 axes.set_title(f"{row.gene}\nr {row.r:.2f}" if line == 0 else "", fontsize=8.5)

@@ -93,8 +93,8 @@ def morans_i(values: np.ndarray | sp.spmatrix, graph: sp.spmatrix) -> pd.DataFra
 
 
 def _dense(values: np.ndarray | sp.spmatrix, columns: slice) -> np.ndarray:
-    part = values[:, columns]
-    return np.asarray(part if isinstance(part, np.ndarray) else part.todense(), np.float64)
+    block = values[:, columns]
+    return np.asarray(block if isinstance(block, np.ndarray) else block.todense(), np.float64)
 
 
 def _index(values: np.ndarray, weights: sp.csr_matrix) -> np.ndarray:

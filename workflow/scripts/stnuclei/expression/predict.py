@@ -57,7 +57,7 @@ def predict_expression(
     sources
         The slides it was trained and tested on, in any order.
     split
-        ``split.tsv`` of the run: sample, patch, part.
+        ``split.tsv`` of the run: sample, patch, split.
     cross
         Slides of other tissues than the training's.
     threads
@@ -68,22 +68,23 @@ def predict_expression(
     Returns
     -------
     Patches x genes: ``X`` predicted, ``layers["measured"]`` (NaN for genes a slide's panel lacks), both log(1 + x);
-    ``obs`` sample, donor, tissue, patch, part (``test`` or ``cross_tissue``); ``obsm["spatial"]`` um; ``uns["model"]``.
+    ``obs`` sample, donor, tissue, patch, split (``test`` or ``cross_tissue``); ``obsm["spatial"]`` um;
+    ``uns["model"]``.
     """
     network, content = load_model(checkpoint)
     settings = ExpressionSettings.from_dict(content["config"]).replace(workers=max(1, threads), device=device)
-    tested = {tuple(key) for key in split.loc[split["part"] == "test", ["sample", "patch"]].itertuples(index=False)}
+    tested = {tuple(key) for key in split.loc[split["split"] == "test", ["sample", "patch"]].itertuples(index=False)}
     tables = []
-    for part, slides in (("test", sources), ("cross_tissue", cross)):
+    for split_name, slides in (("test", sources), ("cross_tissue", cross)):
         for source in slides:
             data = PatchData.open([source])
             usable = data.rows["total_counts"] >= settings.min_counts
-            if part == "test":
+            if split_name == "test":
                 keys = zip(data.rows["sample"], data.rows["patch"], strict=True)
                 usable &= np.array([key in tested for key in keys])
             numbers = np.flatnonzero(usable)
             if len(numbers):
-                tables.append(_table(network, data, numbers, content["genes"], settings, part))
+                tables.append(_table(network, data, numbers, content["genes"], settings, split_name))
     if not tables:
         raise UserError(f"{checkpoint}: none of its tested patches is in the slides given; train the model again")
     model = {key: content[key] for key in ("network", "genes", "tissues", "donors", "parameters", "epoch")}
@@ -101,10 +102,10 @@ def _joined(tables: list[AnnData], genes: list[str], model: dict[str, Any]) -> A
 
 
 def _table(
-    network: nn.Module, data: PatchData, numbers: np.ndarray, genes: list[str], settings: ExpressionSettings, part: str
+    network: nn.Module, data: PatchData, numbers: np.ndarray, genes: list[str], settings: ExpressionSettings, split: str
 ) -> AnnData:
     rows = data.rows.iloc[numbers]
-    obs = rows[["sample", "donor", "tissue", "patch", "patch_um"]].assign(part=part)
+    obs = rows[["sample", "donor", "tissue", "patch", "patch_um"]].assign(split=split)
     obs.index = [f"{sample}:{patch}" for sample, patch in zip(rows["sample"], rows["patch"], strict=True)]
     table = AnnData(_predicted(network, data, numbers, settings), obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
     column = pd.Index(data.genes).get_indexer(genes)

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from stnuclei.config.expression import ScoreSettings
 from stnuclei.evaluation.tables import published
 from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
 from stnuclei.expression.genes import gene_sets
 from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
 
-PARTS = ("test", "cross_tissue")
+SPLITS = ("test", "cross_tissue")
 KINDS = ("result", "shuffled", "permuted")
 #: Columns of the table as one reads them.
 HEADS = {
-    "model": "model", "network": "network", "protocol": "protocol", "part": "part", "parameters": "parameters",
+    "model": "model", "network": "network", "protocol": "protocol", "split": "split", "parameters": "parameters",
     "patches": "patches", "genes": "genes", "r_highly_expressed": "r, highly expressed",
     "r_highly_variable": "r, highly variable", "r_marker": "r, markers", "genes_at_threshold": "genes r >= 0.30",
     "r_control": "r, controls", "r_highly_expressed_null": "shuffled: r, highly expressed",
@@ -38,15 +39,15 @@ class ExpressionScores:
     Parameters
     ----------
     genes
-        One row a part and gene: part, gene, r, r_shuffled and r_permuted (of the first of each), mean, dispersion
+        One row a split and gene: split, gene, r, r_shuffled and r_permuted (of the first of each), mean, dispersion
         (training patches), abundance and moran_i (the tested slides), properties of the gene, and the sets as bool
         columns.
     summary
-        One row a part and kind (``result``; ``shuffled``: trained on permuted expression; ``permuted``: predictions
+        One row a split and kind (``result``; ``shuffled``: trained on permuted expression; ``permuted``: predictions
         permuted among patches; means over the nulls): network, parameters, slides, patches, means over the sets,
         genes at the threshold.
     drivers
-        One row a part and measure: see `stnuclei.expression.scores.drivers`.
+        One row a split and measure: see `stnuclei.expression.scores.drivers`.
     """
 
     genes: pd.DataFrame
@@ -54,32 +55,13 @@ class ExpressionScores:
     drivers: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class ScoreSettings:
-    """Settings of the scores.
-
-    Parameters
-    ----------
-    set_size
-        Genes of the highly expressed and of the highly variable set.
-    threshold
-        Correlation from which a gene counts as predicted.
-    permutations, seed
-        Of the permuted null model.
-    """
-
-    set_size: int = 50
-    threshold: float = 0.30
-    permutations: int = 20
-    seed: int = 0
-
-
 def score_expression(
     predictions: AnnData,
     shuffled: Sequence[AnnData],
     spatial: Mapping[str, pd.DataFrame],
     markers: Iterable[str] = (),
-    **settings: Any,
+    settings: ScoreSettings | None = None,
+    seed: int = 0,
 ) -> ExpressionScores:
     """Score a model's predictions.
 
@@ -91,32 +73,34 @@ def score_expression(
         Slide -> `stnuclei.expression.moran.spatial_genes` of it.
     markers
         Genes of the marker tables for the tissues the model learnt from.
-    **settings
-        See `ScoreSettings`.
+    settings
+        Sizes of the sets, threshold, number of permutations; None: the defaults.
+    seed
+        Of the permutations.
     """
-    chosen = ScoreSettings(**settings)
+    settings = settings or ScoreSettings()
     model = predictions.uns["model"]
     facts = pd.DataFrame({name: np.asarray(model[name], float) for name in ("mean", "fraction", "dispersion")})
-    sets = gene_sets(facts, list(predictions.var_names), markers, chosen.set_size)
+    sets = gene_sets(facts, list(predictions.var_names), markers, settings.set_size)
     sets = sets.assign(mean=facts["mean"], dispersion=facts["dispersion"])
     genes, rows, driven = [], [], []
-    for part in PARTS:
-        own = predictions[(predictions.obs["part"] == part).to_numpy()]
-        if not own.n_obs:
+    for split in SPLITS:
+        in_split = predictions[(predictions.obs["split"] == split).to_numpy()]
+        if not in_split.n_obs:
             continue
-        nulls = [table[(table.obs["part"] == part).to_numpy()] for table in shuffled]
-        table, scores = _score_part(own, nulls, sets, chosen)
-        slides = list(pd.unique(own.obs["sample"]))
+        nulls = [table[(table.obs["split"] == split).to_numpy()] for table in shuffled]
+        table, scores = _score_split(in_split, nulls, sets, settings, seed)
+        slides = list(pd.unique(in_split.obs["sample"]))
         table = table.merge(_of_slides(spatial, slides), on="gene", how="left")
-        fixed = {"part": part, "network": str(model["network"]), "parameters": int(model["parameters"])}
-        size = {"donors": own.obs["donor"].nunique(), "slides": len(slides), "patches": own.n_obs}
+        fixed = {"split": split, "network": str(model["network"]), "parameters": int(model["parameters"])}
+        size = {"donors": in_split.obs["donor"].nunique(), "slides": len(slides), "patches": in_split.n_obs}
         rows += [{**fixed, "kind": kind, **size, **scores[kind]} for kind in KINDS]
-        genes.append(table.assign(part=part))
+        genes.append(table.assign(split=split))
         table = table.join(gene_properties(list(table["gene"])))
         named = table[~table["control"]].assign(mean=lambda t: t["abundance"])
         related = drivers(named, list(PROPERTIES)).replace({"measure": {"mean": "abundance"}})
-        driven.append(related.assign(part=part))
-    return ExpressionScores(_first("part", genes), pd.DataFrame(rows), _first("part", driven))
+        driven.append(related.assign(split=split))
+    return ExpressionScores(_first("split", genes), pd.DataFrame(rows), _first("split", driven))
 
 
 def _first(column: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -124,13 +108,13 @@ def _first(column: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
     return table[[column, *(name for name in table if name != column)]]
 
 
-def _score_part(
-    own: AnnData, nulls: list[AnnData], sets: pd.DataFrame, settings: ScoreSettings
+def _score_split(
+    in_split: AnnData, nulls: list[AnnData], sets: pd.DataFrame, settings: ScoreSettings, seed: int
 ) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
-    r, r_shuffled = _correlations(own), np.array([_correlations(null) for null in nulls])
-    measured, slide = np.asarray(own.layers["measured"]), own.obs["sample"].to_numpy().astype(str)
-    predicted, count = np.asarray(own.X), settings.permutations
-    permuted = permuted_scores(measured, predicted, slide, permutations=count, seed=settings.seed)
+    r, r_shuffled = _correlations(in_split), np.array([_correlations(null) for null in nulls])
+    measured, slide = np.asarray(in_split.layers["measured"]), in_split.obs["sample"].to_numpy().astype(str)
+    predicted, count = np.asarray(in_split.X), settings.permutations
+    permuted = permuted_scores(measured, predicted, slide, permutations=count, seed=seed)
     scores = {"result": _summary(sets, r, settings.threshold)}
     for kind, each in (("shuffled", r_shuffled), ("permuted", permuted)):
         scores[kind] = pd.DataFrame([_summary(sets, null, settings.threshold) for null in each]).mean().to_dict()
@@ -165,28 +149,28 @@ def expression_table(scores: Mapping[str, tuple[Mapping[str, Any], pd.DataFrame,
 
     Returns
     -------
-    One row a model and part. ``r_*_null`` stand beside the results: of the model trained on shuffled expression.
+    One row a model and split. ``r_*_null`` stand beside the results: of the model trained on shuffled expression.
     """
     rows = []
     for model, (known, table, driven) in scores.items():
-        for part, group in table.groupby("part", sort=False):
+        for split, group in table.groupby("split", sort=False):
             kinds = group.set_index("kind")
             result, null = kinds.loc["result"], kinds.loc["shuffled"]
-            row = {"model": model, "network": result["network"], **known, "part": part}
+            row = {"model": model, "network": result["network"], **known, "split": split}
             row |= {key: result[key] for key in ("parameters", "patches", "genes", "genes_at_threshold")}
             for name in ("r_highly_expressed", "r_highly_variable", "r_marker", "r_control"):
                 row[name] = result[name]
             row |= {"r_highly_expressed_null": null["r_highly_expressed"], "genes_null": null["genes_at_threshold"]}
             row["r_permuted"] = kinds.loc["permuted", "r_highly_expressed"]
-            own = driven[driven["part"] == part].set_index("measure")
-            for measure in own.index:
+            related = driven[driven["split"] == split].set_index("measure")
+            for measure in related.index:
                 row |= {
-                    f"{measure}_spearman": own.loc[measure, "spearman"],
-                    f"{measure}_partial": own.loc[measure, "partial"],
+                    f"{measure}_spearman": related.loc[measure, "spearman"],
+                    f"{measure}_partial": related.loc[measure, "partial"],
                 }
             rows.append(row)
     named = published()["expression"]["rows"]
-    return pd.DataFrame([*rows, *({"model": name, "part": "published", **row} for name, row in named.items())])
+    return pd.DataFrame([*rows, *({"model": name, "split": "published", **row} for name, row in named.items())])
 
 
 def as_markdown(table: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.genes import choose_genes, gene_facts
 from stnuclei.expression.networks import build_network, head_of, load_weights, parameter_count
-from stnuclei.expression.split import PARTS, split_patches
+from stnuclei.expression.split import SPLITS, split_patches
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
 from stnuclei.training import resume
@@ -114,8 +114,8 @@ def prepare(
     device = choose_device(settings.device, "expression.device")
     data = PatchData.open(sources)
     usable = data.rows["total_counts"] >= settings.min_counts
-    part = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
-    numbers = {name: np.flatnonzero(part == name) for name in PARTS}
+    split = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
+    numbers = {name: np.flatnonzero(split == name) for name in SPLITS}
     facts = gene_facts(data.values[numbers["train"]])
     chosen = choose_genes(facts, data.genes, settings, name)
     data, facts = data.subset(chosen), facts.iloc[chosen].reset_index(drop=True)
@@ -128,7 +128,7 @@ def prepare(
         precision=choose_precision(settings.precision, device),
         data=data,
         facts=facts.assign(gene=data.genes),
-        split=data.rows[["sample", "donor", "tissue", "patch"]].assign(part=part.to_numpy()),
+        split=data.rows[["sample", "donor", "tissue", "patch"]].assign(split=split.to_numpy()),
         numbers=numbers,
         row_of=_rows(len(data), numbers, settings.seed, shuffle),
         transform=InputTransform(settings),
@@ -137,13 +137,13 @@ def prepare(
         scaler=torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
         best=BestWeights(latest=shuffle > 0),
-        identity=_identity(settings, data, part, shuffle),
+        identity=_identity(settings, data, split, shuffle),
         state=TrainingState(),
     )
     run.state, origin = resume.load(folder, run.stateful, run.identity, device)
     with atomic_write(folder / "split.tsv") as temporary:
         run.split.to_csv(temporary, sep="\t", index=False)
-    counts = ", ".join(f"{len(numbers[one]):,} {one}" for one in PARTS)
+    counts = ", ".join(f"{len(numbers[split_name]):,} {split_name}" for split_name in SPLITS)
     origin += ", shuffled" if shuffle else ""
     print(f"{name}: {settings.network}, {parameter_count(network):,} parameters, {protocol}")
     print(f"{name}: {len(data.genes):,} columns; patches: {counts}; tested: {_tested(run.split)}; {origin}", flush=True)
@@ -171,29 +171,29 @@ def _network(
 
 
 def _rows(n: int, numbers: Mapping[str, np.ndarray], seed: int, shuffle: int) -> np.ndarray:
-    """Row of the expression for each patch: the patch's, or for the null another patch's of the same part."""
+    """Row of the expression for each patch: the patch's, or for the null another patch's of the same split."""
     rows = np.arange(n)
     if shuffle:
         rng = np.random.default_rng([seed, 12, shuffle])
-        for part in ("train", "validation"):
-            rows[numbers[part]] = rng.permutation(numbers[part])
+        for split in ("train", "validation"):
+            rows[numbers[split]] = rng.permutation(numbers[split])
     return rows
 
 
-def _identity(settings: ExpressionSettings, data: PatchData, part: pd.Series, shuffle: int) -> dict[str, Any]:
+def _identity(settings: ExpressionSettings, data: PatchData, split: pd.Series, shuffle: int) -> dict[str, Any]:
     """Identity of a run: a saved state is continued only where it is equal."""
     kept = {key: value for key, value in settings.to_dict().items() if key not in _FREE}
-    fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(part, index=False).sum()}"
+    fingerprint = f"{data.fingerprint()} {pd.util.hash_pandas_object(split, index=False).sum()}"
     return {"settings": {**kept, "shuffle": shuffle}, "data": fingerprint, "classes": data.genes, "tissues": []}
 
 
 def _tested(split: pd.DataFrame) -> str:
-    return ", ".join(sorted(split.loc[split["part"] == "test", "donor"].unique()))
+    return ", ".join(sorted(split.loc[split["split"] == "test", "donor"].unique()))
 
 
 def write_checkpoint(run: ExpressionRun, provenance: Mapping[str, Any]) -> None:
     """Write ``checkpoint.pt``: weights of the best epoch, genes, settings, tissues of the training patches."""
-    trained = run.split[run.split["part"] == "train"]
+    trained = run.split[run.split["split"] == "train"]
     content = {
         "format": FORMAT,
         "network": run.settings.network,

@@ -24,7 +24,7 @@ def pearson_by_gene(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """
     if len(measured) < 3:
         return np.full(measured.shape[1], np.nan)
-    x, y = (np.asarray(one, np.float64) for one in (measured, predicted))
+    x, y = (np.asarray(values, np.float64) for values in (measured, predicted))
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     xx, yy = (x**2).sum(axis=0), (y**2).sum(axis=0)
     measured_varies = xx > 1e-12

@@ -3,7 +3,7 @@
 ``multi_donor``: whole donors are held out for the test, and one more for validation where two or more are left (else
 blocks of the training donors' tissue). ``single_donor``: one donor's tissue is cut into square blocks, which go to
 training, validation and test. Neighbouring patches look alike, so single patches are never split; and a
-patch that fractions a pixel with one of a later part (validation, test) is left out of the earlier ones.
+patch that shares a pixel with one of a later split (validation, test) is left out of the earlier ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def split_patches(
@@ -43,47 +43,49 @@ def split_patches(
 
     Returns
     -------
-    ``train``, ``validation``, ``test``, or empty where the patch is in no part; index of `patches`.
+    ``train``, ``validation``, ``test``, or empty where the patch is in no split; index of `patches`.
 
     Raises
     ------
     UserError
-        If donors are too few or too many for the protocol, a donor is not there, or a part stays empty.
+        If donors are too few or too many for the protocol, a donor is not there, or a split stays empty.
     """
-    part = pd.Series("", index=patches.index, dtype=object)
+    split = pd.Series("", index=patches.index, dtype=object)
     rng = np.random.default_rng([settings.seed, 10])
     donors = sorted(patches["donor"].unique())
     if protocol == "single_donor":
         if len(donors) > 1:
             raise UserError(f"{where}: single_donor needs samples of one donor, these are of {', '.join(donors)}")
         fractions = {"test": settings.test_fraction, "validation": settings.validation_fraction}
-        part[:] = _assign_blocks(patches, fractions, settings.block_patches, rng)
+        split[:] = _assign_blocks(patches, fractions, settings.block_patches, rng)
     else:
-        part[:] = _assign_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
-    part[~patches["usable"]] = ""
-    part = _without_overlap(patches, part)
-    for name in PARTS:
-        if (part == name).sum() < 2:
+        split[:] = _assign_donors(patches, donors, _held_out(donors, held_out, settings, rng, where), settings, rng)
+    split[~patches["usable"]] = ""
+    split = _without_overlap(patches, split)
+    for name in SPLITS:
+        if (split == name).sum() < 2:
             raise UserError(
-                f"{where}: only {(part == name).sum()} patches are left for {name}; give more tissue or donors, or set "
-                f"expression.training.block_patches lower (now {settings.block_patches})"
+                f"{where}: only {(split == name).sum()} patches are left for {name}; give more tissue or donors, or "
+                f"set expression.training.block_patches lower (now {settings.block_patches})"
             )
-    return part
+    return split
 
 
 def _assign_donors(
     patches: pd.DataFrame, donors: list[str], tested: set[str], settings: ExpressionSettings, rng: np.random.Generator
 ) -> pd.Series:
-    part = pd.Series("test", index=patches.index, dtype=object)
+    split = pd.Series("test", index=patches.index, dtype=object)
     left = [donor for donor in donors if donor not in tested]
     if len(left) > 1:
         watched = left[int(rng.integers(len(left)))]
-        part[patches["donor"].isin(set(left) - {watched})] = "train"
-        part[patches["donor"] == watched] = "validation"
-        return part
-    own = patches["donor"] == left[0]
-    part[own] = _assign_blocks(patches[own], {"validation": settings.validation_fraction}, settings.block_patches, rng)
-    return part
+        split[patches["donor"].isin(set(left) - {watched})] = "train"
+        split[patches["donor"] == watched] = "validation"
+        return split
+    of_donor = patches["donor"] == left[0]
+    split[of_donor] = _assign_blocks(
+        patches[of_donor], {"validation": settings.validation_fraction}, settings.block_patches, rng
+    )
+    return split
 
 
 def _held_out(
@@ -105,7 +107,7 @@ def _held_out(
 def _assign_blocks(
     patches: pd.DataFrame, fractions: dict[str, float], block: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Assign whole blocks of tissue until each part has its fraction of the patches; the rest is for training."""
+    """Assign whole blocks of tissue until each split has its fraction of the patches; the rest is for training."""
     side = block * patches["patch_um"]
     keys = pd.MultiIndex.from_arrays([patches["sample"], patches["x"] // side, patches["y"] // side])
     code, blocks = pd.factorize(keys)
@@ -122,15 +124,15 @@ def _assign_blocks(
     return assigned[code]
 
 
-def _without_overlap(patches: pd.DataFrame, part: pd.Series) -> pd.Series:
-    """Empty the part of patches that share pixels with one of a later part."""
-    part = part.copy()
+def _without_overlap(patches: pd.DataFrame, split: pd.Series) -> pd.Series:
+    """Empty the split of patches that share pixels with one of a later split."""
+    split = split.copy()
     for earlier, later in (("validation", ("test",)), ("train", ("validation", "test"))):
-        for _, own in patches.groupby("sample", observed=True):
-            kept, mine = own[part[own.index].isin(later)], own[part[own.index] == earlier]
+        for _, of_sample in patches.groupby("sample", observed=True):
+            kept, mine = of_sample[split[of_sample.index].isin(later)], of_sample[split[of_sample.index] == earlier]
             if kept.empty or mine.empty:
                 continue
-            reach = 0.999 * float(own["patch_um"].iloc[0])
+            reach = 0.999 * float(of_sample["patch_um"].iloc[0])
             distance = cKDTree(kept[["x", "y"]]).query(mine[["x", "y"]], p=np.inf)[0]
-            part[mine.index[distance < reach]] = ""
-    return part
+            split[mine.index[distance < reach]] = ""
+    return split

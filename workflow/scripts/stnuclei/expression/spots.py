@@ -79,11 +79,12 @@ def read_spots(folder: str | Path, id: str, name: str | None = None) -> Spots:  
     """
     folder, name = Path(folder), name or id
     files = {
-        part: folder / part / f"{id}.{end}" for part, end in (("st", "h5ad"), ("metadata", "json"), ("wsis", "tif"))
+        subfolder: folder / subfolder / f"{id}.{end}"
+        for subfolder, end in (("st", "h5ad"), ("metadata", "json"), ("wsis", "tif"))
     }
-    for part, path in files.items():
+    for subfolder, path in files.items():
         if not path.is_file():
-            raise UserError(f"spots {name}: {path} is not there; download {part} of sample {id} of HEST-1k")
+            raise UserError(f"spots {name}: {path} is not there; download {subfolder} of sample {id} of HEST-1k")
     table = _tissue_spots(files["st"])
     slide = open_slide(files["wsis"])
     try:
@@ -134,8 +135,8 @@ def _positive(metadata: dict[str, Any], key: str) -> float | None:
 
 def _diameter_px(table: AnnData) -> float:
     stored = table.uns.get("spatial", {})
-    found = [entry.get("scalefactors", {}).get("spot_diameter_fullres") for entry in stored.values()]
-    return float(next((one for one in found if one), 0.0))
+    diameters = [entry.get("scalefactors", {}).get("spot_diameter_fullres") for entry in stored.values()]
+    return float(next((diameter for diameter in diameters if diameter), 0.0))
 
 
 def _nearest(xy: np.ndarray) -> float:
@@ -206,14 +207,14 @@ def _blocks(spots: Spots, origin: np.ndarray, ratio: float, size: int) -> Iterat
     nothing = np.zeros(0, np.int32)
     starts = range(0, len(origin), _BLOCK)
     for begin in progress(starts, label=f"cutting {spots.name}", unit=f"blocks of {_BLOCK}"):
-        part = origin[begin : begin + _BLOCK]
-        images = [read_region(spots.slide, int(x), int(y), size, size, ratio) for x, y in part]
+        corners = origin[begin : begin + _BLOCK]
+        images = [read_region(spots.slide, int(x), int(y), size, size, ratio) for x, y in corners]
         yield PatchBlock(
             image=np.stack(images),
-            instances=np.zeros((len(part), size, size), np.uint16),
-            origin=part,
-            tissue=np.zeros(len(part), np.uint8),
-            count=np.zeros(len(part), np.int64),
+            instances=np.zeros((len(corners), size, size), np.uint16),
+            origin=corners,
+            tissue=np.zeros(len(corners), np.uint8),
+            count=np.zeros(len(corners), np.int64),
             cell_index=nothing,
             nucleus_index=nothing,
             centroid=np.zeros((0, 2), np.float32),

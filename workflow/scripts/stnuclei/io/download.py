@@ -79,9 +79,9 @@ def download_hest(
         for name, remote in expected.items()
     }
     for key in ids:
-        own = {name: sums[name] for name in (pattern.format(id=key) for pattern in files)}
+        checksums = {name: sums[name] for name in (pattern.format(id=key) for pattern in files)}
         with atomic_write(folder / "checksums" / f"{key}.json") as aside:
-            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": own}, indent=1))
+            aside.write_text(json.dumps({"repository": repository, "revision": revision, "files": checksums}, indent=1))
     return sums
 
 

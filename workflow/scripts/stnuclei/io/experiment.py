@@ -86,7 +86,7 @@ def parse_version(text: str) -> tuple[int, ...] | None:
     True
     """
     match = re.search(r"\d+(?:\.\d+){1,3}", text)
-    return tuple(int(part) for part in match.group().split(".")) if match else None
+    return tuple(int(number) for number in match.group().split(".")) if match else None
 
 
 def _what_instead(folder: Path) -> str:

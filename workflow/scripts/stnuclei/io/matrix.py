@@ -85,7 +85,7 @@ def _read_h5(path: Path) -> FeatureMatrix:
         with h5py.File(path, "r") as file:
             group, features = file["matrix"], file["matrix/features"]
             shape = tuple(int(size) for size in group["shape"][:])
-            parts = [group[name][:] for name in ("data", "indices", "indptr")]
+            arrays = [group[name][:] for name in ("data", "indices", "indptr")]
             barcodes = _decode(group["barcodes"][:])
             ids, names, kinds = (_decode(features[key][:]) for key in ("id", "name", "feature_type"))
             scale = float(file.attrs.get("protein_scaling_factor", 1.0))
@@ -93,12 +93,12 @@ def _read_h5(path: Path) -> FeatureMatrix:
         raise UserError(f"{path}: is no 10x matrix, {str(error)[:120]}; copy it again") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]}); copy it again") from error
-    return FeatureMatrix(path, _compressed(path, parts, shape), barcodes, ids, names, kinds, scale)
+    return FeatureMatrix(path, _compressed(path, arrays, shape), barcodes, ids, names, kinds, scale)
 
 
-def _compressed(path: Path, parts: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
+def _compressed(path: Path, arrays: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
     """Features x cells by columns is cells x features by rows: no copy."""
-    data, indices, indptr = parts
+    data, indices, indptr = arrays
     indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
     fits = len(shape) == 2 and len(indptr) == shape[1] + 1 and len(indices) == len(data) == indptr[-1]
     if not fits or indptr[0] != 0 or (np.diff(indptr) < 0).any():

@@ -66,10 +66,10 @@ def _dapi(folder: Path, raw: dict[str, Any]) -> Path | None:
     images = raw.get("images")
     stated = [images[key] for key in _KEYS if isinstance(images, dict) and isinstance(images.get(key), str)]
     # xeniumranger and copies rename: what experiment.xenium states is tried first and may be gone.
-    found = [folder / name for name in stated if name and (folder / name).is_file()]
-    found += [path for pattern in _FIRST for path in sorted(folder.glob(pattern))]
-    found += [folder / name for name in _SINGLE if (folder / name).is_file()]
-    return found[0] if found else None
+    candidates = [folder / name for name in stated if name and (folder / name).is_file()]
+    candidates += [path for pattern in _FIRST for path in sorted(folder.glob(pattern))]
+    candidates += [folder / name for name in _SINGLE if (folder / name).is_file()]
+    return candidates[0] if candidates else None
 
 
 def _channel(path: Path) -> str:

@@ -187,9 +187,9 @@ class NucleiFile:
         """Read all nuclei at once: for small slides and for looking."""
         import pandas as pd
 
-        parts = list(self.batches(columns))
-        if not parts:
+        batches = list(self.batches(columns))
+        if not batches:
             names = [name for name in columns or self.columns if name != "geometry"]
             empty = self._file.schema_arrow.empty_table().select(names).to_pandas()
             return gpd.GeoDataFrame(empty, geometry=gpd.GeoSeries([], dtype="geometry"))
-        return gpd.GeoDataFrame(pd.concat(parts), geometry="geometry")
+        return gpd.GeoDataFrame(pd.concat(batches), geometry="geometry")

@@ -71,10 +71,10 @@ def repair(polygons: np.ndarray, min_fraction: float = 0.1) -> tuple[np.ndarray,
     broken = ~shapely.is_valid(polygons)
     if broken.any():
         polygons[broken] = shapely.make_valid(polygons[broken], method="structure", keep_collapsed=False)
-    parts, owner = shapely.get_parts(polygons, return_index=True)
-    area = shapely.area(parts)
-    keep = (shapely.get_type_id(parts) == 3) & (area > 0)
+    pieces, owner = shapely.get_parts(polygons, return_index=True)
+    area = shapely.area(pieces)
+    keep = (shapely.get_type_id(pieces) == 3) & (area > 0)
     largest = np.zeros(len(polygons))
     np.maximum.at(largest, owner[keep], area[keep])
     keep &= area >= min_fraction * largest[owner]
-    return parts[keep], source[owner[keep]]
+    return pieces[keep], source[owner[keep]]

@@ -67,8 +67,8 @@ def draw_labels(
     with figure_file(path, 16, 14, dpi=_DPI) as figure:
         warnings = [textwrap.shorten(warning, 200) for warning in labels.info.get("warnings", ())]
         *above, upper, lower = stacked(figure, [*([0.25 * len(warnings)] if warnings else []), 6.2, 7.8])
-        for part in above:
-            part.text(0.01, 0.5, "\n".join(warnings), fontsize=9, color=_WARNING, va="center")
+        for panel in above:
+            panel.text(0.01, 0.5, "\n".join(warnings), fontsize=9, color=_WARNING, va="center")
         axes = upper.subplots(1, 3, width_ratios=[1.2, 1, 1])
         if "spatial" in adata.obsm:
             map_labels(axes[0], positions(adata), names, taxonomy, _map_title(labels.cells), um_per_px)
@@ -108,7 +108,9 @@ def _legend(names: np.ndarray, evidence: pd.DataFrame, taxonomy: Taxonomy) -> di
 _SPACE = {"pca": "principal components", "umap": "UMAP"}
 
 
-def embed(expression: sparse.csr_matrix, how: Literal["pca", "umap"], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def embed(
+    expression: sparse.csr_matrix, method: Literal["pca", "umap"], seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Embed at most `EMBEDDED_CELLS` cells in two dimensions.
 
     Returns
@@ -118,8 +120,8 @@ def embed(expression: sparse.csr_matrix, how: Literal["pca", "umap"], seed: int 
     chosen = np.arange(expression.shape[0])
     if len(chosen) > EMBEDDED_CELLS:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, EMBEDDED_CELLS, replace=False))
-    points = principal_components(expression[chosen], 30 if how == "umap" else 2, seed)
-    if how == "umap":
+    points = principal_components(expression[chosen], 30 if method == "umap" else 2, seed)
+    if method == "umap":
         from umap import UMAP
 
         points = UMAP(n_neighbors=15, min_dist=0.3, random_state=seed, n_jobs=1).fit_transform(points)
@@ -152,8 +154,8 @@ def label_markers(
     ranked = rank_genes(expression, genes, codes, n_ranked=n_genes * 4)
     chosen: list[str] = []
     for code in range(len(order)):
-        own = ranked.loc[(ranked["cluster"] == code) & (ranked["score"] > 0), "gene"]
-        chosen += [gene for gene in own if gene not in chosen][:n_genes]
+        raised = ranked.loc[(ranked["cluster"] == code) & (ranked["score"] > 0), "gene"]
+        chosen += [gene for gene in raised if gene not in chosen][:n_genes]
     return chosen
 
 
@@ -191,7 +193,7 @@ def draw_evidence(axes: Axes, evidence: pd.DataFrame, taxonomy: Taxonomy) -> Non
     if evidence.empty or not columns:
         axes.text(0.5, 0.5, "no clusters", ha="center", transform=axes.transAxes, color=QUIET)
         return
-    order = {name: place for place, name in enumerate(taxonomy.labels)}
+    order = {name: index for index, name in enumerate(taxonomy.labels)}
     rows = evidence.nlargest(CLUSTERS_SHOWN, "n_cells") if len(evidence) > CLUSTERS_SHOWN else evidence
     rows = rows.assign(place=rows["decision"].map(order)).sort_values(["place", "cluster"], kind="stable")
     scores = rows[columns].clip(lower=0).fillna(0).to_numpy(float)
@@ -203,8 +205,8 @@ def draw_evidence(axes: Axes, evidence: pd.DataFrame, taxonomy: Taxonomy) -> Non
         axes.barh(range(len(rows)), values, left=left, height=0.8, color=color, linewidth=0)
         left += values
     size = float(np.clip(7.0 * _DPI / (len(rows) + 2) / 1.9, 5.0, 8.5))
-    for place, row in enumerate(rows.itertuples()):
-        axes.text(1.02, place, _row_text(row), va="center", fontsize=size, color=taxonomy.color_of(row.decision))
+    for index, row in enumerate(rows.itertuples()):
+        axes.text(1.02, index, _row_text(row), va="center", fontsize=size, color=taxonomy.color_of(row.decision))
     axes.set_yticks(range(len(rows)), [f"{r.cluster} ({r.n_cells:,})" for r in rows.itertuples()], fontsize=size)
     axes.tick_params(length=0, pad=1)
     axes.set_xlim(0, 2.5)

@@ -123,12 +123,12 @@ def draw_comparison(
     beside = max(3, 2 * per_row)
     with figure_file(path, 4.0 * per_row, _height(xy, bands), dpi=100) as figure:
         lines = 0.4 + 0.4 * -(-len(present) // beside)
-        parts = stacked(figure, [10.0] * bands + [lines])
+        panels = stacked(figure, [10.0] * bands + [lines])
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}
-            _band(parts[band], xy, chosen, square, notes, taxonomy, per_row, um_per_px)
-        legend(parts[-1], {name: taxonomy.color_of(name) for name in present}, loc="center", ncols=beside)
+            _band(panels[band], xy, chosen, square, notes, taxonomy, per_row, um_per_px)
+        legend(panels[-1], {name: taxonomy.color_of(name) for name in present}, loc="center", ncols=beside)
 
 
 def _height(xy: np.ndarray, bands: int) -> float:
@@ -139,7 +139,7 @@ def _height(xy: np.ndarray, bands: int) -> float:
 
 
 def _band(
-    part: SubFigure,
+    panel: SubFigure,
     xy: np.ndarray,
     columns: Mapping[str, np.ndarray],
     square: tuple[float, float, float],
@@ -150,7 +150,7 @@ def _band(
 ) -> None:
     left, top, side = square
     whole = float(np.clip(np.ptp(xy[:, 1]) / max(np.ptp(xy[:, 0]), 1e-9), 0.5, 1.5))
-    grid = part.subplots(2, per_row, squeeze=False, height_ratios=[whole, 1.1])
+    grid = panel.subplots(2, per_row, squeeze=False, height_ratios=[whole, 1.1])
     inside = ((xy >= [left, top]) & (xy <= [left + side, top + side])).all(axis=1)
     for column in range(per_row):
         upper, lower = grid[:, column]

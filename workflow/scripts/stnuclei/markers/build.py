@@ -144,8 +144,8 @@ def _other_lineage(rows: pd.DataFrame) -> set[str]:
     """Genes with at least `LINEAGE_RATIO` times as many immune and connective papers as (normal) epithelial ones."""
     papers = rows[rows["PMID"] != ""]
 
-    def count(part: pd.DataFrame) -> pd.Series:
-        return part.groupby("symbol")["PMID"].nunique()
+    def count(rows_of: pd.DataFrame) -> pd.Series:
+        return rows_of.groupby("symbol")["PMID"].nunique()
 
     epithelial = count(papers[(papers["category"] == "Epithelial") & (papers["cell_type"] == "Normal cell")])
     other = count(papers[papers["category"] == "Inflammatory"]).add(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stnuclei.errors import UserError
-from stnuclei.patches.grid import Grid
+from stnuclei.patches.grid import PatchGrid
 
 
 class Fate(IntEnum):
@@ -52,7 +52,7 @@ class Accounting:
         The patches.
     """
 
-    def __init__(self, n_nuclei: int, bounds: np.ndarray, grid: Grid) -> None:
+    def __init__(self, n_nuclei: int, bounds: np.ndarray, grid: PatchGrid) -> None:
         self.grid = grid
         self.patches = np.zeros(len(Fate), np.int64)
         self.nuclei = np.full(n_nuclei, Fate.NO_PIXEL, np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from stnuclei.config.inputs import CutSettings
 from stnuclei.errors import UserError
 from stnuclei.patches.accounting import Accounting, Fate
-from stnuclei.patches.grid import Grid, TissueClasses, TissueFractions
+from stnuclei.patches.grid import PatchGrid, TissueClasses, TissueFractions
 from stnuclei.patches.instance_map import number_patch
 from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.patches.raster import Outlines
@@ -54,7 +54,7 @@ class Cutting:
     slide: SlideOrArray
     outlines: Outlines
     cell_of: np.ndarray
-    grid: Grid
+    grid: PatchGrid
     ratio: float
     verdict: Callable[[np.ndarray], np.ndarray]
     min_nuclei: int
@@ -144,7 +144,7 @@ def _prepare(
     ratio = pixel_ratio(float(sample.um_per_px), settings.um_per_px)
     matrix = np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
     height, width = (max(1, math.floor(length / ratio + 1e-6)) for length in sample.he.shape[:2])
-    grid = Grid(width, height, settings.size, settings.stride)
+    grid = PatchGrid(width, height, settings.size, settings.stride)
     return Cutting(
         slide=sample.he,
         outlines=Outlines.of(sample.nuclei.geometry.to_numpy(), matrix),

@@ -14,7 +14,7 @@ BLOCK_PX = 4096
 
 
 @dataclass(frozen=True)
-class Grid:
+class PatchGrid:
     """Patches of a slide, rows and columns from its top-left corner.
 
     Parameters

@@ -152,8 +152,8 @@ class PatchRows:
 
     def between(self, begin: int, end: int) -> PatchRows:
         """The patches among the rows `begin` to `end` of the fold."""
-        part = slice(*np.searchsorted(self.numbers, [begin, end]))
-        return PatchRows(self.numbers[part], self.tissue[part], self.fold)
+        window = slice(*np.searchsorted(self.numbers, [begin, end]))
+        return PatchRows(self.numbers[window], self.tissue[window], self.fold)
 
 
 def _rows_of(types: np.ndarray, tissues: Sequence[str], fold: int) -> np.ndarray:
@@ -174,19 +174,19 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z]|and", "", name.casefold().replace("gland", "gl"))
 
 
-def _find(folder: Path, fold: int, part: str, name: str) -> Path:
+def _find(folder: Path, fold: int, subfolder: str, name: str) -> Path:
     """Path of one of a fold's files, in any of the layouts it is handed around in."""
     roots = [folder / f"{word}{fold}" for word in ("fold_", "Fold ", "fold", "Fold", "fold ", "Fold_")]
     for root in [*roots, folder]:
-        for searched in (root / part / f"fold{fold}", root / part, root):
-            if root == folder and searched != root / part / f"fold{fold}":
+        for searched in (root / subfolder / f"fold{fold}", root / subfolder, root):
+            if root == folder and searched != root / subfolder / f"fold{fold}":
                 continue  # without a fold's name in the path it could be any fold
             for suffix in (".npy", ".npz"):
                 if (searched / (name + suffix)).is_file():
                     return searched / (name + suffix)
     raise UserError(
-        f"{folder}: fold {fold} has no {name}.npy; expected fold_{fold}/{part}/fold{fold}/{name}.npy as PanNuke is "
-        "distributed (set pannuke.path)"
+        f"{folder}: fold {fold} has no {name}.npy; expected fold_{fold}/{subfolder}/fold{fold}/{name}.npy as PanNuke "
+        "is distributed (set pannuke.path)"
     )
 
 
@@ -202,10 +202,10 @@ def _blocks(
     bar = Progress(images.shape[0], f"PanNuke fold {rows.fold}", "patches")
     done = 0
     for pixels, marks in zip(images.blocks(_BLOCK), masks.blocks(_BLOCK), strict=True):
-        part = rows.between(done, done + len(pixels))
-        if len(part.numbers):
-            own = part.numbers - done
-            yield _block(_as_pixels(pixels[own], images.path), marks[own], part, names, channels, covered)
+        block_rows = rows.between(done, done + len(pixels))
+        if len(block_rows.numbers):
+            read = block_rows.numbers - done
+            yield _block(_as_pixels(pixels[read], images.path), marks[read], block_rows, names, channels, covered)
         done += len(pixels)
         bar.update(len(pixels))
     bar.close()

@@ -78,7 +78,7 @@ class _Columns:
 
     def __init__(self, n_classes: int) -> None:
         self.counts = [0]
-        self.parts: dict[str, list[np.ndarray]] = {
+        self.blocks: dict[str, list[np.ndarray]] = {
             "class": [np.zeros(0, np.int8)],
             "class_probability": [np.zeros(0, np.float32)],
             "class_probabilities": [np.zeros((0, n_classes), np.float32)],
@@ -88,16 +88,16 @@ class _Columns:
     def add(self, table: NucleiTable) -> None:
         """Append the nuclei of a patch."""
         self.counts.append(len(table))
-        self.parts["class"].append(table.class_id)
+        self.blocks["class"].append(table.class_id)
         for name in COLUMNS[1:]:
-            self.parts[name].append(getattr(table, name))
+            self.blocks[name].append(getattr(table, name))
 
     def write(self, folder: Path) -> int:
         """Write all columns; the number of nuclei."""
         write_table(folder / "nuclei_offset", np.cumsum(self.counts, dtype=np.int64))
         write_group(folder / "nuclei", {})
-        for name, parts in self.parts.items():
-            write_table(folder / "nuclei" / name, np.concatenate(parts))
+        for name, blocks in self.blocks.items():
+            write_table(folder / "nuclei" / name, np.concatenate(blocks))
         return sum(self.counts)
 
 

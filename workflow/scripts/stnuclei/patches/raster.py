@@ -55,8 +55,8 @@ class Outlines:
             (3, 3) transform of the vertices; none: identity.
         """
         geometries = _valid(np.asarray(geometries, dtype=object))
-        parts, nucleus = _polygons(geometries)
-        rings, part = shapely.get_rings(parts, return_index=True)
+        polygons, nucleus = _polygons(geometries)
+        rings, polygon = shapely.get_rings(polygons, return_index=True)
         xy, ring = shapely.get_coordinates(rings, return_index=True)
         matrix = np.eye(3) if matrix is None else np.asarray(matrix, np.float64)
         xy = _transformed(xy, matrix)
@@ -64,7 +64,7 @@ class Outlines:
         rank = np.empty(len(geometries), np.int64)
         rank[np.argsort(-np.nan_to_num(area), kind="stable")] = np.arange(len(geometries))
         ring_first = _starts(ring, len(rings))
-        nucleus_first = _starts(nucleus[part], len(geometries))
+        nucleus_first = _starts(nucleus[polygon], len(geometries))
         bounds = _bounds(xy, ring_first[nucleus_first])
         return cls(np.ascontiguousarray(xy), ring_first, nucleus_first, bounds, rank)
 
@@ -119,12 +119,12 @@ def _valid(geometries: np.ndarray) -> np.ndarray:
 
 def _polygons(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All polygons in the geometries, and whose each is."""
-    parts, owner = shapely.get_parts(geometries, return_index=True)
+    polygons, owner = shapely.get_parts(geometries, return_index=True)
     # Twice: making valid may give a collection of multipolygons.
-    parts, inner = shapely.get_parts(parts, return_index=True)
+    polygons, inner = shapely.get_parts(polygons, return_index=True)
     owner = owner[inner]
-    kept = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
-    return parts[kept], owner[kept]
+    kept = (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(polygons)
+    return polygons[kept], owner[kept]
 
 
 def _transformed(xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -78,9 +78,9 @@ class _Shards:
     def _flush(self) -> None:
         if self.pending is not None:
             self.pending.result()
-        part, self.buffer = self.buffer[: self.filled], np.empty_like(self.buffer)
+        shard, self.buffer = self.buffer[: self.filled], np.empty_like(self.buffer)
         begin, self.done, self.filled = self.done, self.done + self.filled, 0
-        self.pending = self.array[begin : self.done].write(part, can_reference_source_data_indefinitely=True)
+        self.pending = self.array[begin : self.done].write(shard, can_reference_source_data_indefinitely=True)
 
     def settle(self) -> None:
         """Wait until nothing is being written, however it ended."""
@@ -171,8 +171,8 @@ def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress
         for block in blocks:
             images.add(block.image)
             ids.add(block.instances)
-            for name, parts in columns.items():
-                parts.append(getattr(block, name).astype(parts[0].dtype))
+            for name, blocks_of in columns.items():
+                blocks_of.append(getattr(block, name).astype(blocks_of[0].dtype))
         images.close()
         patches = ids.close()
     except BaseException:
@@ -180,7 +180,7 @@ def _write_arrays(aside: Path, blocks: Iterable[PatchBlock], size: int, compress
         images.settle()
         ids.settle()
         raise
-    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+    whole = {name: np.concatenate(blocks_of) for name, blocks_of in columns.items()}
     write_group(aside / "nuclei", {})
     write_table(aside / "nuclei_offset", np.cumsum(whole["count"]))
     for name in ("origin", "tissue"):

@@ -41,17 +41,17 @@ def zarr_arrays(store: str | Path) -> Iterator[tuple[str, str]]:
     with warnings.catch_warnings():
         # Snakemake's time stamp and SpatialData's parquet lie among the arrays.
         warnings.filterwarnings("ignore", message="Object at .* is not recognized")
-        found = list(_walk(node, ""))
-    for place, array in found:
-        yield place, array_hash(array)
+        arrays = list(_walk(node, ""))
+    for key, array in arrays:
+        yield key, array_hash(array)
 
 
-def _walk(node: zarr.Group | zarr.Array, place: str) -> Iterator[tuple[str, zarr.Array]]:
+def _walk(node: zarr.Group | zarr.Array, key: str) -> Iterator[tuple[str, zarr.Array]]:
     if isinstance(node, zarr.Array):
-        yield place, node
+        yield key, node
         return
     for name, child in sorted(node.members()):
-        yield from _walk(child, f"{place}/{name}" if place else name)
+        yield from _walk(child, f"{key}/{name}" if key else name)
 
 
 def array_hash(array: zarr.Array) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from stnuclei.errors import UserError
 
 #: Where something lies, when and where it ran: two runs differ in these and still are the same.
-PLACES = {
+LOCATIONS = {
     "config": {"samples", "results", "pannuke.path", "simulate.folder", "markers", "resources"},
     "samples": {"path", "he_image", "he_alignment", "annotation", "annotation_map"},
 }
@@ -44,12 +44,12 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Name all that differs between two runs; paths, times and machines do not count.
 
     Parameters
     ----------
-    one, other
+    first, second
         Contents of two provenance files.
 
     Returns
@@ -59,39 +59,39 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """
     lines = []
     for section, words in SECTIONS.items():
-        for key, before, after in _changed(one[section], other[section]):
-            if not _is_place(section, key):
+        for key, before, after in _changed(first[section], second[section]):
+            if not _is_location(section, key):
                 lines.append(f"{words} {key}: " + _said(before, after, section))
-    for name, before, after in _changed(one["samples"], other["samples"], depth=1):
+    for name, before, after in _changed(first["samples"], second["samples"], depth=1):
         if before is None or after is None:
             lines.append(f"sample {name}: only in {'the second' if before is None else 'the first'}")
             continue
         lines += [
             f"sample {name}, column {key}: {_said(old, new)}"
             for key, old, new in _changed(before, after)
-            if key not in PLACES["samples"]
+            if key not in LOCATIONS["samples"]
         ]
-    for name in sorted({*one["sets"], *other["sets"]}):
-        lines += _set_differences(name, one["sets"].get(name), other["sets"].get(name))
+    for name in sorted({*first["sets"], *second["sets"]}):
+        lines += _set_differences(name, first["sets"].get(name), second["sets"].get(name))
     return lines
 
 
-def _set_differences(name: str, one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> list[str]:
-    if one is None or other is None:
-        return [f"set {name}: only in {'the second' if one is None else 'the first'}"]
+def _set_differences(name: str, first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> list[str]:
+    if first is None or second is None:
+        return [f"set {name}: only in {'the second' if first is None else 'the first'}"]
     lines = [
         f"set {name}, input {key}: {_said(before, after)}"
-        for key, before, after in _changed(one["inputs"], other["inputs"], depth=1)
+        for key, before, after in _changed(first["inputs"], second["inputs"], depth=1)
     ]
-    for key, before, after in _changed(one["content"], other["content"], depth=2):
+    for key, before, after in _changed(first["content"], second["content"], depth=2):
         lines.append(f"set {name}, {key}: {_said(before, after, 'content')}")
     return lines
 
 
-def _changed(one: Mapping[str, Any], other: Mapping[str, Any], depth: int = 99) -> Iterator[tuple[str, Any, Any]]:
+def _changed(first: Mapping[str, Any], second: Mapping[str, Any], depth: int = 99) -> Iterator[tuple[str, Any, Any]]:
     """Dotted key (slashes between store and array), value before, value after, of all that differs."""
-    for key in sorted({*one, *other}):
-        before, after = one.get(key), other.get(key)
+    for key in sorted({*first, *second}):
+        before, after = first.get(key), second.get(key)
         if before == after:
             continue
         if depth > 1 and isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -101,8 +101,8 @@ def _changed(one: Mapping[str, Any], other: Mapping[str, Any], depth: int = 99) 
             yield key, before, after
 
 
-def _is_place(section: str, key: str) -> bool:
-    return any(key == place or key.startswith(f"{place}.") for place in PLACES.get(section, ()))
+def _is_location(section: str, key: str) -> bool:
+    return any(key == location or key.startswith(f"{location}.") for location in LOCATIONS.get(section, ()))
 
 
 def _said(before: Any, after: Any, section: str = "") -> str:

@@ -18,7 +18,7 @@ from stnuclei.provenance.tables import table_hash
 
 
 def content_hashes(path: str | Path) -> dict[str, str]:
-    """Hash of each part of a file or folder.
+    """Hash of each member of a file or folder.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def content_hashes(path: str | Path) -> dict[str, str]:
 
     Returns
     -------
-    Name of the part -> hexadecimal SHA-256 of its content: arrays of a store by their place in it (``image``,
-    ``nuclei/centroid``), files of a folder by their relative path; a single file has the one part ``""``.
+    Name of the member -> hexadecimal SHA-256 of its content: arrays of a store by their path in it (``image``,
+    ``nuclei/centroid``), files of a folder by their relative path; a single file has the one name ``""``.
 
     Raises
     ------
@@ -40,16 +40,16 @@ def content_hashes(path: str | Path) -> dict[str, str]:
         raise UserError(f"{path}: there is nothing to hash")
     if path.is_file():
         return {"": file_hash(path)}
-    return dict(sorted(_parts(path, "")))
+    return dict(sorted(_members(path, "")))
 
 
-def total(parts: dict[str, str]) -> str:
-    """One hash for all parts."""
-    lines = "".join(f"{name}\t{value}\n" for name, value in sorted(parts.items()))
+def total(hashes: dict[str, str]) -> str:
+    """One hash for all members."""
+    lines = "".join(f"{name}\t{value}\n" for name, value in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _parts(folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
+def _members(folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
     if _is_zarr(folder):
         for name, value in zarr_arrays(folder):
             yield f"{prefix}{name}", value
@@ -61,7 +61,7 @@ def _parts(folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
         if child.name.startswith("."):
             continue
         if child.is_dir():
-            yield from _parts(child, f"{prefix}{child.name}/")
+            yield from _members(child, f"{prefix}{child.name}/")
         else:
             yield f"{prefix}{child.name}", file_hash(child)
 

@@ -48,7 +48,7 @@ def _ends(path: Path, size: int) -> str:
 
 
 def fingerprints(paths: Iterable[str | Path], checksums: str = "ends") -> dict[str, dict[str, Any]]:
-    """Fingerprint of each file, folders taken apart; by the path below the folder's own name.
+    """Fingerprint of each file, folders file by file; by the path below the folder.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def fingerprints(paths: Iterable[str | Path], checksums: str = "ends") -> dict[s
     checksums
         See `fingerprint`.
     """
-    found: dict[str, dict[str, Any]] = {}
+    recorded: dict[str, dict[str, Any]] = {}
     for path in map(Path, paths):
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
-            found[str(file.relative_to(path.parent))] = fingerprint(file, checksums)
-    return found
+            recorded[str(file.relative_to(path.parent))] = fingerprint(file, checksums)
+    return recorded

@@ -1,4 +1,4 @@
-"""Text and configuration without what must not be published: secrets in URLs, places on one's machine."""
+"""Text and configuration without what must not be published: secrets in URLs, paths of a machine."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def describe_set(
     -------
     ``name``, ``inputs`` (fingerprint by file) and ``content`` (hash by result and part).
     """
-    inputs = {key: {what: value for what, value in file.items() if what != "path"} for key, file in recorded.items()}
+    inputs = {key: {field: value for field, value in file.items() if field != "path"} for key, file in recorded.items()}
     content = {
         key: content_hashes(path)
         for key, path in progress(results.items(), total=len(results), label=f"content of {name}", unit="results")
@@ -99,20 +99,22 @@ def describe_run(
         "seeds": seeds,
         "config": publishable(config),
         "samples": {name: publishable(row) for name, row in samples.items()},
-        "sets": {one["name"]: {"inputs": one["inputs"], "content": one["content"]} for one in sets},
+        "sets": {
+            described["name"]: {"inputs": described["inputs"], "content": described["content"]} for described in sets
+        },
         "models": {name: content_hashes(path)[""] for name, path in models.items()},
     }
 
 
 def versions() -> dict[str, str]:
     """Version of Python and of each library that is installed."""
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    numbers = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def code(checkout: str | Path) -> dict[str, Any]:

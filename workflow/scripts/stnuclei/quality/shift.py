@@ -59,8 +59,8 @@ class Correlator:
 
     def add(self, moving: np.ndarray, fixed: np.ndarray) -> Shift:
         """Add a pair, (size, size) float32 each, and tell its own shift."""
-        one, other = self.spectra(moving, fixed)
-        cross, power = np.conj(one) * other, [np.abs(one) ** 2, np.abs(other) ** 2]
+        moved, still = self.spectra(moving, fixed)
+        cross, power = np.conj(moved) * still, [np.abs(moved) ** 2, np.abs(still) ** 2]
         self.cross += cross
         self.power = [total + added for total, added in zip(self.power, power, strict=True)]
         # One pair alone is only partly whitened: full whitening weighs its noise like its signal.

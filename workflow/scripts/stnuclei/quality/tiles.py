@@ -23,7 +23,7 @@ _RING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_RING_UM / WORKI
 
 
 @dataclass(frozen=True)
-class Grid:
+class RegistrationTiles:
     """Square tiles over a slide.
 
     Attributes
@@ -43,7 +43,9 @@ class Grid:
         return SIDE * self.scale
 
 
-def choose_tiles(sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None, most: int, seed: int) -> Grid:
+def choose_tiles(
+    sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None, most: int, seed: int
+) -> RegistrationTiles:
     """Choose tiles with enough nuclei on clean tissue, spread over the slide.
 
     Parameters
@@ -69,7 +71,7 @@ def choose_tiles(sample: Sample, nuclei: GeoDataFrame, tissue: TissueMap | None,
     enough = keys[counts >= min(15, max(int(np.percentile(counts, 50)), 5))] if len(keys) else keys
     if len(enough) > most:
         enough = enough[np.sort(np.random.default_rng(seed).permutation(len(enough))[:most])]
-    return Grid(enough * side, scale)
+    return RegistrationTiles(enough * side, scale)
 
 
 def read_density(sample: Sample, corner: np.ndarray, white: np.ndarray) -> np.ndarray:

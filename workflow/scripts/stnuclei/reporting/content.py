@@ -82,21 +82,21 @@ def published_page(page: Page) -> Page:
     """Page as it may be published: no secrets in URLs, no absolute paths in any of its texts."""
     show = publishable_text
 
-    def table(one: Table) -> Table:
+    def table(item: Table) -> Table:
         rows = [[replace(entry, text=show(entry.text), notes=tuple(map(show, entry.notes))) for entry in row]
-                for row in one.rows]  # fmt: skip
-        return replace(one, rows=rows, note=show(one.note))
+                for row in item.rows]  # fmt: skip
+        return replace(item, rows=rows, note=show(item.note))
 
-    def section(one: Section) -> Section:
-        pictures = [replace(picture, caption=show(picture.caption)) for picture in one.pictures]
-        return replace(one, text=show(one.text), pictures=pictures, tables=[table(entry) for entry in one.tables])
+    def section(item: Section) -> Section:
+        pictures = [replace(picture, caption=show(picture.caption)) for picture in item.pictures]
+        return replace(item, text=show(item.text), pictures=pictures, tables=[table(entry) for entry in item.tables])
 
     return replace(
         page,
         lead=show(page.lead),
         facts=[(name, show(value)) for name, value in page.facts],
         warnings=[show(warning) for warning in page.warnings],
-        sections=[section(one) for one in page.sections],
+        sections=[section(item) for item in page.sections],
     )
 
 

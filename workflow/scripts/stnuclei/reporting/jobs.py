@@ -73,5 +73,5 @@ def _gpus() -> list[str]:
 
 def time_of(jobs: pd.DataFrame, rule: str, job: str) -> str:
     """Wall time of one job as words, empty where it is not known."""
-    own = jobs[(jobs["rule"] == rule) & (jobs["job"] == job)]
-    return clock(own["s"].iloc[0]) if len(own) else ""
+    chosen = jobs[(jobs["rule"] == rule) & (jobs["job"] == job)]
+    return clock(chosen["s"].iloc[0]) if len(chosen) else ""

@@ -80,19 +80,23 @@ def landing_page(run: ReportRun, pages: list[Page]) -> Page:
 
 def _headline(run: ReportRun) -> list[tuple[str, str]]:
     counts = [patch_counts(run.sample_folder(name)) for name in run.samples]
-    nuclei = sum(one.get("nuclei_in", one.get("nuclei", 0)) for one in counts)
+    nuclei = sum(count.get("nuclei_in", count.get("nuclei", 0)) for count in counts)
     return [
         ("slides", number(len(run.samples))),
         ("organs", number(len({row["tissue"] for row in run.samples.values()}))),
         ("nuclei", number(nuclei)),
-        ("patches", number(sum(one.get("patches", 0) for one in counts))),
+        ("patches", number(sum(count.get("patches", 0) for count in counts))),
         ("models", number(len(run.groups))),
     ]
 
 
 def _failed_alignments(run: ReportRun) -> list[str]:
     reports = {name: read_json(run.sample_folder(name) / "alignment.json") for name in run.samples}
-    return [f"{one.get('message', name)}." for name, one in reports.items() if one and not one.get("passed", True)]
+    return [
+        f"{report.get('message', name)}."
+        for name, report in reports.items()
+        if report and not report.get("passed", True)
+    ]
 
 
 def _untrained(run: ReportRun) -> list[str]:
@@ -126,7 +130,9 @@ def _tables(run: ReportRun) -> list[Table]:
 def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Any]:
     folder = run.results / "figures"
     return [
-        one for name in names for one in picture(folder, f"{name}.png", FIGURES[name], wide=name.startswith("figure"))
+        drawn
+        for name in names
+        for drawn in picture(folder, f"{name}.png", FIGURES[name], wide=name.startswith("figure"))
     ]
 
 
@@ -202,13 +208,17 @@ def expression_section(run: ReportRun) -> Section:
         for row in frame.to_dict("records")
     ]
     section.tables.append(Table([HEADS[name] for name in columns], rows, "The single-patch baseline", _EXPRESSION_NOTE))
-    section.pictures = [one for model in run.config["expression"]["models"] for one in _expression_pictures(run, model)]
+    section.pictures = [
+        drawn for model in run.config["expression"]["models"] for drawn in _expression_pictures(run, model)
+    ]
     return section
 
 
 def _expression_pictures(run: ReportRun, model: str) -> list[Picture]:
     folder = run.results / "expression" / model
-    return [one for name, words in _EXPRESSION_PICTURES.items() for one in picture(folder, name, words.format(model))]
+    return [
+        drawn for name, words in _EXPRESSION_PICTURES.items() for drawn in picture(folder, name, words.format(model))
+    ]
 
 
 def _slides(pages: list[Page]) -> Section:
@@ -233,7 +243,7 @@ def _what_was_run(run: ReportRun) -> Section:
     return section
 
 
-def _flat(provenance: dict[str, Any], *parts: str) -> list[tuple[str, str]]:
+def _flat(provenance: dict[str, Any], *keys: str) -> list[tuple[str, str]]:
     """Parts of provenance.json in two columns."""
-    found = [item for part in parts for item in provenance.get(part, {}).items()]
-    return [(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for name, value in found]
+    items = [item for key in keys for item in provenance.get(key, {}).items()]
+    return [(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for name, value in items]

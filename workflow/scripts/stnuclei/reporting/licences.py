@@ -33,25 +33,25 @@ def terms(sets: Iterable[Mapping[str, Any]], encoder_weights: str | None) -> lis
         The file its encoder began with.
     """
     sets = list(sets)
-    platforms = dict.fromkeys(one.get("platform") for one in sets)
-    found = [DATA[name] for name in platforms if name in DATA]
+    platforms = dict.fromkeys(described.get("platform") for described in sets)
+    lines = [DATA[name] for name in platforms if name in DATA]
     if any(name not in DATA for name in platforms) or not sets:
-        found.append("terms of some or all training data: not recorded")
-    methods = {one.get("labels") for one in sets} - {"manual", None}
+        lines.append("terms of some or all training data: not recorded")
+    methods = {described.get("labels") for described in sets} - {"manual", None}
     if methods:
-        found.append(MARKERS)
+        lines.append(MARKERS)
     if methods & set(USE_CANCERSEA):
-        found.append(CANCERSEA)
+        lines.append(CANCERSEA)
     if encoder_weights:
-        found.append(f"encoder began with {Path(encoder_weights).name}: the terms of that file")
-    return [*found, "code of stnuclei, which trained it: MIT"]
+        lines.append(f"encoder began with {Path(encoder_weights).name}: the terms of that file")
+    return [*lines, "code of stnuclei, which trained it: MIT"]
 
 
 def licence(sets: Iterable[Mapping[str, Any]]) -> str:
     """Hugging Face's id of the strictest licence among the sources: ``other`` where none is known to decide."""
     sets = list(sets)
-    if any(one.get("platform") in ("pannuke", "hest") for one in sets):
+    if any(described.get("platform") in ("pannuke", "hest") for described in sets):
         return "cc-by-nc-sa-4.0"
-    if any(one.get("labels") in USE_CANCERSEA for one in sets):
+    if any(described.get("labels") in USE_CANCERSEA for described in sets):
         return "cc-by-nc-4.0"
     return "other"

@@ -31,7 +31,7 @@ _SCORES = {
     "segmentation": ("policy", "slides", "patches", "dice", "jaccard", "bpq", "f1", "precision", "recall"),
     "classification": ("policy", "slides", "nuclei", "macro_f1", "accuracy"),
 }
-_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def write_card(
@@ -55,8 +55,8 @@ def write_card(
     name
         Of the model; None: what the checkpoint calls it, else its file's name.
     sets
-        Sets of patches it was made from, one mapping each: ``part`` (train, validation, test), ``name``, ``labels`` and
-        where known ``platform``, ``tissue``, ``patches``, ``nuclei``. None: as far as the checkpoint names them.
+        Sets of patches it was made from, one mapping each: ``split`` (train, validation, test), ``name``, ``labels``
+        and where known ``platform``, ``tissue``, ``patches``, ``nuclei``. None: as far as the checkpoint names them.
     tables
         ``segmentation`` and ``classification``: rows of table 2 and 3 of this model.
 
@@ -68,10 +68,10 @@ def write_card(
     model, meta = load_checkpoint(checkpoint)
     meta = meta | {"parameters": sum(p.numel() for p in model.parameters()), "sha256": sha256(checkpoint)}
     name = name or meta["provenance"].get("model") or Path(checkpoint).stem
-    sets = _recorded_sets(meta) if sets is None else [dict(one) for one in sets]
+    sets = _recorded_sets(meta) if sets is None else [dict(entry) for entry in sets]
     tables = {key: table for key, table in (tables or {}).items() if len(table)}
-    trained = [one for one in sets if one["part"] == "train"]
-    parts = [
+    trained = [entry for entry in sets if entry["split"] == "train"]
+    blocks = [
         _head(name, meta, sets, tables),
         _what(name, meta, trained),
         "## Data\n\n" + _data(sets, meta),
@@ -83,33 +83,33 @@ def write_card(
         "## How to use it\n\n" + _use(Path(checkpoint).name, meta),
     ]  # fmt: skip
     with atomic_write(out) as aside:
-        aside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        aside.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
 def _recorded_sets(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The sets that the checkpoint's provenance names: pairs of name and labels."""
-    found = []
-    for part in _PARTS:
-        for entry in meta["provenance"].get(part) or []:
+    sets = []
+    for split in _SPLITS:
+        for entry in meta["provenance"].get(split) or []:
             name, labels = (list(entry) + [None])[:2] if isinstance(entry, list | tuple) else (str(entry), None)
             platform = "pannuke" if str(name).startswith("pannuke_") else None
-            found.append({"part": part, "name": name, "labels": labels, "platform": platform})
-    return found
+            sets.append({"split": split, "name": name, "labels": labels, "platform": platform})
+    return sets
 
 
 def _head(
     name: str, meta: Mapping[str, Any], sets: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
 ) -> str:
     head: dict[str, Any] = {
-        "license": licence(one for one in sets if one["part"] == "train"),
+        "license": licence(entry for entry in sets if entry["split"] == "train"),
         "library_name": "stnuclei",
         "pipeline_tag": "image-segmentation",
         "tags": ["histopathology", "hematoxylin-eosin", "nuclei", "instance-segmentation", "cellvit",
                  meta["architecture"]],
-        "datasets": list(dict.fromkeys(one["name"] for one in sets if one["part"] == "train")),
+        "datasets": list(dict.fromkeys(entry["name"] for entry in sets if entry["split"] == "train")),
         "metrics": ["f1", "precision", "recall", "accuracy"],
     }  # fmt: skip
-    if any(one.get("labels") not in ("manual", None) for one in sets):
+    if any(entry.get("labels") not in ("manual", None) for entry in sets):
         head["tags"].insert(4, "spatial-transcriptomics")
     results = [_result(kind, table) for kind, table in tables.items()]
     if results:
@@ -129,7 +129,7 @@ def _result(kind: str, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _what(name: str, meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> str:
-    methods = list(dict.fromkeys(str(one.get("labels") or UNKNOWN) for one in trained)) or [UNKNOWN]
+    methods = list(dict.fromkeys(str(entry.get("labels") or UNKNOWN) for entry in trained)) or [UNKNOWN]
     tissues = ", ".join(meta["tissues"]) or "no tissue head"
     rows = {
         "architecture": f"{meta['architecture']} ({meta['parameters']:,} parameters)",
@@ -151,16 +151,16 @@ def _data(sets: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> str:
     if not sets:
         return f"Training data: {UNKNOWN}."
     columns = ("name", "platform", "tissue", "patches", "nuclei", "labels")
-    rows = ["| part | set | source | tissue | patches | nuclei | labels |", "|---|---|---|---|---|---|---|"]
-    for one in sets:
-        cells = [_number(one.get(key)) for key in columns]
-        rows.append(f"| {_PARTS.get(one['part'], one['part'])} | " + " | ".join(cells) + " |")
-    trained = [one for one in sets if one["part"] == "train"]
+    rows = ["| split | set | source | tissue | patches | nuclei | labels |", "|---|---|---|---|---|---|---|"]
+    for entry in sets:
+        cells = [_number(entry.get(key)) for key in columns]
+        rows.append(f"| {_SPLITS.get(entry['split'], entry['split'])} | " + " | ".join(cells) + " |")
+    trained = [entry for entry in sets if entry["split"] == "train"]
     known = {}
     for key in ("patches", "nuclei"):
-        values = [int(one[key]) for one in trained if one.get(key) is not None]
+        values = [int(entry[key]) for entry in trained if entry.get(key) is not None]
         known[key] = f"{sum(values):,}" if len(values) == len(trained) else UNKNOWN
-    methods = "" if all(one.get("labels") == "manual" for one in trained) else (
+    methods = "" if all(entry.get("labels") == "manual" for entry in trained) else (
         "\n\nLabels other than `manual` were made from gene expression of the same cells by that method of stnuclei, "
         "not by a pathologist."
     )  # fmt: skip
@@ -174,17 +174,17 @@ def _number(value: Any) -> str:
 
 
 def _recipe(meta: Mapping[str, Any]) -> str:
-    found = {key: meta["config"][key] for key in RECIPE if key in meta["config"]}
-    if found.get("encoder_weights"):
-        found["encoder_weights"] = Path(found["encoder_weights"]).name
-    if not found:
+    recipe = {key: meta["config"][key] for key in RECIPE if key in meta["config"]}
+    if recipe.get("encoder_weights"):
+        recipe["encoder_weights"] = Path(recipe["encoder_weights"]).name
+    if not recipe:
         return f"Recipe: {UNKNOWN}."
-    rows = "\n".join(f"| {key} | {'none' if value is None else value} |" for key, value in found.items())
+    rows = "\n".join(f"| {key} | {'none' if value is None else value} |" for key, value in recipe.items())
     return f"| setting | value |\n|---|---|\n{rows}"
 
 
 def _scores(meta: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
-    parts = []
+    blocks = []
     words = {
         "segmentation": "Segmentation of slides of organs it was never trained on (table 2)",
         "classification": "Classification against manual annotation (table 3)",
@@ -195,13 +195,13 @@ def _scores(meta: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
         rows = [[_score(row, key) for key in columns] for row in table.to_dict("records")]
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         text = f"{words[kind]}:\n\n" + "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-        parts.append(text + (f"\n\n{FEW_NOTE}" if FEW_MARK in text else ""))
+        blocks.append(text + (f"\n\n{FEW_NOTE}" if FEW_MARK in text else ""))
     last = meta["provenance"].get("scores") or {}
     if last:
         listing = ", ".join(f"{key.removeprefix('val_')} {format_score(last, key).value}" for key in last)
         note = f" {FEW_NOTE}" if FEW_MARK in listing else ""
-        parts.append(f"On the validation set after the last epoch: {listing}.{note}")
-    return "\n\n".join(parts) or f"Scores: {UNKNOWN}."
+        blocks.append(f"On the validation set after the last epoch: {listing}.{note}")
+    return "\n\n".join(blocks) or f"Scores: {UNKNOWN}."
 
 
 def _score(row: Mapping[str, Any], key: str) -> str:
@@ -219,14 +219,16 @@ def _bullets(lines: Iterable[str]) -> str:
 
 def _limits(meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> list[str]:
     limits = ["For research. Not a medical device; nothing here was tested for diagnosis."]
-    expression = [one for one in trained if one.get("labels") not in ("manual", None)]
+    expression = [entry for entry in trained if entry.get("labels") not in ("manual", None)]
     if expression and len(expression) == len(trained):
-        hidden = [one["name"] for one in (meta["taxonomy"] or {}).get("classes", ()) if not one.get("expression", True)]
+        hidden = [
+            entry["name"] for entry in (meta["taxonomy"] or {}).get("classes", ()) if not entry.get("expression", True)
+        ]
         if hidden:
             limits.append(f"Gene expression cannot label {', '.join(hidden)}: the model was never shown that class.")
     if expression:
         limits.append("Its labels come from gene expression and carry the mistakes of the labelling method.")
-    if any(one.get("platform") == "simulated" for one in trained):
+    if any(entry.get("platform") == "simulated" for entry in trained):
         limits.append("Trained on simulated tissue: it shows how the machinery runs and is of no use on real slides.")
     if meta["tissues"]:
         limits.append(f"Trained on {', '.join(meta['tissues'])} only; elsewhere its scores may be lower.")

@@ -116,9 +116,9 @@ def _tables(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:
         frame = read_table(run.results / "tables" / f"{table}.tsv")
         if "model" not in frame:
             continue
-        own = frame[frame["model"].isin([name, run.groups[name]])].drop(columns="model")
-        if len(own):
-            out.append(score_table(own, title, taxonomy=run.taxonomy, link=run.link_of))
+        scores = frame[frame["model"].isin([name, run.groups[name]])].drop(columns="model")
+        if len(scores):
+            out.append(score_table(scores, title, taxonomy=run.taxonomy, link=run.link_of))
     return out
 
 

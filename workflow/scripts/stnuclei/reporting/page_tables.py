@@ -47,7 +47,7 @@ def score_table(
         [_cell(name, text, taxonomy, link) for name, text in zip(columns, row, strict=True)]
         for row in zip(*columns.values(), strict=True)
     ]
-    note = " ".join(part for part in (note, few_note(columns)) if part)
+    note = " ".join(sentence for sentence in (note, few_note(columns)) if sentence)
     return Table([heading(name) for name in columns], rows, title, note, folded)
 
 
@@ -62,7 +62,10 @@ def _cell(name: str, text: ScoreText, taxonomy: Taxonomy | None, link: Callable[
 def plain_table(columns: Iterable[str], rows: Iterable[Iterable[Any]], title: str = "", **more: Any) -> Table:
     """A table of plain values; `Entry` objects stay as they are."""
     made = [
-        [one if isinstance(one, Entry) else Entry(number(one), number=not isinstance(one, str)) for one in row]
+        [
+            value if isinstance(value, Entry) else Entry(number(value), number=not isinstance(value, str))
+            for value in row
+        ]
         for row in rows
     ]
     return Table(list(columns), made, title, **more)

@@ -72,6 +72,6 @@ class EncodedPictures:
 
     def size(self, pages: list[Page]) -> int:
         """Bytes that the pictures of some pages take in a page that holds them itself."""
-        paths = {one.path for page in pages for section in page.sections for one in section.pictures}
+        paths = {image.path for page in pages for section in page.sections for image in section.pictures}
         listed = progress(sorted(paths), label="pictures of the report", unit="pictures")
         return sum(len(self[path][0]) * 4 // 3 for path in listed)

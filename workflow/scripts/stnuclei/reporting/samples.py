@@ -33,7 +33,7 @@ def sample_page(run: ReportRun, name: str) -> Page:
     page.facts = _facts(row, folder)
     if alignment and not alignment.get("passed", True):
         page.warnings.append(alignment.get("message", "the alignment check failed"))
-    page.warnings += [str(one) for one in _store(folder).get("provenance", {}).get("warnings", [])]
+    page.warnings += [str(warning) for warning in _store(folder).get("provenance", {}).get("warnings", [])]
     page.warnings += label_warnings(run, folder)
     page.sections = [
         _alignment(folder, alignment),

@@ -158,7 +158,7 @@ def write_cells(
     if form.strings:
         columns["nucleus_count"] = pa.array(cells.nucleus_count.astype(np.int64))
         method = np.where(cells.nucleus_count > 0, "nucleus expansion of 5.0µm", "interior stain (18S)")
-        columns["segmentation_method"] = pa.array([f"Segmented by {how}" for how in method])
+        columns["segmentation_method"] = pa.array([f"Segmented by {stain}" for stain in method])
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 

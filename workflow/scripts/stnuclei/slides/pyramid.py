@@ -66,8 +66,8 @@ class _Writer:
             below = self.write(level - 1, 2 * row + dy, 2 * column + dx)
             if below is not None:
                 small = halve(below)
-                part = pixels[dy * half : (dy + 1) * half, dx * half : (dx + 1) * half]
-                part[: small.shape[0], : small.shape[1]] = small[: part.shape[0], : part.shape[1]]
+                quarter = pixels[dy * half : (dy + 1) * half, dx * half : (dx + 1) * half]
+                quarter[: small.shape[0], : small.shape[1]] = small[: quarter.shape[0], : quarter.shape[1]]
         return pixels
 
 

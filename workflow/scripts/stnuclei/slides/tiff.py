@@ -123,16 +123,16 @@ def _check_whole(path: Path, level: tifffile.TiffPageSeries) -> None:
 
 
 def _stated_um(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, float]:
-    found: dict[str, float] = {}
+    stated: dict[str, float] = {}
     if tiff.ome_metadata:
-        found |= _from_ome(tiff.ome_metadata, series)
+        stated |= _from_ome(tiff.ome_metadata, series)
     page = series.keyframe
     if aperio := re.search(r"MPP\s*=\s*([0-9.]+)", page.description or ""):
-        found["Aperio MPP"] = float(aperio.group(1))
-    if not found:
-        found |= _from_resolution(page)
+        stated["Aperio MPP"] = float(aperio.group(1))
+    if not stated:
+        stated |= _from_resolution(page)
     # 72 dpi is what writers put who know nothing; it would be a pixel of 353 um.
-    return {where: um for where, um in found.items() if PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]}
+    return {where: um for where, um in stated.items() if PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]}
 
 
 def _from_ome(metadata: str, series: tifffile.TiffPageSeries) -> dict[str, float]:

@@ -16,14 +16,14 @@ def head(run: TrainingRun, start: str) -> str:
     parameters = sum(p.numel() for p in run.network.parameters())
     names = [*run.taxonomy.names, "Unknown"]
     counts = ", ".join(f"{n:,} {name}" for n, name in zip(data.nuclei, names, strict=True))
-    parts = f"{group.size} process(es) x {settings.accumulation} part(s) of {settings.micro_batch(group.size)}"
+    split = f"{group.size} process(es) x {settings.accumulation} part(s) of {settings.micro_batch(group.size)}"
     weights = f"encoder from {settings.encoder_weights}" if settings.encoder_weights else "random start"
     return (
         f"training: {settings.architecture}, {parameters:,} parameters, {weights}, {group.device} in "
         f"{str(run.precision).removeprefix('torch.')}\n"
         f"training: {len(data):,} patches of {len(data.sources)} source(s), {len(data.tissues)} tissue(s); nuclei: "
         f"{counts}\n"
-        f"training: {settings.epochs} epochs of {run.sampler.steps} steps of {settings.batch_size} patches ({parts}), "
+        f"training: {settings.epochs} epochs of {run.sampler.steps} steps of {settings.batch_size} patches ({split}), "
         f"sampling {settings.sampling}\ntraining: {start}"
     )
 

@@ -40,11 +40,11 @@ def take_step(run: TrainingRun, model: nn.Module, batches: list[Batch]) -> None:
     for parameters in run.optimizer.param_groups:
         parameters["lr"] = rate
     sums: dict[str, torch.Tensor] = {}
-    for part, batch in enumerate(batches):
+    for index, batch in enumerate(batches):
         # Seeded by the part's number among all parts of all processes: two processes draw what one process with
         # twice the accumulation draws, and a continued run draws what the unbroken one did.
-        seed = chunk_seed(settings.seed, state.epoch, state.step, run.group.rank * settings.accumulation + part)
-        with nullcontext() if part + 1 == len(batches) else without_sync(model):
+        seed = chunk_seed(settings.seed, state.epoch, state.step, run.group.rank * settings.accumulation + index)
+        with nullcontext() if index + 1 == len(batches) else without_sync(model):
             terms = learn_from(run, model, batch, seed)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0) + value.detach().double() / len(batches)
@@ -111,7 +111,7 @@ class StepRecord:
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad and not (bad == ["gradient_norm"] and run.scaler.is_enabled()):
             wrong = "gradient" if bad == ["gradient_norm"] else f"loss ({', '.join(bad)})"
-            patches = [run.data.name_of(int(i)) for part in self.indices for i in part]
+            patches = [run.data.name_of(int(i)) for indices in self.indices for i in indices]
             raise not_finite(wrong, self.epoch + 1, self.step + 1, patches, self.rate)
         for name, value in means.items():
             run.state.sums[name] = run.state.sums.get(name, 0.0) + value

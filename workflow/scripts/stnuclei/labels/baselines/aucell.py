@@ -72,8 +72,8 @@ def aucell_scores(
         block += rng.random(block.shape, dtype=np.float32) / 2
         table = pd.DataFrame(block, columns=adata.var_names, index=[str(i) for i in range(len(block))])
         result = decoupler.mt.aucell(table, network, tmin=1, n_up=n_top)
-        found = result[0] if isinstance(result, tuple) else result
-        scores[start : start + len(block)] = found.reindex(columns=list(gene_sets)).fillna(0.0).to_numpy()
+        block_scores = result[0] if isinstance(result, tuple) else result
+        scores[start : start + len(block)] = block_scores.reindex(columns=list(gene_sets)).fillna(0.0).to_numpy()
     return pd.DataFrame(scores, index=adata.obs_names, columns=list(gene_sets))
 
 

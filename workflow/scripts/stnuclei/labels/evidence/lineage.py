@@ -94,10 +94,10 @@ def lineages_of_cells(
     category = np.where(known, scores.argmax(axis=1), weights.shape[1] - 1)
     chosen = archetypes(profiles, category, _margin(scores, known))
     pure = without_spillover(profiles[chosen], category[chosen], weights)
-    parts = unmix(profiles, pure)
-    first = _unmix_cells(counts, clusters, profiles, pure, parts, category[chosen], weights.shape[1], cluster_weight)
+    mixture = unmix(profiles, pure)
+    first = _unmix_cells(counts, clusters, profiles, pure, mixture, category[chosen], weights.shape[1], cluster_weight)
     probability, component = naive_bayes(counts, clusters, first, weights.shape[1], overdispersion)
-    origin = by_category(parts, category[chosen], weights.shape[1])
+    origin = by_category(mixture, category[chosen], weights.shape[1])
     return Lineages(tuple(evidence.columns), probability, component, profiles, scores, reference, origin, known)
 
 
@@ -161,7 +161,7 @@ def _unmix_cells(
     clusters: np.ndarray,
     profiles: np.ndarray,
     pure: np.ndarray,
-    parts: np.ndarray,
+    mixture: np.ndarray,
     category: np.ndarray,
     n_categories: int,
     cluster_weight: float,
@@ -174,7 +174,7 @@ def _unmix_cells(
         genes = np.sort(np.argsort(-np.sqrt(profiles).var(axis=0), kind="stable")[:_MOST_GENES])
         pure = fractions(pure[:, genes])
     best = np.empty(len(clusters), dtype=np.int64)
-    start = ((1 - _START_EVEN) * parts + _START_EVEN / parts.shape[1]).astype(np.float32)
+    start = ((1 - _START_EVEN) * mixture + _START_EVEN / mixture.shape[1]).astype(np.float32)
     for rows, values in shrunken_cells(counts, clusters, profiles, cluster_weight, genes):
         weights = unmix(values, pure, start[clusters[rows]], _CELL_STEPS)
         best[rows] = by_category(weights, category, n_categories).argmax(axis=1)

@@ -70,14 +70,14 @@ def label_stnuclei(
     Labels. Confidence is the probability of the label.
     """
     filled = np.flatnonzero(totals(adata) > 0)
-    part = adata if len(filled) == adata.n_obs else adata[filled]
-    counts = sparse.csr_matrix(part.X, dtype=np.float32)
+    counted = adata if len(filled) == adata.n_obs else adata[filled]
+    counts = sparse.csr_matrix(counted.X, dtype=np.float32)
     clusters = _dense_numbers(context.clusters["cluster"].to_numpy(np.int64)[filled])
     evidence = lineage_evidence(context, adata.var_names, prior_rows)
     lineages = lineages_of_cells(
         counts, clusters, evidence, level=level, cluster_weight=cluster_weight, overdispersion=overdispersion
     )
-    structured, ratio = shows_structure(part, context.seed)
+    structured, ratio = shows_structure(counted, context.seed)
     decided = _decide(lineages, structured)
     malignancy = None
     epithelial, neoplastic = (context.taxonomy.role(role) for role in ("epithelial", "neoplastic"))

@@ -55,8 +55,8 @@ def naive_bayes(
     return probability, component
 
 
-def by_category(parts: np.ndarray, category: np.ndarray, n_categories: int) -> np.ndarray:
+def by_category(values: np.ndarray, category: np.ndarray, n_categories: int) -> np.ndarray:
     """Sum the fractions of archetypes over their categories, (rows, n_categories)."""
-    member = np.zeros((len(category), n_categories), parts.dtype)
+    member = np.zeros((len(category), n_categories), values.dtype)
     member[np.arange(len(category)), category] = 1
-    return parts @ member
+    return values @ member
