@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from stnuclei.loading.collection import Collection
 from stnuclei.taxonomy import Taxonomy
-from stnuclei.training.validation import ValidationSums, sample
+from stnuclei.training.distributed import ProcessGroup
+from stnuclei.training.failures import StopRequest
+from stnuclei.training.run import prepare
+from stnuclei.training.validation import ValidationSums, deal, sample, validate
 
 
 def test_collection_counts_classes_tissues_and_names(sources):
@@ -27,6 +31,39 @@ def test_validation_sample_is_the_same_each_time():
     assert np.array_equal(sample(100, 10, 3), sample(100, 10, 3))
     assert len(np.unique(sample(100, 10, 3))) == 10
     assert np.array_equal(sample(5, 10, 3), np.arange(5)) and np.array_equal(sample(5, None, 3), np.arange(5))
+
+
+class Member(ProcessGroup):
+    """One of several processes, which shows what it would send to the others."""
+
+    def sum(self, values):
+        Member.sent.append(values.numpy())
+        return values
+
+
+def test_neither_processes_nor_parts_of_a_batch_change_the_scores(sources, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(Member, "sent", [], raising=False)
+    monkeypatch.setattr("stnuclei.training.validation.BATCH", 5)
+    alone, classes = ProcessGroup(0, 1, torch.device("cpu")), Taxonomy.load("pannuke")
+    run, _ = prepare(sources, sources, tmp_path, settings, classes, alone, StopRequest())
+    scores = validate(run, 27)
+    run.settings = settings.replace(batch_size=6)
+    assert validate(run, 27) == pytest.approx(scores, rel=1e-5)
+    calls = []
+    for rank in (0, 1, 2):
+        run.group = Member(rank, 3, alone.device)
+        validate(run, 27, lambda rank=rank: calls.append(rank))
+    assert calls == [0, 0, 1, 1, 2, 2]  # each waits for the others the same number of times
+    together = ValidationSums(len(classes.classes))
+    together.unpack(sum(Member.sent))
+    assert together.scores(classes.names) == pytest.approx(scores, rel=1e-5)
+
+
+def test_batches_are_dealt_out_whole():
+    chosen = np.arange(100, 170)
+    shares = [deal(chosen, rank, 3) for rank in range(3)]
+    assert np.array_equal(np.sort(np.concatenate(shares)), chosen)
+    assert shares[1].tolist() == [*range(116, 132), *range(164, 170)]
 
 
 def test_scores_by_hand():
