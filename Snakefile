@@ -92,6 +92,7 @@ rule publish:
 
 onstart:
     stop_if_files_are_missing()
+    keep_going_past_failed_samples()
 
 
 onsuccess:

@@ -101,7 +101,8 @@ def failing(finished, tmp_path):
 
 def test_a_failed_sample_is_left_out_and_the_rest_goes_on(failing):
     leave = ("--configfile", "leave.yaml")
-    run = failing.run(*TARGETS, *leave, check=False)
+    failing_first = ("--prioritize", "results/samples/b/alignment.json")
+    run = failing.run(*TARGETS, *leave, *failing_first, check=False)
     assert run.code != 0 and "Sample b is left out from now on (results/samples/b/left_out.json" in run.text
     cut = failing.folder / "results" / "samples" / "a" / "patches.zarr"
     assert cut.is_dir(), run.text  # not stopped by the other

@@ -80,10 +80,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
-# A failed sample must not hold the others back; Snakemake reads this setting after the rules are parsed.
-if config["slides"]["on_failure"] == "leave_out" and workflow.execution_settings is not None:
-    workflow.execution_settings.keep_going = True
-
 RESULTS = config["results"].rstrip("/")
 DEMO = config.get("simulate", {}).get("folder", "demo").rstrip("/")
 MODELS = list(config["models"])
@@ -162,6 +158,18 @@ def report_inputs():
     targets = slide_targets() + label_targets() + training_targets() + table_targets()
     targets += expand("<results>/samples/{sample}/patches_by_class.png", sample=SAMPLES["sample"])
     return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]
+
+
+# --- when the run begins ------------------------------------------------------------------------------------------
+
+
+def keep_going_past_failed_samples():
+    """With slides.on_failure: leave_out, a failed sample does not hold the others back, as with --keep-going.
+
+    Set in the scheduler: when the rules are parsed, Snakemake (9.27) has no settings of the run yet.
+    """
+    if config["slides"]["on_failure"] == "leave_out":
+        workflow.scheduler.keepgoing = True
 
 
 # --- messages printed when the run ends ---------------------------------------------------------------------------------------------
