@@ -1,9 +1,15 @@
-"""Run snakemake as a user does: the program, from a folder of its own."""
+"""Run snakemake as a user does: its command line, in a process and a folder of its own."""
 
+import atexit
+import functools
+import json
 import os
 import re
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +32,37 @@ class Workflow:
     snakefile: Path = ROOT / "Snakefile"
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 1500) -> Run:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile), *arguments]
         environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
-        text = done.stdout + done.stderr
-        assert not check or done.returncode == 0, text[-6000:]
-        return Run(done.returncode, text)
+        with tempfile.TemporaryDirectory() as said:
+            output, errors = (Path(said) / name for name in ("output", "errors"))
+            request = {"folder": str(self.folder), "environment": environment, "output": str(output)}
+            request |= {"errors": str(errors), "arguments": ["--snakefile", str(self.snakefile), *arguments]}
+            code = ask(request, timeout)
+            text = output.read_text() + errors.read_text()
+        assert not check or code == 0, text[-6000:]
+        return Run(code, text)
+
+
+@functools.cache
+def server() -> subprocess.Popen:
+    """The process that forks the runs, see snakemake_server.py."""
+    command = [sys.executable, str(ROOT / "tests" / "snakemake_server.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    started = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+    atexit.register(started.kill)
+    return started
+
+
+def ask(request: dict[str, object], timeout: float) -> int:
+    """Exit status of one run; after `timeout` seconds it is killed with all it started."""
+    running = server()
+    running.stdin.write(json.dumps(request) + "\n")
+    running.stdin.flush()
+    if select.select([running.stdout], [], [], timeout)[0]:
+        return int(running.stdout.readline())
+    os.killpg(running.pid, signal.SIGKILL)
+    server.cache_clear()
+    raise TimeoutError(f"snakemake {request['arguments']} did not end in {timeout} s")
 
 
 def count(text: str, rule: str) -> int:

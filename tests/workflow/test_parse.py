@@ -91,9 +91,8 @@ def test_some_tissues_of_pannuke_are_a_patch_set_of_their_own(workflow):
     path.write_text(yaml.safe_dump({"models": models, "pannuke": {"path": "pannuke"}}))
     plan = ("-n", "--cores", "1", "--configfile", str(path))
     assert count(workflow.run(*plan).text, "import_pannuke") == 5  # three folds, and two sets of tissues
-    for target in ("pannuke_1_breast_colon/patches.zarr", "pannuke_2_breast/labels/manual.parquet"):
-        text = workflow.run(f"results/samples/{target}", *plan).text
-        assert count(text, "import_pannuke") == 1
+    sets = ("pannuke_1_breast_colon/patches.zarr", "pannuke_2_breast/labels/manual.parquet")
+    assert count(workflow.run(*(f"results/samples/{path}" for path in sets), *plan).text, "import_pannuke") == 2
 
 
 def test_a_model_that_learns_from_a_scored_slide_is_refused(workflow):
