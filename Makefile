@@ -13,7 +13,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test test-fast test-faults test-slurm lint environment rulegraph clean-demo
+.PHONY: demo test test-fast test-faults test-slurm lint lint-types lint-style lint-workflow environment rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -30,12 +30,14 @@ demo: environment
 	@$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
-test: lint
-	$(BIN)/python -m pytest -m 'not dag and not slurm' -n 2
-	$(BIN)/python -m pytest -m dag --durations=5
+# One run for all: while the workflow waits for one job, the other process tests the package. A file stays with one
+# process, so that what its tests share is made once; tests/conftest.py begins with the workflow.
+test: environment
+	$(MAKE) -j2 lint
+	$(BIN)/python -m pytest -m 'not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-fast: environment
-	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES)
+	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES) --dist loadfile
 
 test-faults: environment
 	cd tests && ../$(BIN)/python -m faults.drill
@@ -46,10 +48,16 @@ test-slurm: environment
 	STNUCLEI_SLURM=1 $(BIN)/python -m pytest tests/slurm -m slurm -n 2 --dist loadfile --durations=0; \
 	  status=$$?; tests/slurm/one_node.sh stop; exit $$status
 
-lint: environment
+lint: lint-types lint-style lint-workflow
+
+lint-types: environment
+	$(BIN)/mypy
+
+lint-style: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+lint-workflow: environment
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 

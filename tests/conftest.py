@@ -8,6 +8,11 @@ from paths import larger_data
 from real_pixels import make_bundle
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the workflow, the longest file: two processes then end together."""
+    items.sort(key=lambda item: item.get_closest_marker("dag") is None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of real data that development and CI have; tests on it skip where it is absent."""
