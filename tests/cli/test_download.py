@@ -1,11 +1,13 @@
 """Public sections from addresses that stand in for 10x's."""
 
+import re
 import zipfile
 
 import pytest
 
 from stnuclei.cli import download as download
 from stnuclei.cli import main
+from stnuclei.files import checksum
 from stnuclei.io import read_sample
 
 
@@ -22,6 +24,7 @@ def served(real_bundle, tmp_path, monkeypatch):
     image, alignment = (next(real_bundle.glob(pattern)) for pattern in ("*he_image.ome.tif", "*imagealignment.csv"))
     row = {"name": "heart", "tissue": "Breast", "disease": "none", "cells": "1456", "output": archive.as_uri()}
     row |= {"he_image": image.as_uri(), "he_alignment": alignment.as_uri()}
+    row |= {"he_image_checksum": f"md5={checksum(image, 'md5')}"}
     monkeypatch.setattr(download, "catalogue", lambda: {"heart": row})
     return tmp_path / "public"
 
@@ -35,6 +38,14 @@ def test_a_section_is_unpacked_and_can_be_read(served, capsys):
     assert sample.table.n_obs == 1456
     assert main(["download", "heart", "--out", str(served)]) == 0  # nothing is fetched again
     capsys.readouterr()
+
+
+def test_a_file_that_is_not_the_catalogues_is_refused(served, monkeypatch, capsys):
+    row = download.catalogue()["heart"] | {"he_image_checksum": "md5=" + "0" * 32}
+    monkeypatch.setattr(download, "catalogue", lambda: {"heart": row})
+    assert main(["download", "heart", "--out", str(served)]) == 1
+    assert "its MD5 is" in (said := capsys.readouterr().err) and "may be damaged or another file" in said
+    assert not list((served / "heart").glob("*he_image*"))
 
 
 def test_the_sections_of_a_samples_table(served, tmp_path):
@@ -71,4 +82,15 @@ def test_the_catalogue_states_addresses_of_10x_only():
             assert row[column].startswith(
                 ("https://cf.10xgenomics.com/", "https://s3-us-west-2.amazonaws.com/10x.files/")
             )
-    assert len(rows) == 26
+        assert row["licence"] and row["source"] and row["page"].startswith("https://"), row["name"]
+        for column in ("output_checksum", "he_image_checksum"):
+            assert re.fullmatch(r"(md5=[0-9a-f]{32}|sha256=[0-9a-f]{64})?", row[column])
+    assert len(rows) == 26 and sum(bool(row["output_checksum"]) for row in rows) == 7
+
+
+def test_the_list_says_what_each_section_is(capsys):
+    assert main(["download", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 26
+    (lung,) = [line for line in lines if line.startswith("Xenium_V1_humanLung_Cancer_FFPE")]
+    assert lung.split()[1:4] == ["Lung", "lung", "cancer"] and lung.endswith("162254 cells   7.44 GB  CC BY 4.0")

@@ -23,6 +23,11 @@ def counts(genes=GENES):
     return np.random.default_rng(5).poisson(3.0, (len(CENTRES), len(genes)))
 
 
+def nuclear_counts():
+    """Of `counts`, those of the bin below each nucleus (Visium HD)."""
+    return (counts() + 1) // 2
+
+
 def write_slide(folder, matrix, name="he_image.tif"):
     """H&E of 0.25 um, and the alignment `matrix` (H&E px to the run's pixels) where there is one."""
     bundle.write_he(folder / name, np.random.default_rng(1).integers(0, 256, (*HE, 3), np.uint8))
@@ -103,14 +108,17 @@ def make_cosmx(folder, areas=True):
 
 
 def make_visium_hd(folder):
-    """Space Ranger 4 with segmented nuclei; outlines in pixels of the microscope image."""
+    """Space Ranger 4 with segmented nuclei; outlines in pixels of the microscope image.
+
+    Of each cell one bin lies below its nucleus and, in the tables of bins and barcodes, another beside it.
+    """
     out = folder / "segmented_outputs"
     (out / "spatial").mkdir(parents=True)
     scales = {"tissue_hires_scalef": 0.1, "tissue_lowres_scalef": 0.01, "microns_per_pixel": 0.25}
     scales |= {"spot_diameter_fullres": 8.0, "bin_size_um": 2.0}
     (out / "spatial" / "scalefactors_json.json").write_text(json.dumps(scales))
     names = [f"cellid_{k + 1:09d}-1" for k in range(len(CENTRES))]
-    _write_h5(out / "filtered_feature_cell_matrix.h5", counts(), names)
+    write_h5(out / "filtered_feature_cell_matrix.h5", counts(), names)
     for kind, radius in (("nucleus", 8.0), ("cell", 14.0)):
         features = [
             {
@@ -122,11 +130,11 @@ def make_visium_hd(folder):
         ]
         content = {"type": "FeatureCollection", "features": features}
         (out / f"{kind}_segmentations.geojson").write_text(json.dumps(content))
-    bins = [f"s_002um_{k:05d}_00000-1" for k in range(len(CENTRES))]
+    bins = [f"s_002um_{k:05d}_{side:05d}-1" for side in (0, 1) for k in range(len(CENTRES))]
     binned = folder / "binned_outputs" / "square_002um"
     binned.mkdir(parents=True)
-    _write_h5(binned / "filtered_feature_bc_matrix.h5", counts(), bins)
-    mapping = {"square_002um": bins, "cell_id": names, "in_nucleus": [True] * len(bins)}
+    write_h5(binned / "filtered_feature_bc_matrix.h5", np.vstack([nuclear_counts(), counts() - nuclear_counts()]), bins)
+    mapping = {"square_002um": bins, "cell_id": names * 2, "in_nucleus": np.arange(len(bins)) < len(names)}
     pq.write_table(pa.table(mapping), folder / "barcode_mappings.parquet")
     with h5py.File(folder / "feature_slice.h5", "w") as file:
         layout = json.dumps({"file_format": "1.0", "transform": [1, 0, 0, 0, 1, 0, 0, 0, 1]})
@@ -136,7 +144,8 @@ def make_visium_hd(folder):
     return folder
 
 
-def _write_h5(path, values, barcodes):
+def write_h5(path, values, barcodes, genes=GENES):
+    """A 10x matrix of counts (cells, genes)."""
     matrix = sp.csc_matrix(values.T)
     with h5py.File(path, "w") as file:
         group = file.create_group("matrix")
@@ -145,8 +154,8 @@ def _write_h5(path, values, barcodes):
             group[name] = getattr(matrix, name)
         group["shape"] = np.array(matrix.shape, np.int64)
         features = group.create_group("features")
-        features["id"] = np.array([f"ENSG{k:011d}" for k in range(len(GENES))], "S")
-        features["name"] = np.array(GENES, "S")
-        features["feature_type"] = np.array(["Gene Expression"] * len(GENES), "S")
-        features["genome"] = np.array(["GRCh38"] * len(GENES), "S")
+        features["id"] = np.array([f"ENSG{k:011d}" for k in range(len(genes))], "S")
+        features["name"] = np.array(genes, "S")
+        features["feature_type"] = np.array(["Gene Expression"] * len(genes), "S")
+        features["genome"] = np.array(["GRCh38"] * len(genes), "S")
         features["_all_tag_keys"] = np.array(["genome"], "S")

@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from platforms import CENTRES, GENES, HE, counts, make_cosmx, make_merscope, make_visium_hd
+from platforms import (
+    CENTRES,
+    COSMX_UM,
+    GENES,
+    HE,
+    TO_GLOBAL,
+    apply,
+    counts,
+    make_cosmx,
+    make_merscope,
+    make_visium_hd,
+    nuclear_counts,
+)
 
 from stnuclei.errors import UserError
 from stnuclei.io import open_sample, read_sample, write_sample
@@ -43,6 +55,9 @@ def test_merscope(tmp_path):
 
 
 def test_cosmx(tmp_path):
+    import spatialdata_io
+    from spatialdata import get_centroids
+
     folder, order = make_cosmx(tmp_path / "run")
     sample = read_sample("cosmx", folder, sample="c", tissue="Breast")
     check(sample, order, 0.6)  # outlines are traced on pixels of 0.12 um
@@ -50,6 +65,18 @@ def test_cosmx(tmp_path):
     assert np.array_equal(sample.table.X.toarray(), expected[:, :4])
     assert sample.table.obs["control_counts"].tolist() == expected[:, 4:].sum(axis=1).tolist()
     assert {"1_1", "1_2"} <= set(sample.table.obs_names)
+    theirs = spatialdata_io.cosmx(folder, transcripts=False)
+    assert list(theirs["table"].obs_names) == list(sample.table.obs_names)
+    assert np.array_equal(theirs["table"][:, list(GENES)].X.toarray(), sample.table.X.toarray())
+    to_he, nuclei = np.linalg.inv(TO_GLOBAL), sample.nuclei.set_index("cell_id")
+    for name, labels in theirs.labels.items():
+        centre = get_centroids(labels, "global").compute().drop(index=0, errors="ignore")
+        cells = [f"{cell}_{name.split('_')[0]}" for cell in centre.index]
+        ours = shapely.get_coordinates(shapely.centroid(nuclei.loc[cells].geometry.to_numpy()))
+        assert np.abs(apply(to_he, centre[["x", "y"]].to_numpy()) - ours).max() < 0.6
+        px = np.bincount(np.asarray(labels).ravel())[centre.index.to_numpy()]
+        assert np.abs(nuclei.loc[cells].area * (0.25 / COSMX_UM) ** 2 / px - 1).max() < 0.03
+    assert len(nuclei) == sum(len(np.unique(labels)) - 1 for labels in theirs.labels.values())
 
 
 def test_cosmx_without_areas_asks_for_the_pixel_size(tmp_path):
@@ -60,6 +87,8 @@ def test_cosmx_without_areas_asks_for_the_pixel_size(tmp_path):
 
 
 def test_visium_hd(tmp_path):
+    import spatialdata_io
+
     folder = make_visium_hd(tmp_path / "run")
     sample = read_sample("visium_hd", folder, sample="v", tissue="Breast")
     check(sample, np.arange(len(CENTRES)), 1e-6)
@@ -67,6 +96,35 @@ def test_visium_hd(tmp_path):
     assert np.allclose(sample.nuclei.area, shapely.Point(0, 0).buffer(8.0).area)
     with pytest.raises(UserError, match="Visium HD nuclei are in H&E pixels already"):
         read_sample("visium_hd", folder, he_alignment="identity")
+    options = {"load_segmentations_only": True, "load_nucleus_segmentations": True, "gex_only": True}
+    theirs = spatialdata_io.visium_hd(folder, **options)
+    cells, nuclei = theirs["cell_segmentations"], theirs["_nucleus_segmentations"]
+    assert list(cells.obs_names) == list(sample.table.obs_names) == list(nuclei.index)
+    assert np.array_equal(cells.X.toarray(), sample.table.X.toarray())
+    assert shapely.equals_exact(nuclei.geometry.to_numpy(), sample.nuclei.geometry.to_numpy(), 1e-9).all()
+
+
+def test_visium_hd_counts_of_nuclei_and_outlines_of_cells_are_chosen_by_column(tmp_path):
+    folder = make_visium_hd(tmp_path / "run")
+    nuclei, cells = "nucleus_segmentations", "cell_segmentations"
+    sample = read_sample("visium_hd", folder, sample="v", table_element=nuclei)
+    order = [int(name[7:16]) - 1 for name in sample.table.obs_names]
+    assert sorted(order) == list(range(len(CENTRES)))
+    assert np.array_equal(sample.table.X.toarray(), nuclear_counts()[order])
+    grown = read_sample("visium_hd", folder, sample="v", nuclei_element=cells)
+    assert np.allclose(grown.nuclei.area, shapely.Point(0, 0).buffer(14.0).area)
+    assert np.array_equal(grown.table.X.toarray(), counts())
+    with pytest.raises(UserError, match=r"has no 'spots' \(column table_element\); it has nucleus_seg.*, cell_seg"):
+        read_sample("visium_hd", folder, table_element="spots")
+
+
+@pytest.mark.parametrize("platform", ["cosmx", "merscope", "visium_hd"])
+def test_columns_of_elements_that_do_not_apply_are_refused(tmp_path, platform):
+    """CosMx and MERSCOPE have one element of each kind, and the H&E of a raw folder is a file."""
+    columns = ["he_element"] if platform == "visium_hd" else ["he_element", "nuclei_element", "table_element"]
+    for column in columns:
+        with pytest.raises(UserError, match=rf"^sample s: option {column} belongs to platform spatialdata"):
+            read_sample(platform, tmp_path, sample="s", **{column: "x"})
 
 
 @pytest.mark.parametrize("platform", ["merscope", "cosmx", "visium_hd"])

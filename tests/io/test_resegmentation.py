@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from platforms import CENTRES, GENES, counts, make_visium_hd
+from platforms import CENTRES, GENES, make_visium_hd, nuclear_counts
 
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
@@ -97,9 +97,11 @@ def test_bins_are_summed_under_nuclei_without_space_rangers_own(tmp_path):
     bins = folder / "binned_outputs" / "square_002um"
     (bins / "spatial").mkdir()
     positions = {
-        "barcode": [f"s_002um_{k:05d}_00000-1" for k in range(len(CENTRES))],
-        "pxl_row_in_fullres": CENTRES[:, 1] + 1.0,
-        "pxl_col_in_fullres": CENTRES[:, 0] - 2.0,
+        "barcode": [f"s_002um_{k:05d}_{side:05d}-1" for side in (0, 1) for k in range(len(CENTRES))],
+        "pxl_row_in_fullres": np.concatenate(
+            [CENTRES[:, 1] + 1.0, np.full(len(CENTRES), 600.0)]
+        ),  # in a nucleus, in none
+        "pxl_col_in_fullres": np.tile(CENTRES[:, 0] - 2.0, 2),
     }
     pq.write_table(pa.table(positions), bins / "spatial" / "tissue_positions.parquet")
     shapes = [shapely.Point(xy).buffer(8.0) for xy in CENTRES[:40]]
@@ -107,7 +109,7 @@ def test_bins_are_summed_under_nuclei_without_space_rangers_own(tmp_path):
     frame = gpd.GeoDataFrame({"nucleus_id": np.arange(1, 41)}, geometry=shapes)
     frame.drop(index=8).to_parquet(tmp_path / "nuclei.parquet")  # as stnuclei segment writes it, he_px
     sample = read_sample("visium_hd", folder, sample="v", tissue="Breast", nuclei=tmp_path / "nuclei.parquet")
-    expected = counts()[:40]
+    expected = nuclear_counts()[:40]
     expected[7] += expected[8]
     expected = np.delete(expected, 8, axis=0)[:, np.argsort(GENES)]
     assert list(sample.table.var_names) == sorted(GENES) and sample.um_per_px == 0.25

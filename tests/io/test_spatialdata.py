@@ -1,5 +1,7 @@
 """SpatialData stores as samples: of spatialdata_io, of our own, of both zarr versions, and broken ones."""
 
+import json
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ import shapely
 from anndata import AnnData
 from spatialdata import SpatialData, get_extent, read_zarr
 from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel, TableModel
-from spatialdata.transformations import Affine, Identity, Scale, Sequence, Translation, get_transformation
+from spatialdata.transformations import Affine, Identity, MapAxis, Scale, Sequence, Translation, get_transformation
 
 from stnuclei.config.samples import PLATFORMS
 from stnuclei.errors import UserError
@@ -123,6 +125,63 @@ def test_a_store_is_not_copied_where_the_image_may_stay(tmp_path):
     (tmp_path / "s.zarr").rename(tmp_path / "gone.zarr")
     with pytest.raises(UserError, match="refers to the slide .*slide, which is gone"):
         open_sample(tmp_path / "sample.zarr")
+
+
+def spoil(level):
+    """Replace every chunk of an array by bytes that cannot be decoded."""
+    chunks = [path for path in level.rglob("*") if path.is_file() and not path.name.startswith(("zarr.json", ".z"))]
+    for path in chunks:
+        path.write_bytes(b"no chunk")
+    return len(chunks)
+
+
+@pytest.mark.parametrize("zarr_version", [2, 3])
+def test_a_sample_is_read_without_its_pixels(tmp_path, zarr_version):
+    """No chunk of the image is decoded to read a sample, none of the full resolution to refer to it."""
+    path = written(tmp_path / "s.zarr", zarr_version, **made())
+    fine, coarse = sorted(folder for folder in (path / "images" / "slide").iterdir() if folder.is_dir())
+    assert spoil(fine) > 0
+    sample = read_sample("spatialdata", path, um_per_px=0.25)
+    write_sample(sample, tmp_path / "sample.zarr", copy_image=False)
+    assert len(open_sample(tmp_path / "sample.zarr").nuclei) == 36
+    with pytest.raises(Exception, match=r"."):  # the pixels were really unreadable
+        sample.he.read(0, 0, 10, 0, 10)
+    spoil(coarse)
+    assert read_sample("spatialdata", path, um_per_px=0.25).table.n_obs == 36
+
+
+@pytest.mark.parametrize("zarr_version", [2, 3])
+def test_a_transformation_that_is_no_affine_is_named(tmp_path, zarr_version):
+    path = written(tmp_path / "s.zarr", zarr_version, **made())
+    file = path / "shapes" / "nuclei" / ("zarr.json" if zarr_version == 3 else ".zattrs")
+    content = json.loads(file.read_text())
+    attributes = content.get("attributes", content)
+    attributes["coordinateTransformations"][0]["type"] = "displacements"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"^sample s7: .*displacements.*; write the store again"):
+        read_sample("spatialdata", path, sample="s7", um_per_px=0.25)
+
+
+STEPS = {
+    "identity": Identity(),
+    "scale": Scale([2.0, 2.0], axes=("x", "y")),
+    "translation": Translation([-40.0, 25.0], axes=("x", "y")),
+    "affine": TURN,
+    "sequence": Sequence([Scale([0.5, 0.5], axes=("x", "y")), Translation([9.0, 9.0], axes=("x", "y")), TURN]),
+    "axes exchanged": MapAxis({"x": "y", "y": "x"}),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_kind_of_transformation_is_followed(tmp_path, step):
+    """Nuclei are stored where the inverse of the H&E's transformation puts them in the shared system."""
+    matrix = STEPS[step].to_affine_matrix(("x", "y"), ("x", "y"))
+    shared = [shapely.transform(shape, lambda xy: xy @ matrix[:2, :2].T + matrix[:2, 2]) for shape in outlines()]
+    frame = gpd.GeoDataFrame({"geometry": shared}, index=np.arange(100, 136))
+    image = Image2DModel.parse(pixels(), dims=("c", "y", "x"), transformations={"global": STEPS[step]})
+    content = made() | {"images": {"slide": image}, "shapes": {"nuclei": ShapesModel.parse(frame)}}
+    sample = read_sample("spatialdata", written(tmp_path / "s.zarr", **content), um_per_px=0.25)
+    assert shapely.equals_exact(sample.nuclei.geometry.to_numpy(), np.array(outlines()), 1e-6).all()
 
 
 def test_our_own_store_is_read_like_any_other(run, tmp_path):

@@ -1,18 +1,23 @@
-"""Regions drawn on a slide restrict the patches."""
+"""Regions drawn on a slide restrict patches and labels, and are drawn for the report."""
 
 import json
 from types import SimpleNamespace
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import tifffile
 from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.regions import read_regions
+from stnuclei.labels import Labels, cell_table, restrict_labels
 from stnuclei.patches import PatchStore, cut_patches
+from stnuclei.quality import draw_regions
+from stnuclei.slides import open_slide
 
 SIDE = 1024
 
@@ -77,3 +82,48 @@ def test_what_cannot_be_read_is_told(tmp_path):
     regions = read_regions(write(tmp_path / "r.geojson", feature(5000, 5000, 5100, 5100)))
     with pytest.raises(UserError, match=r"sample s: none of its 16 patches is kept \(16 outside the regions\)"):
         cut_patches(sample(), tmp_path / "p.zarr", regions=regions)
+
+
+def test_a_name_that_is_not_known_is_refused_with_the_known_ones(tmp_path):
+    path = write(tmp_path / "r.geojson", feature(0, 0, 500, 500, "Tumur"))
+    with pytest.raises(UserError, match=r"r\.geojson: region 'Tumur' is not known \(tumour, .*normal, .*exclude, .*\)"):
+        read_regions(path)
+    assert read_regions(path, ["tumur"]).names == ("Tumur",)
+
+
+def test_labels_are_restricted_to_regions_and_normal_tissue_has_no_tumour(tmp_path):
+    features = [
+        feature(0, 0, 512, 1024, "Tumor"),
+        feature(512, 0, 768, 1024, "Normal"),
+        feature(0, 0, 200, 200, "Ignore*"),
+    ]
+    regions = read_regions(write(tmp_path / "r.geojson", *features))
+    names = np.array(["Neoplastic", "Inflammatory", "Neoplastic", "Neoplastic"] * 4)
+    alternatives = np.array(["", "", "Neoplastic|Epithelial|Connective", ""] * 4)
+    cells = cell_table([f"c{k}" for k in range(16)], names, np.full(16, 0.9), np.arange(16) % 3, alternatives)
+    xy = np.array([(128 + 256 * c, 128 + 256 * r) for r in range(4) for c in range(4)], float)
+    out = restrict_labels(Labels(cells, pd.DataFrame(), {"warnings": ["w"]}), xy, regions)
+    expected = [["Neoplastic", "Inflammatory", "Epithelial", "Unknown"] for _ in range(4)]
+    expected[0][0] = "Unknown"
+    assert out.cells["label"].tolist() == np.ravel(expected).tolist()
+    assert out.cells["alternatives"].tolist() == ["", "", "Epithelial|Connective", ""] * 4
+    assert (out.cells["confidence"] == 0).tolist() == (out.cells["label"] == "Unknown").tolist()
+    assert out.cells["cluster"].tolist() == cells["cluster"].tolist() and cells["label"].tolist() == names.tolist()
+    assert out.info["regions"] == {"outside": 5, "normal": 4}
+    assert out.info["warnings"][1] == (
+        "regions: 5 of 16 cells lie outside and are Unknown; 4 Neoplastic cells in normal tissue are Epithelial"
+    )
+
+
+def test_regions_are_drawn_on_the_slide(tmp_path):
+    regions = read_regions(
+        write(tmp_path / "r.geojson", feature(0, 0, 512, 1024, "Tumor"), feature(0, 0, 200, 200, "Ignore*"))
+    )
+    pixels = np.full((SIDE, SIDE, 3), 230, np.uint8)
+    tifffile.imwrite(tmp_path / "he.tif", pixels, photometric="rgb", tile=(256, 256))
+    draw_regions(open_slide(tmp_path / "he.tif"), 0.25, regions, tmp_path / "regions.png")
+    pixels = cv2.imread(str(tmp_path / "regions.png"))[..., ::-1].astype(int)
+    tumour = np.abs(pixels - (0xD5, 0x5E, 0x00)).sum(axis=2) < 30
+    rows, columns = np.nonzero(tumour[: int(0.9 * len(pixels))])  # without the legend
+    assert np.ptp(rows) > 1.6 * np.ptp(columns) > 200  # half of the slide, the upper left corner to the lower edge
+    assert ((pixels < 60).all(axis=2)).sum() > 200  # the hatch of what is left out

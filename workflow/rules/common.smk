@@ -157,6 +157,7 @@ def report_inputs():
     """All results of the run; the report is made last."""
     targets = slide_targets() + label_targets() + training_targets() + table_targets()
     targets += expand("<results>/samples/{sample}/patches_by_class.png", sample=SAMPLES["sample"])
+    targets += expand("<results>/samples/{sample}/regions.png", sample=SAMPLES["sample"][SAMPLES["regions"] != ""])
     return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]
 
 

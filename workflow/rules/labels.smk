@@ -32,6 +32,7 @@ rule label_cells:
         clusters=rules.cluster_cells.output.clusters,
         ranked_genes=rules.cluster_cells.output.ranked_genes,
         own=own_labels_input,
+        regions=regions_input("labels"),
     output:
         labels="<results>/samples/{sample}/labels/{method}.parquet",
         evidence=report(
@@ -65,6 +66,7 @@ rule label_cells:
         taxonomy=config["taxonomy"],
         settings=label_settings,
         seed=config["seed"],
+        other_names=config["regions"]["other_names"],
     message:
         "labelling the cells of {wildcards.sample} by {wildcards.method}"
     script:

@@ -4,7 +4,7 @@ rule cut_patches:
         store=rules.read_sample.output.store,
         tissue=rules.find_tissue.output.tissue,
         alignment=rules.check_alignment.output.checked,
-        regions=regions_input,
+        regions=regions_input("patches"),
     output:
         patches=directory("<results>/samples/{sample}/patches.zarr"),
         figure=report(
@@ -31,10 +31,41 @@ rule cut_patches:
             **({} if SAMPLES.loc[wildcards.sample, "split"] in ("train", "val") else {"min_nuclei": 0}),
         },
         seed=config["seed"],
+        other_names=config["regions"]["other_names"],
     message:
         "cutting patches from {wildcards.sample}"
     script:
         "../scripts/cut_patches.py"
+
+
+rule draw_regions:
+    input:
+        store=rules.read_sample.output.store,
+        regions=regions_input(),
+    output:
+        figure=report(
+            "<results>/samples/{sample}/regions.png",
+            caption="../report/regions.rst",
+            category="Slides",
+            subcategory="{sample}",
+            labels={"sample": "{sample}", "figure": "regions drawn by hand"},
+        ),
+    log:
+        "<logs>/draw_regions/{sample}.log",
+    benchmark:
+        "<benchmarks>/draw_regions/{sample}.tsv"
+    conda:
+        "../../envs/spatial.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(15),
+    params:
+        other_names=config["regions"]["other_names"],
+    message:
+        "drawing the regions of {wildcards.sample}"
+    script:
+        "../scripts/draw_regions.py"
 
 
 rule import_pannuke:

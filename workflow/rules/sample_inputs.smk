@@ -1,4 +1,7 @@
 # Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
+from stnuclei.config.alignment_files import alignment_files
+
+
 def sample_files(sample):
     """Files and folders that the samples table names for a sample, by column."""
     columns = ("path", "he_image", "he_alignment", "nuclei", "counts", "regions", "annotation", "annotation_map")
@@ -8,6 +11,9 @@ def sample_files(sample):
     for column in ("nuclei", "annotation", "labels"):
         if column in files:
             files[column] = files[column].partition("#")[0]  # a unit, a sheet of a workbook, a column
+    if "he_alignment" in files:
+        named = alignment_files(files.pop("he_alignment"))
+        files |= {f"he_alignment{' ' * k}": str(path) for k, path in enumerate(named)}  # one, or two of landmarks
     for column in ("annotation_map", "labels_map"):
         if not Path(files.get(column, "x.tsv")).suffix:
             files.pop(column)  # the name of a shipped mapping
@@ -38,14 +44,20 @@ def bundle_input(wildcards):
     if downloaded(wildcards.sample):
         return [str(Path(files["path"]) / "checksums" / f"{SAMPLES.loc[wildcards.sample, 'hest_id']}.json")]
     described = [Path(files["path"]) / name for name in ("experiment.xenium", "zarr.json", ".zattrs")]
-    marks = [*described, *(files[c] for c in ("he_image", "he_alignment", "nuclei", "counts") if c in files)]
+    read = ("he_image", "he_alignment", "he_alignment ", "nuclei", "counts")
+    marks = [*described, *(files[c] for c in read if c in files)]
     return [str(mark) for mark in marks if Path(mark).exists()]
 
 
-def regions_input(wildcards):
-    """Regions that a person drew on the slide, left out where the table names none."""
-    path = sample_files(wildcards.sample).get("regions")
-    return [path] if path and Path(path).exists() else []
+def regions_input(restricted=None):
+    """Input function: regions that a person drew on the slide, where they restrict `restricted` (None: anyway)."""
+
+    def files(wildcards):
+        path = sample_files(wildcards.sample).get("regions")
+        wanted = restricted is None or restricted in config["regions"]["restrict"]
+        return [path] if path and wanted and Path(path).exists() else []
+
+    return files
 
 
 def annotation_input(wildcards):
@@ -95,7 +107,7 @@ def missing_files(samples):
 
 def stop_if_files_are_missing():
     """Say at once, before the first job, which files of which samples are not there."""
-    readers = ("read_sample", "map_annotation", "score_labels")
+    readers = ("read_sample", "draw_regions", "map_annotation", "score_labels")
     jobs = list(workflow.dag.needrun_jobs())
     to_read = {job.wildcards.sample for job in jobs if job.rule.name in readers}
     to_read |= {

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"patches of {snakemake.wildcards.sample}"):
-    regions = read_regions(snakemake.input.regions[0]) if snakemake.input.regions else None
+    path, names = snakemake.input.regions, snakemake.params.other_names
+    regions = read_regions(path[0], names) if path else None
     cut_patches(
         open_sample(snakemake.input.store),
         snakemake.output.patches,

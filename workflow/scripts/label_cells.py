@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.io import open_sample
+from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
-from stnuclei.labels import draw_labels, label_cells, write_explorer_groups
+from stnuclei.labels import draw_labels, label_cells, restrict_labels, write_explorer_groups
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -27,6 +28,9 @@ with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.m
         threads=snakemake.threads,
         **snakemake.params.settings,
     )
+    if snakemake.input.regions:
+        regions = read_regions(snakemake.input.regions[0], snakemake.params.other_names)
+        labels = restrict_labels(labels, table.obsm["spatial"], regions, snakemake.params.taxonomy)
     print(labels.info["counts"])
     labels.save(snakemake.output.labels, snakemake.output.evidence)
     write_explorer_groups(labels.cells, snakemake.output.explorer)

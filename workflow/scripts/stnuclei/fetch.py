@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, sha256
+from stnuclei.files import atomic_write, checksum, sha256
 
 SCHEMES = ("http", "https", "file")
 #: Tries in a row that bring nothing new before a download is given up, and seconds before the next try.
@@ -28,8 +28,8 @@ def fetch(url: str, path: str | Path) -> str:
     Parameters
     ----------
     url
-        ``https://.../name.pth``; with ``#sha256=...`` behind it the file is held against that checksum. Without one a
-        warning is printed: nobody then notices a file that was exchanged.
+        ``https://.../name.pth``; with ``#sha256=...`` (or ``#md5=...``) behind it the file is held against that
+        checksum. Without one a warning is printed: nobody then notices a file that was exchanged.
     path
         Output file.
 
@@ -50,9 +50,12 @@ def fetch(url: str, path: str | Path) -> str:
     with atomic_write(path) as temporary:
         _download(address, temporary, shown)
         actual = sha256(temporary)
-        if wanted and wanted != f"sha256={actual}":
+        algorithm, _, expected = wanted.partition("=")
+        seen = checksum(temporary, "md5") if algorithm == "md5" else actual
+        if wanted and expected != seen:
+            name = "MD5" if algorithm == "md5" else "SHA-256"
             raise UserError(
-                f"{shown}: its SHA-256 is {actual}, not the one behind the #; it may be damaged or another file"
+                f"{shown}: its {name} is {seen}, not the one behind the #; it may be damaged or another file"
             )
     if not wanted:
         print(f"{shown}: not checked, its URL states no checksum; append #sha256={actual} to have it checked")
@@ -74,7 +77,7 @@ def without_secrets(url: str) -> str:
     """URL without what may be a secret: user, password, query and fragment but a checksum."""
     split = urlsplit(url)
     host = split.netloc.rpartition("@")[2]
-    fragment = split.fragment if split.fragment.startswith("sha256=") else ""
+    fragment = split.fragment if split.fragment.startswith(("sha256=", "md5=")) else ""
     return urlunsplit((split.scheme, host, split.path, "..." if split.query else "", fragment))
 
 

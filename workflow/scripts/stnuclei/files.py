@@ -273,8 +273,13 @@ def disk_full_explained(path: str | Path, kept: str) -> Iterator[None]:
 
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
+    return checksum(path, "sha256")
+
+
+def checksum(path: str | Path, algorithm: str) -> str:
+    """Hexadecimal checksum of a file, by an algorithm of hashlib; it guards against damage, not against attack."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def size_mb(paths: str | Path | Iterable[str | Path]) -> float:

@@ -6,7 +6,8 @@
   stnuclei download --samples config/public/samples.tsv --out data/public
 
 A section takes a few to 30 GB while it is unpacked; the archive is deleted afterwards. Disk space is checked first.
-What is there already is kept, and a download whose connection breaks is resumed. HEST-1k asks for its terms to be
+What is there already is kept, a download whose connection breaks is resumed, and a file whose checksum the catalogue
+states is held against it. HEST-1k asks for its terms to be
 accepted on its page, and for HF_TOKEN.
 """
 
@@ -49,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
     known = catalogue()
     if options.list:
         for row in known.values():
-            print(f"{row['name']:64} {row['tissue']:12} {row['disease']:36} {row['cells'] or '?':>9} cells")
+            size = f"{row['gb']} GB" if row["gb"] else ""
+            cells = f"{row['cells'] or '?':>9} cells"
+            print(f"{row['name']:64} {row['tissue']:12} {row['disease']:36} {cells} {size:>9}  {row['licence']}")
         return 0
     names = [*options.names, *(_of_table(options.samples) if options.samples else [])]
     hest = [name for name in names if name not in known and _HEST_ID.match(name)]
@@ -66,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """Public sections by name: tissue, disease, version, cells and the addresses of output, H&E and alignment."""
-    with open(resource("public_xenium.tsv")) as file:
+    """Public sections by name: tissue, disease, version, panel, cells, addresses with checksums, licence and source."""
+    with open(resource("catalogue.tsv")) as file:
         rows = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
         return {row["name"]: row for row in rows}
 
@@ -93,15 +96,21 @@ def download(row: dict[str, str], out: Path, transcripts: bool = False) -> Path:
     if not (folder / "experiment.xenium").is_file():
         archive = out / f"{row['name']}_outs.zip"
         if not archive.is_file():
-            fetch(row["output"], archive)
+            fetch(_checked(row, "output"), archive)
         with atomic_write(folder, directory=True) as temporary:
             _unpack(archive, Path(temporary), _READ + _TRANSCRIPTS * transcripts)
         archive.unlink()
     for column in _FILES:
         target = folder / row[column].rpartition("/")[2]
         if not target.is_file():
-            fetch(row[column], target)
+            fetch(_checked(row, column), target)
     return folder
+
+
+def _checked(row: dict[str, str], column: str) -> str:
+    """Address with the checksum that the catalogue states for it, if any."""
+    stated = row.get(f"{column}_checksum")
+    return f"{row[column]}#{stated}" if stated else row[column]
 
 
 def _check_disk(row: dict[str, str], folder: Path) -> None:

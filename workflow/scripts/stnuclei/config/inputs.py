@@ -33,6 +33,20 @@ class SlidesBlock(Settings):
     )
 
 
+class RegionsBlock(Settings):
+    """Block ``regions``: regions drawn by hand, column ``regions`` of the samples table."""
+
+    block: ClassVar[str] = "regions"
+
+    restrict: Annotated[list[Literal["patches", "labels"]], Distinct] = Field(
+        ["patches"],
+        description="What they restrict: patches, labels (Unknown outside, none malignant in normal tissue).",
+    )
+    other_names: Annotated[list[Name], Distinct] = Field(
+        [], description="Class names that are kept to, beside tumour, normal, exclude and the like."
+    )
+
+
 class HestBlock(Settings):
     """Block ``hest``: downloads of HEST-1k."""
 

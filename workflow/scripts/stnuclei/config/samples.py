@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from stnuclei.config.alignment_files import alignment_files
 from stnuclei.config.leakage import table_leaks
 from stnuclei.config.user_table import path_problems, read_user_table
-from stnuclei.errors import is_file_name, refuse, suggestion
+from stnuclei.errors import UserError, is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
 COLUMNS: dict[str, str | None] = {
@@ -39,12 +40,12 @@ COLUMNS: dict[str, str | None] = {
 }
 #: Platforms that `stnuclei.io.read_sample` reads; a test holds the two against each other.
 PLATFORMS = ("xenium", "hest", "spatialdata", "cosmx", "merscope", "visium_hd")
-#: Columns that only one platform reads.
-PLATFORM_COLUMNS: dict[str, str] = {
-    "he_element": "spatialdata",
-    "nuclei_element": "spatialdata",
-    "table_element": "spatialdata",
-    "coordinate_system": "spatialdata",
+#: Columns that only some platforms read.
+PLATFORM_COLUMNS: dict[str, tuple[str, ...]] = {
+    "he_element": ("spatialdata",),
+    "nuclei_element": ("spatialdata", "visium_hd"),
+    "table_element": ("spatialdata", "visium_hd"),
+    "coordinate_system": ("spatialdata",),
 }
 #: Word in the column ``disease`` -> its meaning; empty: not known.
 DISEASES = {
@@ -185,9 +186,14 @@ def _optional_problems(name: str, row: Mapping[str, Any]) -> list[str]:
             positive = False
         if not positive:
             problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
-    for column, platform in PLATFORM_COLUMNS.items():
-        if row[column] and row["platform"] != platform:
-            problems.append(f"sample {name}, column {column}: belongs to platform {platform}; leave it empty")
+    for column, platforms in PLATFORM_COLUMNS.items():
+        if row[column] and row["platform"] not in platforms:
+            belongs = " and ".join(platforms)
+            problems.append(f"sample {name}, column {column}: belongs to platform {belongs}; leave it empty")
+    try:
+        alignment_files(row["he_alignment"])
+    except UserError as error:
+        problems.append(f"sample {name}, column he_alignment: {error}")
     if row["split"] == "cls_eval" and not row["annotation"]:
         problems.append(f"sample {name}, column annotation: a slide of split cls_eval needs its manual annotation")
     if row["annotation_map"] and not row["annotation"]:

@@ -13,6 +13,7 @@ from stnuclei.config.inputs import (
     HestBlock,
     MarkersBlock,
     PannukeBlock,
+    RegionsBlock,
     SlidesBlock,
     TissueBlock,
 )
@@ -139,6 +140,7 @@ class Configuration(Settings):
     taxonomy: Name = Field("pannuke", description="pannuke, lizard, puma, or a path to a YAML file.")
     seed: WholeNumber = Field(19, description="Reaches everything random.")
     slides: SlidesBlock = Field(SlidesBlock(), description="Reading a sample's slide and counts.")
+    regions: RegionsBlock = Field(RegionsBlock(), description="Regions drawn by hand.")
     hest: HestBlock = Field(HestBlock(), description="Downloads of HEST-1k.")
     markers: MarkersBlock = Field(MarkersBlock(), description="Originals of the marker tables.")
     tissue: TissueBlock = Field(TissueBlock(), description="Tissue map.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -13,6 +12,7 @@ from stnuclei.drawing.figure import figure_file, legend, scale_bar, show_pixels
 from stnuclei.drawing.pixels import class_colors, fill_polygons, outline_polygons, stamp_points
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.slides.slide import Slide
+from stnuclei.slides.view import read_view
 from stnuclei.taxonomy import Taxonomy
 
 _LONGEST = 1100  # px of a panel's longer side
@@ -102,35 +102,3 @@ def count_entries(counts: dict[str, int], taxonomy: Taxonomy) -> dict[str, str]:
     return {
         f"{name} {count:,} ({100 * count / total:.0f} %)": taxonomy.color_of(name) for name, count in counts.items()
     }
-
-
-def read_view(slide: Slide, box: tuple[float, float, float, float], longest: int) -> tuple[np.ndarray, float]:
-    """Read a region of a slide, shrunk so that its longer side has at most `longest` px.
-
-    Parameters
-    ----------
-    box
-        x0, y0, x1, y1 he_px.
-
-    Returns
-    -------
-    (H, W, 3) uint8, and px of the picture a he_px.
-    """
-    scale = min(1.0, longest / max(box[2] - box[0], box[3] - box[1]))
-    level = slide.level_for(1 / scale)
-    down = slide.downsample(level)
-    x0, y0, x1, y1 = (round(value / down) for value in box)
-    size = (max(1, round((box[2] - box[0]) * scale)), max(1, round((box[3] - box[1]) * scale)))
-    return _read_strips(slide, level, (x0, y0, x1, y1), size), scale
-
-
-def _read_strips(slide: Slide, level: int, bounds: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """Read strip by strip: a slide without a pyramid is never held whole."""
-    x0, y0, x1, y1 = bounds
-    out = np.empty((size[1], size[0], 3), np.uint8)
-    for begin in range(0, size[1], 64):
-        end = min(begin + 64, size[1])
-        top, bottom = (y0 + round((y1 - y0) * at / size[1]) for at in (begin, end))
-        strip = slide.read(level, top, max(bottom, top + 1), x0, x1)
-        out[begin:end] = cv2.resize(strip, (size[0], end - begin), interpolation=cv2.INTER_AREA)
-    return out

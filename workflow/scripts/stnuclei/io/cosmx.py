@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
+from stnuclei.config.alignment_files import split_landmarks
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements
@@ -26,7 +27,8 @@ def read_cosmx(given: SampleInputs) -> Sample:
         raise UserError(f"{given.path}: CellLabels has no image of a field of view in the counts; copy the run again")
     elements = Elements(None, tuple(sorted(data.labels)), "labels", "table")
     files = [path for pattern in _TABLES for path in sorted(given.path.glob(pattern))]
-    return build_aligned(given, data, elements, _pixel_um(given, data.tables["table"]), files)
+    pixel_um = _pixel_um(given, data.tables["table"])
+    return build_aligned(given, data, elements, np.diag([1 / pixel_um, 1 / pixel_um, 1.0]), files)
 
 
 def _pixel_um(given: SampleInputs, table: AnnData) -> float:
@@ -44,5 +46,7 @@ def _pixel_um(given: SampleInputs, table: AnnData) -> float:
             "he_um_per_px"
         )
     path = find_alignment(given.path, given.he_alignment)
+    if split_landmarks(str(path))[1] == "um":
+        raise UserError(f"{path}: um are not known of a run without Area.um2; give the run's landmarks in global px")
     # Read with a pixel of 0.15 um, between the instruments' two: the check of the scale then refuses neither.
     return given.he_um_per_px / scale_of(read_alignment(path, 0.15).matrix)

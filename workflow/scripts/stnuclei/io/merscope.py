@@ -28,4 +28,4 @@ def read_merscope(given: SampleInputs) -> Sample:
         raise UserError(f"{path}: is no 3x3 matrix from um to mosaic pixels; copy it from the run's output folder")
     elements = Elements(None, (next(iter(data.shapes)),), "shapes", "table")
     files = [given.path / name for name in _NEEDED]
-    return build_aligned(given, data, elements, 1 / scale_of(to_mosaic), files)
+    return build_aligned(given, data, elements, to_mosaic, files)

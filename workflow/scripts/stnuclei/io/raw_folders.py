@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import tifffile
+
+from stnuclei.config.alignment_files import alignment_files
 from stnuclei.errors import UserError
-from stnuclei.io.alignment import read_alignment
+from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements
 from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.sample import Sample
@@ -48,11 +57,41 @@ def read_folder(folder: Path, reader: str, needed: Sequence[str], **options: Any
             return getattr(spatialdata_io, reader)(folder, **options)
     except Exception as error:  # whatever pandas, anndata, tifffile and the reader's own asserts raise on damaged files
         message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"{folder}: spatialdata_io.{reader} cannot read it ({message}); copy the run again") from error
+        damaged = _damaged(folder, needed)
+        raise UserError(
+            f"{damaged or folder}: spatialdata_io.{reader} cannot read it ({message}); copy "
+            f"{'it' if damaged else 'the run'} again"
+        ) from error
+
+
+def _damaged(folder: Path, needed: Sequence[str]) -> Path | None:
+    """Path of the first file that cannot be opened at all: the readers' own errors seldom name it."""
+    for pattern in needed:
+        for path in sorted(folder.glob(pattern)):
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                try:
+                    _open(file)
+                except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, struct.error):
+                    return file
+    return None
+
+
+def _open(path: Path) -> None:
+    """Read the beginning of a file, all of a JSON."""
+    if path.suffix == ".csv":
+        pd.read_csv(path, nrows=5)
+    elif path.suffix == ".parquet":
+        pq.read_schema(path)
+    elif path.suffix in (".geojson", ".json"):
+        json.loads(path.read_text())
+    elif path.suffix == ".h5":
+        h5py.File(path, "r").close()
+    elif path.suffix in (".tif", ".tiff"):
+        tifffile.TiffFile(path).close()
 
 
 def build_aligned(
-    given: SampleInputs, data: SpatialData, elements: Elements, unit_um: float, files: list[Path]
+    given: SampleInputs, data: SpatialData, elements: Elements, um_to_px: np.ndarray, files: list[Path]
 ) -> Sample:
     """Build a sample of a run whose H&E is a file aligned to its coordinate system ``global``.
 
@@ -62,13 +101,14 @@ def build_aligned(
         Inputs; the alignment takes H&E px to the units of ``global``.
     data, elements
         The run as spatialdata_io reads it.
-    unit_um
-        Length of a unit of ``global``, um.
+    um_to_px
+        (3, 3) from the run's um to ``global``.
     files
         What identifies the run.
     """
     alignment_path = find_alignment(given.path, given.he_alignment)
-    alignment = read_alignment(alignment_path, unit_um)
+    unit_um = 1 / scale_of(um_to_px)
+    alignment = read_alignment(alignment_path, unit_um, um_to_px)
     slide = open_slide(find_he(given.path, given.he_image))
     by_alignment = {f"alignment {Path(alignment_path).name}": alignment.um_per_px(unit_um)}
     reader = str(data.attrs.get("spatialdata_io_reader", "not said"))
@@ -82,7 +122,7 @@ def build_aligned(
         he={"global": alignment.matrix},
         stated=by_alignment | {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()},
         alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
-        files=[slide.path, *files, *([Path(alignment_path)] if Path(alignment_path).is_file() else [])],
+        files=[slide.path, *files, *alignment_files(alignment_path)],
         he_to_morphology=alignment.matrix,
     )
     return build_sample(given, run)

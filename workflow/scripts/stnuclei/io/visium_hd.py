@@ -35,10 +35,25 @@ _NEEDED = (
 )
 
 
-def read_visium_hd(given: SampleInputs) -> Sample:
-    """Read a Visium HD run: nuclei of Space Ranger, counts of the cells around them (2-um bins it assigned to each).
+#: What nuclei and counts can be, as spatialdata_io calls them behind the name of the run.
+ELEMENTS = ("nucleus_segmentations", "cell_segmentations")
+
+
+def read_visium_hd(
+    given: SampleInputs, *, nuclei_element: str = ELEMENTS[0], table_element: str = ELEMENTS[1]
+) -> Sample:
+    """Read a Visium HD run.
 
     Outlines are in pixels of the microscope image, so there is no alignment to give.
+
+    Parameters
+    ----------
+    given
+        The inputs; with `nuclei`, the run need not have been segmented.
+    nuclei_element
+        Space Ranger's ``nucleus_segmentations``, or ``cell_segmentations``, which it grows around them.
+    table_element
+        Counts of the 2-um bins of each cell (``cell_segmentations``), or of those below its nucleus alone.
     """
     folder = given.path
     if given.he_alignment:
@@ -46,9 +61,12 @@ def read_visium_hd(given: SampleInputs) -> Sample:
     slide = open_slide(_microscope_image(folder, given))
     if given.nuclei:
         return _slide_alone(given, slide)
+    for column, name in (("nuclei_element", nuclei_element), ("table_element", table_element)):
+        if name not in ELEMENTS:
+            raise UserError(f"{folder}: Visium HD has no {name!r} (column {column}); it has {', '.join(ELEMENTS)}")
     with_nuclei = {"load_segmentations_only": True, "load_nucleus_segmentations": True}
     data = read_folder(folder, "visium_hd", _NEEDED, gex_only=True, **with_nuclei)
-    nuclei = next(name for name in data.shapes if name.endswith("nucleus_segmentations"))
+    nuclei = next(name for name in data.shapes if name.endswith(nuclei_element))
     # The coordinate system of full-resolution pixels is the one whose transformation changes nothing.
     full = [system for system, matrix in affines(data[nuclei]).items() if np.allclose(matrix, np.eye(3))]
     stated = {f"{slide.path.name} {source}": um for source, um in slide.stated_um.items()}
@@ -57,7 +75,7 @@ def read_visium_hd(given: SampleInputs) -> Sample:
         platform="visium_hd",
         software="spatialdata_io.visium_hd",
         data=data,
-        elements=Elements(None, (nuclei,), "shapes", "cell_segmentations"),
+        elements=Elements(None, (nuclei,), "shapes", table_element),
         slide=slide,
         he={system: np.eye(3) for system in full},
         stated={"scalefactors_json.json microns_per_pixel": _microns_per_pixel(folder / _SCALES), **stated},

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from stnuclei.config.alignment_files import alignment_files
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply, read_alignment
 from stnuclei.io.cells import Cells, join, read_cells
@@ -148,5 +149,5 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
 
 def _files(folder: Path, slide: Slide, alignment_path: str | Path) -> list[Path]:
     files = [folder / "experiment.xenium", slide.path, find_table(folder, "cells")]
-    files += [find_table(folder, "nucleus_boundaries"), folder / "cell_feature_matrix.h5", Path(alignment_path)]
-    return [path for path in files if path.is_file()]
+    files += [find_table(folder, "nucleus_boundaries"), folder / "cell_feature_matrix.h5"]
+    return [path for path in (*files, *alignment_files(alignment_path)) if path.is_file()]

@@ -23,6 +23,7 @@ SPLITS = {
     "none": "not used for models",
 }
 _EVIDENCE_ROWS = 60
+_REGIONS = "Regions on the H&E by role, with their area; excluded ones are hatched."
 
 
 def sample_page(run: ReportRun, name: str) -> Page:
@@ -40,6 +41,7 @@ def sample_page(run: ReportRun, name: str) -> Page:
         Section(
             "Tissue", "", picture(folder, "tissue.png", "Tissue, blur and pen marks as found on the slide.", False)
         ),
+        Section("Regions drawn by hand", "", picture(folder, "regions.png", _REGIONS)),
         _labels(run, name, folder),
         _evidence(run, folder),
         _patches(folder),

@@ -1,0 +1,16 @@
+"""Draw the regions that a person drew on a slide."""
+
+from typing import TYPE_CHECKING
+
+from stnuclei.io.open_store import open_image
+from stnuclei.io.regions import read_regions
+from stnuclei.joblog import job
+from stnuclei.quality import draw_regions
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with job(snakemake.log[0], f"regions of {snakemake.wildcards.sample}"):
+    slide, attributes = open_image(snakemake.input.store)
+    regions = read_regions(snakemake.input.regions[0], snakemake.params.other_names)
+    draw_regions(slide, float(attributes["um_per_px"]), regions, snakemake.output.figure)
