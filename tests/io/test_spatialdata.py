@@ -137,17 +137,12 @@ def spoil(level):
 
 @pytest.mark.parametrize("zarr_version", [2, 3])
 def test_a_sample_is_read_without_its_pixels(tmp_path, zarr_version):
-    """No chunk of the image is decoded to read a sample, none of the full resolution to refer to it."""
     path = written(tmp_path / "s.zarr", zarr_version, **made())
-    fine, coarse = sorted(folder for folder in (path / "images" / "slide").iterdir() if folder.is_dir())
-    assert spoil(fine) > 0
+    assert spoil(path / "images" / "slide") >= 2  # both levels
     sample = read_sample("spatialdata", path, um_per_px=0.25)
-    write_sample(sample, tmp_path / "sample.zarr", copy_image=False)
-    assert len(open_sample(tmp_path / "sample.zarr").nuclei) == 36
-    with pytest.raises(Exception, match=r"."):  # the pixels were really unreadable
+    assert sample.table.n_obs == len(sample.nuclei) == 36
+    with pytest.raises(UserError, match="cannot be decoded"):
         sample.he.read(0, 0, 10, 0, 10)
-    spoil(coarse)
-    assert read_sample("spatialdata", path, um_per_px=0.25).table.n_obs == 36
 
 
 @pytest.mark.parametrize("zarr_version", [2, 3])

@@ -99,19 +99,35 @@ def opened(store: Path, elements: Elements) -> Iterator[SpatialData]:
 
     with TemporaryDirectory(prefix="stnuclei-elements-") as folder:
         view = Path(folder) / "view.zarr"
-        _link(store, view, elements)
+        _link(store, view, elements.paths)
         try:
             with quiet("ome_zarr"):
                 data = spatialdata.read_zarr(view)
             lacking = [name for _, name in elements.paths if name not in data]
         except Exception as error:  # whatever the libraries below spatialdata raise on a damaged store
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-            raise UserError(f"{store}: spatialdata cannot read it ({message}); write the store again") from error
+            damaged = _damaged(store, elements)
+            raise UserError(f"{damaged}: spatialdata cannot read it ({message}); write the store again") from error
         if lacking:
             raise UserError(
                 f"{store}: element {lacking[0]} is damaged, spatialdata leaves it out; write the store again"
             )
         yield data
+
+
+def _damaged(store: Path, elements: Elements) -> Path:
+    """Path of the first element that cannot be read by itself, else of the store: errors below seldom name it."""
+    import spatialdata
+
+    for element_type, name in elements.paths:
+        with TemporaryDirectory(prefix="stnuclei-elements-") as folder:
+            try:
+                _link(store, Path(folder) / "view.zarr", [(element_type, name)])
+                with quiet("ome_zarr"):
+                    spatialdata.read_zarr(Path(folder) / "view.zarr")
+            except Exception:  # noqa: BLE001 as above; the error itself is told by the caller
+                return store / element_type / name
+    return store
 
 
 def element_metadata(store: Path, element_type: str, name: str) -> Path:
@@ -195,10 +211,10 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none"
 
 
-def _link(store: Path, view: Path, elements: Elements) -> None:
+def _link(store: Path, view: Path, paths: Sequence[tuple[str, str]]) -> None:
     """Make a store of links: the root's and folders' own metadata are copied, without lists of what is left out."""
     _copy_group(store, view, None)
-    for element_type, name in elements.paths:
+    for element_type, name in paths:
         _copy_group(store / element_type, view / element_type, name)
         (view / element_type / name).symlink_to((store / element_type / name).resolve(), target_is_directory=True)
 
