@@ -15,7 +15,10 @@ with job(snakemake.log[0], f"sample {row['sample']}"):
     # A cell that is filled is passed whatever the platform, so that one that does not apply is refused, not ignored.
     columns = {"id": "hest_id", "nuclei": "nuclei", "counts": "counts"} | {name: name for name in PLATFORM_COLUMNS}
     options = {option: row[column] for option, column in columns.items() if row[column]}
-    options |= {option: settings[option] for option in ("min_qv",) if option in platform_options(row["platform"])}
+    known = platform_options(row["platform"])
+    options |= {option: settings[option] for option in ("min_qv", "count_in") if option in known}
+    if settings["count_in"] == "nuclei" and not row["nuclei"]:  # nuclei segmented anew are counted in already
+        options["count_in"] = "nuclei"
     sample = read_sample(
         row["platform"],
         row["path"],

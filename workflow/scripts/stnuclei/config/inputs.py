@@ -26,7 +26,10 @@ class SlidesBlock(Settings):
         0.02, description="H&E um/px by alignment against metadata: a larger relative difference stops the run."
     )
     min_qv: Annotated[float, Field(ge=0, le=40)] = Field(
-        20, description="Transcripts below this quality are not counted (HEST-1k only; Xenium brings its matrix)."
+        20, description="Transcripts below this quality are not counted (HEST-1k; Xenium brings its matrix for cells)."
+    )
+    count_in: Literal["cells", "nuclei"] = Field(
+        "cells", description="Transcripts of whole cells, or only those over nuclei (Xenium and HEST-1k)."
     )
     on_failure: Literal["stop", "leave_out"] = Field(
         "stop", description="A sample that fails: stop, or leave_out: the next run goes on without it and says so."

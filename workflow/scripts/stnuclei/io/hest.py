@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -28,7 +28,13 @@ from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
 
 
-def read_hest(given: SampleInputs, *, id: str | None = None, min_qv: float = 20.0) -> Sample:  # noqa: A002 HEST's word
+def read_hest(
+    given: SampleInputs,
+    *,
+    id: str | None = None,  # noqa: A002 HEST's word
+    min_qv: float = 20.0,
+    count_in: Literal["cells", "nuclei"] = "cells",
+) -> Sample:
     """Read one Xenium sample of a HEST-1k folder; see `stnuclei.io.read_sample`."""
     if given.he_alignment:
         raise UserError(f"{given.path}: HEST-1k nuclei are in H&E pixels already; leave he_alignment empty")
@@ -38,7 +44,7 @@ def read_hest(given: SampleInputs, *, id: str | None = None, min_qv: float = 20.
     slide = open_slide(files["slide"])
     _check_size(files["slide"], slide, metadata)
     nuclei = read_nuclei(files["nuclei"])
-    counted = count_transcripts(files["transcripts"], min_qv)
+    counted = count_transcripts(files["transcripts"], min_qv, nuclei_only=count_in == "nuclei")
     um_per_px, record = _pixel_size(metadata, counted, slide, files, given)
     check_nuclei(files["nuclei"], slide, nuclei, um_per_px, "they must be H&E pixels of this slide")
     centres = pd.DataFrame(counted.centres, columns=["x", "y"], index=counted.cells)
@@ -54,7 +60,7 @@ def read_hest(given: SampleInputs, *, id: str | None = None, min_qv: float = 20.
         software=str(metadata.get("analysis_sw_version", "not said")),
         pixel_size=record,
         alignment={"kind": "hest", "affine_residual_um": counted.residual_um},
-        transcripts={"min_qv": min_qv, **counted.info},
+        transcripts={"count_in": count_in, "min_qv": min_qv, **counted.info},
         files=list(files.values()),
         checksums=given.checksums,
         slide=slide.info,

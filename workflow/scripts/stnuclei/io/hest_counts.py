@@ -19,6 +19,8 @@ from stnuclei.progress import progress
 
 _NEEDED = ("cell_id", "feature_name", "qv", "x_location", "y_location", "he_x", "he_y")
 _NO_CELL = ("-1", "UNASSIGNED", "")
+#: Column of transcripts.parquet: 1 where the transcript lies over the nucleus of its cell.
+OVERLAPS = "overlaps_nucleus"
 #: Rows of the running sum after which it is summed up; bounds memory to about 0.5 GB.
 _PENDING = 10_000_000
 _GENE_BITS = 20
@@ -102,7 +104,7 @@ class _Sums:
         self.keys = both
 
 
-def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
+def count_transcripts(path: Path, min_qv: float = 20.0, *, nuclei_only: bool = False) -> Counted:
     """Count genes in cells: quality at least `min_qv`, controls and unassigned molecules left out.
 
     Genes are told by ``is_gene``, else by ``codeword_category``, else (XOA 1 and 2) by their names.
@@ -113,6 +115,8 @@ def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
         ``{id}_transcripts.parquet`` of HEST-1k.
     min_qv
         Phred-scaled quality.
+    nuclei_only
+        Count only the transcripts that lie over a nucleus (column ``overlaps_nucleus``).
 
     Raises
     ------
@@ -121,9 +125,9 @@ def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
     """
     names = column_names(path)
     tells_gene = next((name for name in ("is_gene", "codeword_category") if name in names), None)
-    columns = [*_NEEDED, *([tells_gene] if tells_gene else [])]
+    columns = [*_NEEDED, *([tells_gene] if tells_gene else []), *([OVERLAPS] if nuclei_only else [])]
     cells, genes, sums, pairs = Codes(), Codes(), _Sums(), []
-    info = dict.fromkeys(("read", "low_quality", "control", "unassigned", "kept"), 0)
+    info = dict.fromkeys(("read", "low_quality", "control", "unassigned", "outside_nuclei", "kept"), 0)
     total = _batch_count(path)
     for batch in progress(batches(path, columns), total=total, label=path.name, unit="batches"):
         gene = gene_flags(path, batch, tells_gene)
@@ -132,6 +136,10 @@ def count_transcripts(path: Path, min_qv: float = 20.0) -> Counted:
         free = _unassigned(owner)
         keep = good & gene & ~free
         info["read"] += len(keep)
+        if nuclei_only:
+            inside = over_nucleus(path, batch)
+            info["outside_nuclei"] += int((keep & ~inside).sum())
+            keep &= inside
         info["low_quality"] += int((~good).sum())
         info["control"] += int((good & ~gene).sum())
         info["unassigned"] += int((good & gene & free).sum())
@@ -191,6 +199,12 @@ def gene_flags(path: Path, batch: pa.RecordBatch, by: str | None) -> np.ndarray:
     names = texts(path, by or "feature_name", coded.dictionary).to_numpy()
     flags = np.isin(names, GENE_CATEGORIES) if by else ~is_control_name(names)
     return flags[coded.indices.to_numpy(zero_copy_only=False)]
+
+
+def over_nucleus(path: Path, batch: pa.RecordBatch) -> np.ndarray:
+    """Transcripts that lie over a nucleus, bool (n,)."""
+    column = batch[OVERLAPS]
+    return numbers(path, OVERLAPS, column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column) > 0
 
 
 def _unassigned(owner: pa.Array) -> np.ndarray:

@@ -55,10 +55,11 @@ def read_sample(
         ``tissue`` (str); ``he_um_per_px`` (float: the H&E pixel size that holds where alignment and metadata
         disagree); ``pixel_size_tolerance`` (fraction, 0.02); ``checksums`` (bool, SHA-256 of the sources into the
         provenance, True); ``nuclei``, ``counts`` (nuclei segmented anew, ``file#unit``, and what they are counted from,
-        see `stnuclei.io.resegmentation`). HEST: ``id`` (which sample of the dataset), ``min_qv`` (transcripts below are
-        not counted, 20). SpatialData: ``he_element``, ``nuclei_element``, ``table_element`` (names; guessed where
-        there is one), ``coordinate_system`` (that joins them, where several disagree), ``um_per_px`` (H&E pixel size,
-        only where the store does not state it).
+        see `stnuclei.io.resegmentation`). Xenium, HEST: ``count_in`` (``cells``, or ``nuclei``: only transcripts over
+        nuclei), ``min_qv`` (transcripts below are not counted, 20; for cells Xenium brings its matrix). HEST: ``id``
+        (which sample of the dataset). SpatialData: ``he_element``, ``nuclei_element``, ``table_element`` (names;
+        guessed where there is one), ``coordinate_system`` (that joins them, where several disagree), ``um_per_px``
+        (H&E pixel size, only where the store does not state it).
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -18,6 +19,7 @@ from stnuclei.io.experiment import Experiment, read_experiment
 from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.matrix import read_matrix
 from stnuclei.io.morphology import find_morphology
+from stnuclei.io.nuclear_counts import with_nuclear_counts
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import build_polygons, repair
 from stnuclei.io.provenance import describe
@@ -29,7 +31,7 @@ from stnuclei.slides.slide import Slide
 _NO_CELL = ("-1", "UNASSIGNED", "")
 
 
-def read_xenium(given: SampleInputs) -> Sample:
+def read_xenium(given: SampleInputs, *, count_in: Literal["cells", "nuclei"] = "cells", min_qv: float = 20.0) -> Sample:
     """Read a Xenium output folder; see `stnuclei.io.read_sample`."""
     folder = given.path
     experiment = read_experiment(folder)
@@ -45,6 +47,10 @@ def read_xenium(given: SampleInputs) -> Sample:
     )
     warnings: list[str] = []
     table, nuclei = _cells_and_nuclei(folder, um_to_he(alignment, experiment), um_per_px, warnings)
+    counted: dict[str, Any] = {"count_in": count_in}
+    if count_in == "nuclei":
+        table, numbers_counted = with_nuclear_counts(table, folder, min_qv)
+        counted |= {"min_qv": min_qv, **numbers_counted}
     check_nuclei(alignment_path, slide, nuclei, um_per_px, "it must take H&E px of this slide to morphology px")
     morphology = find_morphology(folder, experiment)
     provenance = describe(
@@ -55,6 +61,7 @@ def read_xenium(given: SampleInputs) -> Sample:
         pixel_size=size_record,
         morphology_um_per_px=experiment.pixel_size,
         morphology=morphology and {"channels": morphology.channels, "shape": morphology.shape},
+        transcripts=counted,
         alignment={"kind": alignment.kind, "mirrored": alignment.mirrored, **alignment.info},
         files=_files(folder, slide, alignment_path),
         checksums=given.checksums,
