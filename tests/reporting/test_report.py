@@ -16,9 +16,12 @@ from PIL import Image
 from reporting.runfolder import SAMPLES, finished_run, write_json
 from stnuclei.evaluation import write_table
 from stnuclei.evaluation.formatting import number
+from stnuclei.labels import Labels
+from stnuclei.labels.result import cell_table
 from stnuclei.reporting import ReportRun, write_report
 from stnuclei.reporting.page_tables import score_table
 from stnuclei.reporting.pictures import MAX_SIDE, shrink
+from stnuclei.reporting.samples import label_warnings
 from stnuclei.reporting.write import ink_on
 
 PAGES = {
@@ -239,3 +242,12 @@ def test_numbers_are_written_as_one_reads_them():
     assert number(9.50601) == "9.506"
     assert number(float("nan")) == "–"
     assert number("a") == "a"
+
+
+def test_a_doubt_of_several_methods_is_said_once(tmp_path):
+    cells = cell_table(np.arange(2), np.array(["Unknown"] * 2), np.zeros(2), np.zeros(2))
+    (tmp_path / "labels").mkdir()
+    for method, doubts in (("stnuclei", ["wrong organ", "low counts"]), ("paper", ["wrong organ"])):
+        Labels(cells, pd.DataFrame(), {"warnings": doubts}).save(tmp_path / "labels" / f"{method}.parquet")
+    run = ReportRun(tmp_path, tmp_path, {}, {}, ["stnuclei", "paper", "own"], {})
+    assert label_warnings(run, tmp_path) == ["stnuclei, paper: wrong organ", "stnuclei: low counts"]

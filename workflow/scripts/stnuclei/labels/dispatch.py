@@ -76,7 +76,8 @@ def label_cells(
     )
     labels = _with_genes(labelled_by(adata, context), ranked_genes)
     labels = _without_empty(labels, totals(adata) == 0, context.taxonomy.unknown.name, method)
-    warnings = [*labels.info.get("warnings", ()), *label_doubts(labels.cells, list(adata.var_names), context)]
+    said = (*labels.info.get("warnings", ()), *label_doubts(labels.cells, list(adata.var_names), context))
+    warnings = list(dict.fromkeys(said))
     for warning in warnings:
         log.warning("%s: %s", method, warning)
     info = {"warnings": warnings, "counts": describe_counts(labels.cells)}

@@ -106,13 +106,16 @@ def composition(run: ReportRun, path: Path, name: str) -> list[Bar]:
 
 
 def label_warnings(run: ReportRun, folder: Path) -> list[str]:
-    """Doubts that the label sets' files hold, with the method's name."""
-    warnings = []
+    """Doubts that the label sets' files hold, each once, with the names of the methods that say it.
+
+    A panel made for another organ, or a lineage that is missing, is said by every method in the same words.
+    """
+    methods: dict[str, list[str]] = {}
     for method in run.methods:
         path = folder / "labels" / f"{method}.parquet"
-        if path.is_file():
-            warnings += [f"{method}: {sentence}" for sentence in read_info(path).get("warnings", [])]
-    return warnings
+        for sentence in read_info(path).get("warnings", []) if path.is_file() else []:
+            methods.setdefault(sentence, []).append(method)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in methods.items()]
 
 
 def _labels(run: ReportRun, name: str, folder: Path) -> Section:

@@ -102,7 +102,8 @@ def malignant_epithelium(
     Groups are then parted into two by their scores. Where the two are further apart than `_APART`, the slide has two
     epithelia, and the upper one is malignant if its score exceeds the threshold by `_CHOSEN` and it makes up
     `least_fraction` of the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by their
-    counts. Otherwise the epithelium is of one kind, and one decision holds for all of it.
+    counts, and are undecided where their group's score does not exceed the threshold by as much. Otherwise the
+    epithelium is of one kind, and one decision holds for all of it.
 
     Parameters
     ----------
@@ -155,6 +156,9 @@ def malignant_epithelium(
         # Cells start with their group's side of the border; groups are mixtures, and naive Bayes moves cells across.
         side = (scores > verdict.border).astype(np.int64)[member]
         probability = naive_bayes(counts[cells], member, side, 2, overdispersion)[0][:, 1]
+        # A group that would not pass as the upper epithelium by its own score is malignant only by its company.
+        weak = (scores <= threshold + _CHOSEN)[member]
+        probability[weak] = np.minimum(probability[weak], UNDECIDED)
     pooled = float(np.average(growth, weights=sizes))
     return Malignancy(probability, verdict.present, verdict.score, pooled, len(genes), verdict.why)
 
