@@ -84,7 +84,7 @@ def main() -> None:
     """Print the table; keep it in benchmarks/results where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--methods", nargs="+", default=["stnuclei", "cellassign"])
+    parser.add_argument("--methods", nargs="+", default=["stnuclei", "paper", "cellassign"])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
