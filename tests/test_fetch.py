@@ -8,7 +8,7 @@ import pytest
 
 from stnuclei import fetch as fetching
 from stnuclei.errors import UserError
-from stnuclei.fetch import fetch, without_secrets
+from stnuclei.fetch import fetch, hub_url, without_secrets
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -100,6 +100,84 @@ def test_a_server_that_says_nothing_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(fetching, "PAUSE", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="timed out"):
         fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/w.pth", tmp_path / "w.pth")
+
+
+class Hub:
+    """A hub that wants a token and sends on to another host, which must not see it; keeps what each was asked."""
+
+    def __init__(self, checksum=None):
+        self.asked = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                there = self.server is not outer.servers[0]
+                outer.asked.append((there, self.path, self.headers.get("Authorization")))
+                if there:
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(CONTENT)))
+                    self.end_headers()
+                    self.wfile.write(CONTENT)
+                elif self.headers.get("Authorization") != "Bearer secret":
+                    self.send_error(401)
+                else:  # first on the same host, as the hub does with some files, then to the store of large files
+                    near = self.path.startswith("/owner")
+                    self.send_response(302)
+                    other = f"http://127.0.0.1:{outer.servers[1].server_port}/blob"
+                    self.send_header("Location", "/cache" + self.path if near else other)
+                    if checksum:
+                        self.send_header("X-Linked-ETag", f'"{checksum}"')
+                    self.end_headers()
+
+            def log_message(self, *words):
+                pass
+
+        self.servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
+        for server in self.servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.servers[0].server_port}"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    hubs = []
+
+    def start(checksum=None, token="secret"):
+        hubs.append(Hub(checksum))
+        monkeypatch.setenv("HF_ENDPOINT", hubs[-1].endpoint)
+        monkeypatch.setenv("HF_TOKEN", token)
+        return hubs[-1]
+
+    yield start
+    for one in hubs:
+        for server in one.servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_the_hub_gets_the_token_and_no_other_host_does(hub, tmp_path, capsys):
+    known = hashlib.sha256(CONTENT).hexdigest()
+    server = hub(checksum=known)
+    assert fetch(hub_url("owner/uni", "a b.bin"), tmp_path / "w") == known
+    path = "/owner/uni/resolve/main/a%20b.bin"
+    assert server.asked == [
+        (False, path, "Bearer secret"), (False, f"/cache{path}", "Bearer secret"), (True, "/blob", None)
+    ]  # fmt: skip
+    out = capsys.readouterr().out
+    assert "checked against its server's word alone" in out and "secret" not in out
+
+
+def test_a_file_that_is_not_the_one_the_hub_states_is_refused(hub, tmp_path):
+    hub(checksum="0" * 64)
+    with pytest.raises(UserError, match="not the one its server states"):
+        fetch(hub_url("owner/uni", "w.bin"), tmp_path / "w")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gated_file_says_where_its_terms_are_accepted(hub, tmp_path):
+    server = hub(token="")
+    with pytest.raises(UserError, match=rf"accept the terms on {server.endpoint}/owner/uni and set HF_TOKEN"):
+        fetch(hub_url("owner/uni", "w.bin"), tmp_path / "w")
 
 
 def test_other_schemes_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import torch
 from stnuclei.cellvit import build_model, save_checkpoint
 from stnuclei.cellvit.export import export_model
 from stnuclei.cellvit.export_onnx import _any_positions, write_onnx
+from stnuclei.cellvit.light import LightSizes
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.files import sha256
@@ -86,6 +87,13 @@ def test_a_sam_encoder_keeps_its_size_and_any_number_of_pictures(tmp_path):
     model = lively("cellvit-sam-b", ("Breast",), **options)
     write_onnx(model, tmp_path / "sam.onnx", {}, size=64)
     compare(model, session(tmp_path / "sam.onnx"), 3, 64, 64)
+
+
+def test_the_small_network_takes_any_sides(tmp_path):
+    model = lively("cellvit-light", ("Breast",), light=LightSizes((8, 8, 8, 8), (1, 1, 1)))
+    write_onnx(model, tmp_path / "light.onnx", {}, size=64)
+    for batch, height, width in [(3, 32, 32), (1, 64, 96)]:
+        compare(model, session(tmp_path / "light.onnx"), batch, height, width)
 
 
 def test_a_model_that_no_onnx_file_can_hold(tmp_path):

@@ -94,6 +94,16 @@ def test_terms_follow_the_sources():
     assert licence([{"platform": "pannuke", "labels": "manual"}]) == "cc-by-nc-sa-4.0"
 
 
+def test_terms_of_an_encoder_follow_its_file_or_its_network():
+    ours = [{"platform": "xenium", "labels": "stnuclei"}]
+    file = "results/weights/MahmoodLab--UNI--pytorch_model.bin"
+    assert licence(ours, file) == licence(ours, "own.bin", "cellvit-uni2-h") == "cc-by-nc-nd-4.0"
+    assert licence(ours, "own.bin", "cellvit-h-optimus-0") == licence(ours, None, "cellvit-uni") == "other"
+    assert any("UNI--pytorch_model.bin: CC BY-NC-ND 4.0" in line for line in terms(ours, file))
+    (line,) = [line for line in terms(ours, "own.bin", "cellvit-gigapath") if "own.bin" in line]
+    assert line == "encoder began with own.bin: weights of prov-gigapath/prov-gigapath, Apache 2.0 with conditions"
+
+
 def test_a_wrong_file_is_told_in_a_sentence(tmp_path, capsys):
     (tmp_path / "m.pt").write_text("nothing")
     assert main([str(tmp_path / "m.pt"), "--out", str(tmp_path / "README.md")]) == 1

@@ -95,6 +95,17 @@ def test_some_tissues_of_pannuke_are_a_patch_set_of_their_own(workflow):
     assert count(workflow.run(*(f"results/samples/{path}" for path in sets), *plan).text, "import_pannuke") == 2
 
 
+def test_a_teacher_is_trained_before_its_student(workflow):
+    train = [{"pannuke": [1]}]
+    models = {"big": {"train": train}, "small": {"train": train, "training": {"teacher": "big"}}}
+    models["small"]["training"]["architecture"] = "cellvit-light"
+    path = workflow.folder / "teacher.yaml"
+    path.write_text(yaml.safe_dump({"models": models, "pannuke": {"path": "pannuke"}}))
+    plan = ("-n", "--cores", "1", "--configfile", str(path))
+    assert count(workflow.run("results/models/small/checkpoint.pt", *plan).text, "train_model") == 2
+    assert count(workflow.run("results/models/big/checkpoint.pt", *plan).text, "train_model") == 1
+
+
 def test_a_model_that_learns_from_a_scored_slide_is_refused(workflow):
     path = workflow.folder / "leak.yaml"
     models = {"m": {"train": [{"samples": ["my_breast"], "labels": "paper"}], "validation": [{"pannuke": [1]}]}}

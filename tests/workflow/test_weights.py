@@ -47,6 +47,37 @@ def test_weights_by_name_are_fetched_with_their_checksum_and_fit_their_network()
     assert "did you mean 'hipt-vit256'?" in str(caught.value)
 
 
+def test_weights_on_the_hub_have_their_repository_in_their_name(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.org/")
+    config = {"training": {"architecture": "cellvit-uni", "encoder_weights": "hub:MahmoodLab/UNI"}}
+    config["models"] = {
+        "a": {},
+        "b": {
+            "training": {
+                "architecture": "bioptimus/H0-mini",
+                "encoder_weights": "hub:bioptimus/H0-mini/w.bin#sha256=00",
+            }
+        },
+        "c": {"training": {"architecture": "MahmoodLab/UNI", "encoder_weights": "uni"}},
+    }
+    check_weights(config)
+    del config["models"]["c"]  # its address is fixed when the package is read
+    assert encoder_urls(config) == {
+        "MahmoodLab--UNI--pytorch_model.bin": "https://hub.example.org/MahmoodLab/UNI/resolve/main/pytorch_model.bin",
+        "bioptimus--H0-mini--w.bin": "https://hub.example.org/bioptimus/H0-mini/resolve/main/w.bin#sha256=00",
+    }
+    assert (
+        local_weights("uni", "w") == local_weights("hub:MahmoodLab/UNI", "w") == "w/MahmoodLab--UNI--pytorch_model.bin"
+    )
+    assert missing_weights(config, {"a", "b"}) == []
+    config["training"]["architecture"] = "cellvit-phikon-v2"
+    with pytest.raises(UserError, match="hub:MahmoodLab/UNI is of cellvit-uni, not of cellvit-phikon-v2"):
+        check_weights(config)
+    for short in ("hub:bioptimus/H0-mini", "hub:owner"):
+        with pytest.raises(UserError, match=rf"{short}: name the file of the hub, {short}.*/FILE"):
+            local_weights(short, "w")
+
+
 def test_the_page_lists_every_named_file():
     page = (ROOT / "docs" / "training.md").read_text().partition("## Pretrained weights by name")[2]
     rows = [

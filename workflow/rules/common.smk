@@ -75,6 +75,7 @@ try:
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
+    settings.check_teachers(config)
     SETS = settings.patch_sets(config, SAMPLES)
     PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:

@@ -118,6 +118,7 @@ def stop_if_files_are_missing():
     trained = {"train_model": "model", "train_expression": "baseline"}
     models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}
     missing += [f"  - {line}" for line in settings.missing_weights(config, models)]
+    missing += [f"  - {line}" for line in settings.missing_teachers(config, models)]
     if missing:
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
 

@@ -6,6 +6,7 @@ rule train_model:
         validation_patches=source_patches("validation"),
         validation_labels=source_labels("validation"),
         weights=fetched_weights,
+        teacher=trained_teacher,
     output:
         checkpoint="<results>/models/{model}/checkpoint.pt",
         history=report(

@@ -17,13 +17,20 @@ def training_settings(wildcards):
     """Settings of one model: the block `training`, the model's overrides, its seed."""
     entry = config["models"][wildcards.model]
     own = {**config["training"], **entry.get("training", {}), "seed": entry.get("seed", config["seed"])}
-    return {**own, "encoder_weights": settings.local_weights(own["encoder_weights"], f"{RESULTS}/weights")}
+    weights = settings.local_weights(own["encoder_weights"], f"{RESULTS}/weights")
+    return {**own, "encoder_weights": weights, "teacher": settings.local_teacher(config, wildcards.model, RESULTS)}
 
 
 def fetched_weights(wildcards):
     """Input function: encoder weights that the workflow fetches."""
     path = training_settings(wildcards)["encoder_weights"]
     return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
+
+
+def trained_teacher(wildcards):
+    """Input function: the checkpoint a model learns from, where the workflow trains it."""
+    path = training_settings(wildcards)["teacher"]
+    return [path] if path and path.startswith(f"{RESULTS}/models/") else []
 
 
 def threads_of(wildcards):

@@ -6,7 +6,7 @@ rounds to 8 bits between two transforms, values stay in floating point here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stnuclei.augmentation import color, shape
 from stnuclei.augmentation.draws import Change, Parameters, draw_changes, send
 from stnuclei.augmentation.superpixels import fill_superpixels
 from stnuclei.config.augmentation import AugmentSettings
+from stnuclei.config.encoders import HALF
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -30,11 +31,19 @@ class Augmenter:
     settings
         ``official``, ``flips``, ``none``, a mapping of settings that differ from the official ones, or
         `AugmentSettings`.
+    normalisation
+        Mean and standard deviation of RGB in 0..1 by which the network wants its images normalised.
     """
 
-    def __init__(self, seed: int = 0, settings: AugmentSettings | Mapping[str, Any] | str | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        settings: AugmentSettings | Mapping[str, Any] | str | None = None,
+        normalisation: tuple[Sequence[float], Sequence[float]] = HALF,
+    ) -> None:
         self.seed = seed
         self.settings = AugmentSettings.of(settings)
+        self.normalisation = normalisation
         self.batches = 0
 
     def __call__(self, images: torch.Tensor, instances: torch.Tensor, seed: int | None = None) -> Pair:
@@ -51,7 +60,7 @@ class Augmenter:
 
         Returns
         -------
-        Images (B, 3, H, W) float32 of mean and standard deviation 0.5 (-1..1), and instances of the type given.
+        Images (B, 3, H, W) float32, normalised (by default to -1..1), and instances of the type given.
         Every id lies on the pixels it lay on; one may lie in two pieces or have left the picture.
 
         Raises
@@ -71,7 +80,14 @@ class Augmenter:
         images = images.float()
         for change in changes:
             images, instances = apply(change, images, instances, generator)
-        return images.div_(127.5).sub_(1), instances
+        return self.normalised(images), instances
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """Pixels 0..255 (B, 3, H, W) of any type as the network wants them, float32."""
+        if self.normalisation == HALF:
+            return images.float() / 127.5 - 1
+        mean, std = (255 * torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in self.normalisation)
+        return (images.float() - mean) / std
 
 
 def noise_generator(device: torch.device, seed: int) -> torch.Generator:

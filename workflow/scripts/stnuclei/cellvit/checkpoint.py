@@ -11,8 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stnuclei.cellvit.architectures import (
+    ARCHITECTURES,
+    FOUNDATION,
+    LIGHT,
+    TINY,
+    Architecture,
+    find_architecture,
+)
 from stnuclei.cellvit.decoder import Widths
-from stnuclei.cellvit.model import ARCHITECTURES, RATES, Architecture, CellViT, ModelSettings
+from stnuclei.cellvit.light import LightSizes
+from stnuclei.cellvit.model import RATES, CellViT, ModelSettings, network_of
 from stnuclei.cellvit.tensors import channels_last, load_strictly, read_tensors
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
@@ -23,6 +32,14 @@ BINARY = "nuclei_binary_map_decoder.decoder0_header.2.weight"
 TISSUES = ("encoder.head.weight", "classifier_head.weight")
 EMBED = "encoder.patch_embed.proj.weight"
 NORMALISATION = (0.5, 0.5, 0.5)
+#: `arch` -> our name.
+KNOWN = {
+    "CellViT256": "cellvit-256",
+    "CellViT": "cellvit-256",
+    **{entry.official: entry.name for entry in ARCHITECTURES.values() if entry.vit and entry.official != FOUNDATION},
+    TINY: "cellvit-tiny",
+    LIGHT: "cellvit-light",
+}
 
 
 def save_checkpoint(
@@ -123,7 +140,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> tuple[CellVi
     tensors, config = content["model_state_dict"], flat(content["config"])
     settings = _settings(str(content["arch"]), config, tensors, path)
     with torch.device("meta"):
-        model = CellViT(settings)
+        model = network_of(settings)
     load_strictly(model, tensors, f"checkpoint {path}", assign=True)
     return channels_last(model).eval(), _metadata(content, config, settings)
 
@@ -158,38 +175,54 @@ def _numbered(config: Mapping[str, Any], prefix: str, count: int, word: str) -> 
 
 def _settings(arch: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str | Path) -> ModelSettings:
     """Settings of the model, from the file's config and from its shapes, which must agree."""
-    if TYPES not in tensors or BINARY not in tensors or EMBED not in tensors:
-        raise UserError(f"checkpoint {path}: lacks the tensors of a CellViT ({TYPES}, {BINARY}, {EMBED})")
-    classes = len(tensors[TYPES])
+    needed = (TYPES, BINARY) if arch == LIGHT else (TYPES, BINARY, EMBED)
+    if not all(name in tensors for name in needed):
+        raise UserError(f"checkpoint {path}: lacks the tensors of a CellViT ({', '.join(needed)})")
+    pixels = 4 if arch == LIGHT else 1  # its heads give four pixels at a time
+    classes = len(tensors[TYPES]) // pixels
     tissues = next((len(tensors[name]) for name in TISSUES if name in tensors), 0)
     for key, count in (("data.num_nuclei_classes", classes), ("data.num_tissue_classes", tissues)):
         # Official files always name a tissue count; that of a model without the head says nothing.
         if config.get(key) not in (None, count) and count:
             raise UserError(f"checkpoint {path}: config says {key} = {config[key]}, its tensors say {count}")
     rates = {key: float(config[f"model.{key}"]) for key in RATES if f"model.{key}" in config}
-    regression = len(tensors[BINARY]) == 4
-    return ModelSettings(_architecture(arch, config, tensors, path), classes, tissues, regression, rates)
+    regression = len(tensors[BINARY]) == 4 * pixels
+    normalised: dict[str, Any] = {
+        name: tuple(config.get(f"transformations.normalize.{name}", NORMALISATION)) for name in ("mean", "std")
+    }
+    architecture = replace(_architecture(arch, config, tensors, path), **normalised)
+    return ModelSettings(architecture, classes, tissues, regression, rates)
 
 
 def _architecture(
     arch: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str | Path
 ) -> Architecture:
+    if arch == LIGHT:
+        sizes = {key: tuple(config[f"model.light.{key}"]) for key in ("channels", "blocks")}
+        return replace(ARCHITECTURES["cellvit-light"], light=LightSizes(**sizes))
     dim = len(tensors[EMBED])
     if arch == "CellViTSAM":
         for sam in ARCHITECTURES.values():
             if sam.is_sam and sam.dim == dim:
                 return sam
         raise UserError(f"checkpoint {path}: there is no SAM encoder of width {dim}")
-    known = {"CellViT256": "cellvit-256", "CellViT": "cellvit-256", "CellViTTiny": "cellvit-tiny"}
-    if arch not in known:
-        raise UserError(f"checkpoint {path}: arch {arch!r} is not supported; known are CellViTSAM, {', '.join(known)}")
-    published = ARCHITECTURES[known[arch]]
-    if arch == "CellViT256":
-        return published
-    # Networks of any size say theirs in the config.
+    if arch == FOUNDATION:
+        published = find_architecture(str(config.get("model.architecture")))
+    elif arch in KNOWN:
+        published = ARCHITECTURES[KNOWN[arch]]
+    else:
+        listed = ", ".join(("CellViTSAM", *KNOWN, FOUNDATION))
+        raise UserError(f"checkpoint {path}: arch {arch!r} is not supported; known are {listed}")
+    return published if arch == "CellViT256" else _resized(published, config, dim)
+
+
+def _resized(published: Architecture, config: Mapping[str, Any], dim: int) -> Architecture:
+    """Sizes that a file states, where they are not the published ones."""
     sizes = {"dim": "embed_dim", "depth": "depth", "heads": "num_heads", "skips": "extract_layers", "grid": "grid"}
     given = {ours: config[f"model.{key}"] for ours, key in sizes.items() if f"model.{key}" in config}
     given["skips"] = tuple(given.get("skips", published.skips))
+    # CellViT++'s files say nothing of the gate: its code computes GELU whatever the encoder was trained with.
+    given["gate"] = str(config.get("model.gate", "gelu"))
     widths = {key.rsplit(".", 1)[1]: value for key, value in config.items() if key.startswith("model.widths.")}
     return replace(published, **{"dim": dim, **given}, widths=Widths(**widths) if widths else None)
 
@@ -206,15 +239,25 @@ def _official_config(settings: ModelSettings, taxonomy: Taxonomy, tissues: list[
         "model.depth": sizes.depth,
         "model.num_heads": sizes.heads,
         "model.extract_layers": list(sizes.skips),
-        "transformations.normalize.mean": list(NORMALISATION),
-        "transformations.normalize.std": list(NORMALISATION),
+        "transformations.normalize.mean": list(sizes.mean),
+        "transformations.normalize.std": list(sizes.std),
         "training.mixed_precision": True,
         "dataset_config.nuclei_types.Background": 0,
         **{f"dataset_config.nuclei_types.{c.name}": c.id for c in taxonomy.classes},
         **{f"dataset_config.tissue_types.{name}": i for i, name in enumerate(tissues)},
         **{f"model.{key}": rate for key, rate in settings.rates.items()},
     }
-    if sizes.official == "CellViTTiny":
+    return config | _own_sizes(sizes)
+
+
+def _own_sizes(sizes: Architecture) -> dict[str, Any]:
+    """Entries that no official file has: what the name alone does not say of a network of ours."""
+    if sizes.light is not None:
+        return {f"model.light.{key}": list(value) for key, value in asdict(sizes.light).items()}
+    config: dict[str, Any] = {}
+    if sizes.vit is not None:
+        config |= {"model.architecture": sizes.name, "model.gate": sizes.gate, "model.grid": sizes.grid}
+    if sizes.widths is not None or not sizes.has_official_code:
         widths = sizes.widths or Widths.published(sizes.dim)
         config |= {"model.grid": sizes.grid, **{f"model.widths.{key}": value for key, value in asdict(widths).items()}}
     return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # The published code runs the skip blocks once a branch: their BatchNorms see each batch three times, which moves the
@@ -121,7 +122,7 @@ class Branch(nn.Module):
         self.decoder1_upsampler = nn.Sequential(ConvBlock(2 * h, h, drop), ConvBlock(h, h, drop), upsampler(h, f))
         self.decoder0_header = nn.Sequential(ConvBlock(2 * f, f, drop), ConvBlock(f, f, drop), nn.Conv2d(f, outputs, 1))
 
-    def forward(self, skips: list[Tensor], bottleneck: Tensor) -> Tensor:
+    def forward(self, skips: list[Tensor], bottleneck: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Decode.
 
         Parameters
@@ -130,6 +131,9 @@ class Branch(nn.Module):
             Outputs of ``decoder0..3``.
         bottleneck
             (B, D, H/16, W/16), the encoder's last skip.
+        size
+            H and W; where the last two maps have another, as with patches of 14 px, they are resized (bilinear) before
+            the header. None: they have not.
 
         Returns
         -------
@@ -138,5 +142,13 @@ class Branch(nn.Module):
         x = self.bottleneck_upsampler(bottleneck)
         stages = (self.decoder3_upsampler, self.decoder2_upsampler, self.decoder1_upsampler, self.decoder0_header)
         for stage, skip in zip(stages, reversed(skips), strict=True):
+            if stage is self.decoder0_header and size is not None:
+                skip, x = (_resized(maps, size) for maps in (skip, x))
             x = stage(torch.cat([skip, x], dim=1))
         return x
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[2:]) == size:
+        return maps
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

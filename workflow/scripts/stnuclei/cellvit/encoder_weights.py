@@ -1,4 +1,4 @@
-"""Encoders trained elsewhere: HIPT's ViT-S (DINO) and Segment Anything's image encoders."""
+"""Encoders trained elsewhere: HIPT's ViT-S (DINO), Segment Anything's, and those of the registry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.tensors import load_strictly, mismatches, read_tensors
+from stnuclei.cellvit.weight_names import read_safetensors, timm_names
 from stnuclei.errors import UserError
 
 # Where files keep their tensors: DINO's teacher (not the student), checkpoints of this program and of CellViT, others.
@@ -21,8 +22,9 @@ def load_encoder(model: CellViT, path: str | Path) -> dict[str, Any]:
     """Load weights into the encoder, all of them or none.
 
     Known are HIPT's ``vit256_small_dino.pth`` (entry ``teacher``, prefixes ``module.`` and ``backbone.``), Meta's SAM
-    files (the part under ``image_encoder.``), flat SAM encoders as CellViT's authors give them, and checkpoints of
-    CellViT itself (the part under ``encoder.``).
+    files (the part under ``image_encoder.``), flat SAM encoders as CellViT's authors give them, checkpoints of CellViT
+    itself (the part under ``encoder.``), and files of the hub under the names of timm, DINOv2 or transformers
+    (``.bin``, ``.pth``, ``.safetensors``).
 
     Parameters
     ----------
@@ -46,11 +48,12 @@ def load_encoder(model: CellViT, path: str | Path) -> dict[str, Any]:
 
 def load_encoder_tensors(encoder: nn.Module, name: str, path: str | Path) -> dict[str, Any]:
     """Load weights into an encoder; `name` is that of its architecture in messages. See `load_encoder`."""
-    content = read_tensors(path, "encoder weights")
+    safe = Path(path).suffix == ".safetensors" and Path(path).is_file()
+    content = read_safetensors(path) if safe else read_tensors(path, "encoder weights")
     tensors, left_out = _encoder_part(_tensors_of(content, path))
     wanted = {name: value for name, value in encoder.state_dict().items() if not name.startswith("head.")}
-    # A head is what the encoder was trained with, never part of it.
-    heads = {name for name in tensors if name.startswith(("head.", "projection_head."))}
+    # A head, or the token that stands for hidden patches, is what the encoder was trained with, never part of it.
+    heads = {name for name in tensors if name.startswith(("head.", "projection_head.")) or name.endswith("mask_token")}
     left_out += sorted(heads)
     given = {name: value for name, value in tensors.items() if name not in heads}
     problems = mismatches(wanted, given)
@@ -74,9 +77,11 @@ def _tensors_of(content: Any, path: str | Path) -> Mapping[str, Tensor]:
 def _encoder_part(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors by the encoder's own names, and the names of what else the file holds."""
     left_out: list[str] = []
+    if any(name.startswith("embeddings.") for name in tensors):  # transformers, where `encoder.` are the blocks alone
+        return timm_names(tensors), left_out
     for prefix in PREFIXES:
         encoder = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
         if encoder:
             left_out += [name for name in tensors if not name.startswith(prefix)]
             tensors = encoder
-    return dict(tensors), left_out
+    return timm_names(tensors), left_out

@@ -97,7 +97,12 @@ def export_model(checkpoint: str | Path, out: str | Path, format: str = "officia
 
 def _official(model: CellViT, checkpoint: str | Path) -> dict[str, Any]:
     architecture = model.settings.architecture
-    if architecture.official == "CellViTTiny" or not model.settings.tissues:
+    if architecture.vit is not None and architecture.vit.gate and architecture.gate != "gelu":
+        raise UserError(
+            f"checkpoint {checkpoint}: the official code computes the gates of {architecture.name} with GELU, this "
+            f"model with {architecture.gate}; export it as pt2"
+        )
+    if not architecture.has_official_code or not model.settings.tissues:
         missing = architecture.name if model.settings.tissues else f"{architecture.name} without a tissue head"
         raise UserError(f"checkpoint {checkpoint}: the official code has no {missing}; export it as pt2")
     content = read_tensors(checkpoint, "checkpoint")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stnuclei.cellvit.light import LightEncoder
 from stnuclei.cellvit.model import CellViT
 from stnuclei.cellvit.vit import PATCH, VisionTransformer
 from stnuclei.errors import UserError
@@ -60,8 +61,8 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
     metadata
         Written into the file's ``metadata_props``.
     size
-        px: side of the picture the graph is traced with. A plain ViT's graph takes any sides that are multiples of
-        16; a SAM encoder's windows fix the sides at this one. Any number of pictures either way.
+        px: side of the picture the graph is traced with. The graphs of HIPT's ViT and of the small networks take any
+        sides that are multiples of 16; other encoders fix the sides at this one. Any number of pictures either way.
 
     Raises
     ------
@@ -82,11 +83,13 @@ def write_onnx(model: CellViT, out: str | Path, metadata: Mapping[str, str], siz
             "export format onnx needs the packages onnx and onnxscript; install requirements.lock"
         ) from None
     shape: dict[int, Any] = {0: torch.export.Dim("batch")}
+    free = isinstance(model.encoder, VisionTransformer | LightEncoder)
     if isinstance(model.encoder, VisionTransformer):
         setattr(model.encoder, "positions", types.MethodType(_any_positions, model.encoder))  # noqa: B010 mypy refuses a method's assignment
+    if free:
         shape |= {2: PATCH * torch.export.Dim("rows", min=2), 3: PATCH * torch.export.Dim("columns", min=2)}
     # Two pictures, not square where sides are free: an example of one, or a square, would fix what it shows.
-    example = torch.zeros(2, 3, size, size + (2 * PATCH if len(shape) > 1 else 0))
+    example = torch.zeros(2, 3, size, size + (2 * PATCH if free else 0))
     with torch.no_grad(), quiet("torch.onnx"):
         program = torch.onnx.export(
             Outputs(model).eval(),

@@ -7,77 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stnuclei.cellvit.architectures import ARCHITECTURES as ARCHITECTURES
+from stnuclei.cellvit.architectures import Architecture as Architecture
+from stnuclei.cellvit.architectures import find_architecture
 from stnuclei.cellvit.decoder import Branch, Widths, skip_blocks
+from stnuclei.cellvit.foundation import FoundationEncoder
+from stnuclei.cellvit.light import LightDecoder, LightEncoder, LightHead
 from stnuclei.cellvit.sam import NECK, SamEncoder
 from stnuclei.cellvit.tensors import channels_last
 from stnuclei.cellvit.vit import PATCH, DropRates, VisionTransformer
 from stnuclei.errors import UserError
 
 RATES = ("drop_rate", "attention_drop", "drop_path")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of a CellViT.
-
-    Parameters
-    ----------
-    name
-        ``cellvit-256``, ...
-    official
-        Class name in official checkpoints (`arch`).
-    backbone
-        Official value of ``model.backbone``.
-    dim, depth, heads
-        Token width, blocks, attention heads of the encoder.
-    skips
-        Blocks (from 1) whose outputs feed the decoder.
-    whole
-        SAM: blocks (from 0) with attention over the whole grid. Empty: a plain ViT with a class token.
-    widths
-        Decoder channels; None for the published ones.
-    grid
-        Side of the grid of learned positions of a plain ViT.
-    """
-
-    name: str
-    official: str
-    backbone: str
-    dim: int
-    depth: int
-    heads: int
-    skips: tuple[int, ...]
-    whole: tuple[int, ...] = ()
-    widths: Widths | None = None
-    grid: int = 14
-
-    @property
-    def is_sam(self) -> bool:
-        """Whether the encoder is SAM's."""
-        return bool(self.whole)
-
-
-def _sam(letter: str, dim: int, depth: int, heads: int) -> Architecture:
-    skips = tuple(depth // 4 * i for i in range(1, 5))
-    name, backbone = f"cellvit-sam-{letter.lower()}", f"SAM-{letter}"
-    return Architecture(name, "CellViTSAM", backbone, dim, depth, heads, skips, tuple(s - 1 for s in skips))
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    entry.name: entry
-    for entry in (
-        Architecture("cellvit-256", "CellViT256", "ViT256", 384, 12, 6, (3, 6, 9, 12)),
-        _sam("B", 768, 12, 12),
-        _sam("L", 1024, 24, 16),
-        _sam("H", 1280, 32, 16),
-        # Ours, for CPUs: the same classes with few channels.
-        Architecture(
-            "cellvit-tiny", "CellViTTiny", "tiny", 96, 4, 3, (1, 2, 3, 4), widths=Widths(64, 48, 32, 32, 16, 8, 8)
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -117,9 +61,13 @@ class CellViT(nn.Module):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.encoder = _encoder(settings)
+        self._add_decoder()
+
+    def _add_decoder(self) -> None:
+        settings = self.settings
         sizes, drop = settings.architecture, settings.rates.get("drop_rate", 0.0)
         widths = sizes.widths or Widths.published(sizes.dim)
-        self.encoder = _encoder(settings)
         for name, block in skip_blocks(sizes.dim, widths, drop).items():
             self.add_module(name, block)
         self.nuclei_binary_map_decoder = Branch(sizes.dim, widths, 4 if settings.regression else 2, drop)
@@ -129,6 +77,9 @@ class CellViT(nn.Module):
             self.classifier_head = nn.Linear(NECK, settings.tissues)
 
     # Added by their official names in a loop; told here so that a reader and a type checker know them.
+    nuclei_binary_map_decoder: nn.Module
+    hv_map_decoder: nn.Module
+    nuclei_type_maps_decoder: nn.Module
     decoder0: nn.Module
     decoder1: nn.Module
     decoder2: nn.Module
@@ -140,9 +91,10 @@ class CellViT(nn.Module):
         Parameters
         ----------
         x
-            (B, 3, H, W) float, normalised with mean 0.5 and standard deviation 0.5; H and W multiples of 16.
+            (B, 3, H, W) float, normalised by the architecture's mean and standard deviation; H and W multiples of 16.
         tokens
-            Also give ``tokens`` (B, D, H/16, W/16), the encoder's last output.
+            Also give ``tokens`` (B, D, h, w), the encoder's last output: a grid over the whole image, of H/16 x W/16,
+            of H // 14 x W // 14 for Virchow.
 
         Returns
         -------
@@ -158,40 +110,84 @@ class CellViT(nn.Module):
         if x.shape[2] % PATCH or x.shape[3] % PATCH:
             raise UserError(f"CellViT takes images whose sides are multiples of 16 px, not {x.shape[2]} x {x.shape[3]}")
         x = x.contiguous(memory_format=torch.channels_last)
-        tissue, (z1, z2, z3, z4) = self.encoder(x)
+        size: tuple[int, int] | None = None
+        if self.settings.architecture.resized_image:
+            size, patch = (x.shape[2], x.shape[3]), self.settings.architecture.patch
+            x = F.interpolate(x, [side // patch * patch for side in size], mode="area")
+        tissue, skips = self.encoder(x)
         if self.settings.architecture.is_sam:
             tissue = self.classifier_head(tissue) if self.settings.tissues else None
-        # Once, though three branches read them: 17 % of the published code's multiplications are saved.
-        skips = [self.decoder0(x), self.decoder1(z1), self.decoder2(z2), self.decoder3(z3)]
-        binary = self.nuclei_binary_map_decoder(skips, z4)
+        binary, hv, types = self.maps(x, skips, size)
         out = {} if tissue is None else {"tissue_types": tissue}
-        out["nuclei_binary_map"] = binary[:, :2]
-        out["hv_map"] = self.hv_map_decoder(skips, z4)
-        out["nuclei_type_map"] = self.nuclei_type_maps_decoder(skips, z4)
+        out |= {"nuclei_binary_map": binary[:, :2], "hv_map": hv, "nuclei_type_map": types}
         if self.settings.regression:
             out["regression_map"] = binary[:, 2:]
         if tokens:
-            out["tokens"] = z4
+            out["tokens"] = skips[-1]
         return out
+
+    def maps(self, x: Tensor, skips: list[Tensor], size: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Binary, distance and type logits, each (B, n, H, W).
+
+        Parameters
+        ----------
+        x
+            The image as the encoder saw it.
+        skips
+            Outputs of the encoder.
+        size
+            H and W where the encoder saw another size, else None.
+        """
+        z1, z2, z3, z4 = skips
+        # Once, though three branches read them: 17 % of the published code's multiplications are saved.
+        shared = [self.decoder0(x), self.decoder1(z1), self.decoder2(z2), self.decoder3(z3)]
+        return (
+            self.nuclei_binary_map_decoder(shared, z4, size),
+            self.hv_map_decoder(shared, z4, size),
+            self.nuclei_type_maps_decoder(shared, z4, size),
+        )
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that are frozen with the encoder: all of it but the tissue head."""
         return [p for name, p in self.encoder.named_parameters() if not name.startswith("head.")]
 
 
+class CellViTLight(CellViT):
+    """The small convolutional network: one decoder, three heads, the same outputs."""
+
+    def _add_decoder(self) -> None:
+        settings, sizes = self.settings, self.settings.architecture.light
+        assert sizes is not None
+        drop, channels = settings.rates.get("drop_rate", 0.0), sizes.channels[0]
+        self.decoder = LightDecoder(sizes, drop)
+        self.nuclei_binary_map_decoder = LightHead(channels, 4 if settings.regression else 2, drop)
+        self.hv_map_decoder = LightHead(channels, 2, drop)
+        self.nuclei_type_maps_decoder = LightHead(channels, settings.nuclei_classes, drop)
+
+    def maps(self, x: Tensor, skips: list[Tensor], size: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Binary, distance and type logits, each (B, n, H, W); see `CellViT.maps`."""
+        features = self.decoder(skips)
+        heads = (self.nuclei_binary_map_decoder, self.hv_map_decoder, self.nuclei_type_maps_decoder)
+        binary, hv, types = (head(features) for head in heads)
+        return binary, hv, types
+
+
 def _encoder(settings: ModelSettings) -> nn.Module:
-    sizes, rates = settings.architecture, settings.rates
+    sizes, tissues = settings.architecture, settings.tissues
+    rates = DropRates(*(settings.rates.get(name, 0.0) for name in RATES))
+    if sizes.light is not None:
+        return LightEncoder(sizes.light, tissues, rates.path)
     if sizes.is_sam:
         return SamEncoder(sizes.dim, sizes.depth, sizes.heads, sizes.skips, sizes.whole)
-    return VisionTransformer(
-        sizes.dim,
-        sizes.depth,
-        sizes.heads,
-        sizes.skips,
-        settings.tissues,
-        DropRates(*(rates.get(name, 0.0) for name in RATES)),
-        sizes.grid,
-    )
+    if sizes.vit is not None:
+        vit = replace(sizes.vit, dim=sizes.dim, depth=sizes.depth, heads=sizes.heads, grid=sizes.grid)
+        return FoundationEncoder(vit, sizes.skips, tissues, rates, sizes.gate)
+    return VisionTransformer(sizes.dim, sizes.depth, sizes.heads, sizes.skips, tissues, rates, sizes.grid)
+
+
+def network_of(settings: ModelSettings) -> CellViT:
+    """The network of some settings, with random weights."""
+    return CellViT(settings) if settings.architecture.light is None else CellViTLight(settings)
 
 
 def build_model(
@@ -207,7 +203,8 @@ def build_model(
     Parameters
     ----------
     arch
-        ``cellvit-256``, ``cellvit-sam-b``, ``cellvit-sam-l``, ``cellvit-sam-h`` or ``cellvit-tiny``.
+        A name of `ARCHITECTURES` (``cellvit-256``, ``cellvit-sam-h``, ``cellvit-uni``, ``cellvit-light``, ...), the hub
+        id of an encoder (``bioptimus/H-optimus-0``), or ``timm:`` and the name of a plain ViT there.
     nuclei_classes
         Classes, background included (PanNuke: 6).
     tissues
@@ -217,7 +214,7 @@ def build_model(
     **options
         ``drop_rate``, ``attention_drop``, ``drop_path``: dropout of all layers, of attention, of residual paths
         (0 by default; without effect in SAM encoders); ``dim``, ``depth``, ``heads``, ``skips``, ``widths``,
-        ``grid``: another size of network, see `Architecture`.
+        ``grid``, ``gate``, ``light``: another size of network, see `Architecture`.
 
     Returns
     -------
@@ -229,16 +226,14 @@ def build_model(
     UserError
         For an unknown architecture or option, or a number of classes or tissues there cannot be.
     """
-    if arch not in ARCHITECTURES:
-        raise UserError(f"architecture {arch!r} is not known; choose one of {', '.join(ARCHITECTURES)}")
+    found = find_architecture(arch)
     count = tissues if isinstance(tissues, int) else len(tissues or ())
     if nuclei_classes < 2 or count < 0:
         raise UserError(f"a model needs at least 1 class and the background, not {nuclei_classes} with {count} tissues")
-    sizes = {"dim", "depth", "heads", "skips", "widths", "grid"}
+    sizes = {"dim", "depth", "heads", "skips", "widths", "grid", "gate", "light"}
     unknown = set(options) - sizes - set(RATES)
     if unknown:
         raise UserError(f"build_model has no option {', '.join(sorted(unknown))}; known are {', '.join(RATES)}")
-    architecture = replace(ARCHITECTURES[arch], **{key: options[key] for key in options if key in sizes})
+    architecture = replace(found, **{key: options[key] for key in options if key in sizes})
     rates = {key: float(options[key]) for key in RATES if key in options}
-    model = CellViT(ModelSettings(architecture, nuclei_classes, count, regression, rates))
-    return channels_last(model)
+    return channels_last(network_of(ModelSettings(architecture, nuclei_classes, count, regression, rates)))

@@ -143,7 +143,7 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, rates.drop, rates.attention, path) for path in paths)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Linear(dim, tissues) if tissues else None
-        self.apply(_initialise)
+        self.apply(initialise)
         for token in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(token, std=0.02)
 
@@ -185,7 +185,8 @@ class VisionTransformer(nn.Module):
         return tissue, skips
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Start of linear layers: truncated normal of 0.02, no bias."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stnuclei import __version__
+from stnuclei.config.encoders import ARCHITECTURE_NAMES
 
 #: Libraries whose version decides what works and what a run computes.
 _LIBRARIES = ("torch", "numpy", "numba", "zarr", "tensorstore", "spatialdata", "scanpy", "geopandas", "snakemake")
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         "TIFF codecs": _tiff,
         "marker tables": _markers,
         "network": _network,
+        "architectures": lambda: ", ".join(ARCHITECTURE_NAMES),
     }
     states = [_show(name, check) for name, check in checks.items()]
     failed = states.count("FAILED")
@@ -152,10 +154,13 @@ def _network() -> str:
     from stnuclei import cellvit
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = cellvit.build_model("cellvit-tiny", 6, 1).eval().to(device)
-    begun = time.perf_counter()
-    with torch.inference_mode():
-        maps = model(torch.zeros(1, 3, 256, 256, device=device))
-    if not all(torch.isfinite(value).all() for value in maps.values()):
-        raise ValueError("its outputs are not finite")
-    return f"cellvit-tiny on {device}: 256 x 256 px in {time.perf_counter() - begun:.2f} s"
+    seconds = {}
+    for name in ("cellvit-tiny", "cellvit-light"):
+        model = cellvit.build_model(name, 6, 1).eval().to(device)
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            maps = model(torch.zeros(1, 3, 256, 256, device=device))
+        if not all(torch.isfinite(value).all() for value in maps.values()):
+            raise ValueError(f"the outputs of {name} are not finite")
+        seconds[name] = f"{name} {time.perf_counter() - begun:.2f} s"
+    return f"256 x 256 px on {device}: {', '.join(seconds.values())}"

@@ -24,6 +24,9 @@ from .settings import with_defaults as with_defaults
 from .slides import check_segmentation as check_segmentation
 from .slides import models_of as models_of
 from .slides import read_slides as read_slides
+from .teachers import check_teachers as check_teachers
+from .teachers import local_teacher as local_teacher
+from .teachers import missing_teachers as missing_teachers
 from .training import TrainSettings as TrainSettings
 from .weights import check_weights as check_weights
 from .weights import encoder_urls as encoder_urls

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
 from stnuclei.config.augmentation import AugmentSettings
+from stnuclei.config.encoders import known_architecture
 from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Settings, TextOrOther, WholeNumber
 from stnuclei.errors import UserError
 
@@ -32,13 +33,19 @@ class TrainingBlock(Settings):
 
     block: ClassVar[str] = "training"
 
-    architecture: Literal["cellvit-256", "cellvit-sam-b", "cellvit-sam-l", "cellvit-sam-h", "cellvit-tiny"] = Field(
-        "cellvit-256", description="Network: ViT-S/16 of HIPT, SAM's ViT-B, -L or -H, or a tiny one for CPUs."
+    architecture: Annotated[str, AfterValidator(known_architecture)] = Field(
+        "cellvit-256",
+        description="Network by its encoder: cellvit-256, -sam-h, -uni, ...; cellvit-light: CPUs (docs/training.md).",
     )
     encoder_weights: str | None = Field(
         None,
-        description="hipt-vit256, sam-vit-b, -l, -h (fetched), a file, a URL; null: random start, nothing is frozen.",
+        description="A name (hipt-vit256, uni, ...), hub:owner/name/file, a file, a URL; null: random start.",
     )
+    teacher: str | None = Field(
+        None, description="Checkpoint, or a model of `models`, whose maps are learned beside the labels; null: none."
+    )
+    teacher_loss: NotNegative = Field(1.0, description="Weight of the differences from the teacher's maps.")
+    label_loss: NotNegative = Field(1.0, description="Weight of the losses against labels where there is a teacher.")
     epochs: Count = Field(130, description="Epochs.")
     batch_size: Count = Field(
         256, description="Patches an optimiser step, over all processes together (the paper's; PanNuke's recipe: 16)."

@@ -1,4 +1,4 @@
-"""Pretrained weights: by name, as a path, or as a URL that is fetched once for all models.
+"""Pretrained weights: by name, as a path, as a file on a hub, or as a URL; fetched once for all models.
 
 Sizes, checksums, terms and sources of the named files: docs/training.md. What no source states is left out.
 """
@@ -11,8 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
+from stnuclei.config.encoders import ENCODERS, find_encoder
 from stnuclei.errors import UserError, refuse, suggestion
+from stnuclei.fetch import hub_url
 
+#: Prefix of a file on the Hugging Face hub, ``hub:owner/name/file``; of encoders with a known file ``hub:owner/name``.
+HUB = "hub:"
 SCHEMES = ("http", "https", "file")
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -82,6 +86,16 @@ WEIGHTS: dict[str, Weights] = {
         "sam_vit_h_4b8939.pth", _SAM, ("cellvit-sam-h",), "Apache 2.0", 2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
+    **{
+        entry.name: Weights(
+            f"{entry.hub.replace('/', '--')}--{entry.file}",
+            hub_url(entry.hub, entry.file),
+            (entry.architecture,),
+            entry.terms + ("; gated" if entry.gated else ""),
+        )
+        for entry in ENCODERS.values()
+        if entry.file
+    },
     "imagenet-efficientnet-b0": _named(
         "efficientnet_b0_rwightman-7f5810bc.pth", _TORCHVISION, ("efficientnet-b0",),
         "BSD-3 code; ImageNet's terms for the weights", 21_444_401,
@@ -104,18 +118,47 @@ def is_url(weights: str | None) -> TypeGuard[str]:
     return weights is not None and urlsplit(weights).scheme in SCHEMES
 
 
+def _source(weights: str) -> tuple[str, str] | None:
+    """URL and local file name of weights that are fetched; None for a path.
+
+    Many repositories call their file ``pytorch_model.bin``: on disk it has its repository before it.
+
+    Raises
+    ------
+    UserError
+        If a repository of the hub is named and no file of it is known.
+    """
+    if weights in WEIGHTS:
+        return WEIGHTS[weights].url, WEIGHTS[weights].file
+    if weights.startswith(HUB):
+        return _on_hub(weights)
+    return (weights, PurePosixPath(urlsplit(weights).path).name) if is_url(weights) else None
+
+
+def _on_hub(weights: str) -> tuple[str, str]:
+    name, mark, checksum = weights.removeprefix(HUB).partition("#")
+    owner, _, rest = name.partition("/")
+    repository, _, file = rest.partition("/")
+    hub = f"{owner}/{repository}"
+    file = file or next((entry.file for entry in ENCODERS.values() if entry.hub == hub), "")
+    if not repository or not file:
+        raise UserError(f"{weights}: name the file of the hub, {HUB}{owner or 'owner'}/{repository or 'name'}/FILE")
+    return hub_url(hub, file) + mark + checksum, f"{hub}/{file}".replace("/", "--")
+
+
 def local_weights(weights: str | None, folder: str) -> str | None:
     """Path from which a network's weights are read.
 
     Parameters
     ----------
     weights
-        Setting: None, a path, a name of `WEIGHTS`, or a URL (``https://.../name.pth#sha256=...``).
+        Setting: None, a path, a name of `WEIGHTS`, a file on the hub (``hub:owner/name/file``), or a URL
+        (``https://.../name.pth#sha256=...``).
     folder
         Where fetched files are kept.
     """
-    url = WEIGHTS[weights].url if weights in WEIGHTS else weights
-    return f"{folder}/{PurePosixPath(urlsplit(url).path).name}" if url is not None and is_url(url) else url
+    source = _source(weights) if weights else None
+    return f"{folder}/{source[1]}" if source else weights
 
 
 def encoder_urls(config: Mapping[str, Any]) -> dict[str, str]:
@@ -128,12 +171,16 @@ def encoder_urls(config: Mapping[str, Any]) -> dict[str, str]:
     """
     urls: dict[str, str] = {}
     for key, _, weights in _used(config):
-        url = WEIGHTS[weights].url if weights in WEIGHTS else weights
-        if is_url(url):
-            name = PurePosixPath(urlsplit(url).path).name
-            if urls.setdefault(name, url) != url:
-                raise UserError(f"{key}: {urls[name]} and {url} end in the same file name; rename one")
+        url, name = _source(weights) or ("", "")
+        if url and urls.setdefault(name, url) != url:
+            raise UserError(f"{key}: {urls[name]} and {url} end in the same file name; rename one")
     return urls
+
+
+def weights_terms(weights: str) -> str:
+    """Licence of weights by name, URL or the name of a fetched file; empty where it is not known."""
+    known = WEIGHTS.get(weights) or _BY_FILE.get(PurePosixPath(urlsplit(weights).path).name)
+    return known.terms if known else ""
 
 
 def check_weights(config: Mapping[str, Any]) -> None:
@@ -146,12 +193,22 @@ def check_weights(config: Mapping[str, Any]) -> None:
     """
     problems = []
     for key, architecture, weights in _used(config):
-        known = WEIGHTS.get(weights) or _BY_FILE.get(PurePosixPath(urlsplit(weights).path).name)
-        if known is not None and architecture not in known.architectures:
+        source = _source(weights)
+        known = _BY_FILE.get(source[1] if source else PurePosixPath(weights).name)
+        if known is not None and _network(architecture) not in known.architectures:
             problems.append(f"{key}: {weights} is of {' and '.join(known.architectures)}, not of {architecture}")
-        elif known is None and not is_url(weights) and not {".", "/"} & set(weights):
+        elif source is None and known is None and not {".", "/"} & set(weights):
             problems.append(f"{key}: {weights!r} is neither a name, a path nor a URL; {suggestion(weights, WEIGHTS)}")
     refuse("the configuration", problems)
+
+
+def _network(architecture: str) -> str:
+    """Name of a network that may be given by its encoder's hub id; names of the expression baseline stay."""
+    try:
+        encoder = find_encoder(architecture)
+    except UserError:
+        return architecture
+    return encoder.architecture if encoder else architecture
 
 
 def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
@@ -167,7 +224,7 @@ def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
     lines: dict[str, str] = {}
     for key, _, weights in _used(config, models):
         known, path = _BY_FILE.get(PurePosixPath(weights).name), Path(weights)
-        if is_url(weights) or weights in WEIGHTS or weights in lines:
+        if _source(weights) or weights in lines:
             continue
         if not path.is_file():
             source = f"; it is {known.describe()}" if known else ""

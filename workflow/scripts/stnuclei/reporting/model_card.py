@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from stnuclei.cellvit import load_checkpoint
+from stnuclei.cellvit.architectures import FOUNDATION, LIGHT, TINY
 from stnuclei.errors import UserError
 from stnuclei.evaluation.formatting import FEW_MARK, FEW_NOTE, format_score, is_doubtful
 from stnuclei.files import atomic_write, sha256
@@ -24,7 +25,8 @@ UNKNOWN = "not recorded"
 #: Settings of a training a reader asks for first; the rest is in the checkpoint.
 RECIPE = (
     "epochs", "batch_size", "samples_per_epoch", "learning_rate", "betas", "weight_decay", "schedule", "gamma",
-    "warmup_steps", "freeze_epochs", "encoder_weights", "sampling", "augmentation", "loss_variant", "drop_rate",
+    "warmup_steps", "freeze_epochs", "encoder_weights", "teacher",
+    "teacher_loss", "label_loss", "sampling", "augmentation", "loss_variant", "drop_rate",
     "attention_drop", "drop_path", "precision", "seed",
 )  # fmt: skip
 _SCORES = {
@@ -77,7 +79,7 @@ def write_card(
         "## Data\n\n" + _data(sets, meta),
         "## Training\n\n" + _recipe(meta),
         "## Scores\n\n" + _scores(meta, tables),
-        "## Terms\n\n" + _bullets(terms(trained, meta["config"].get("encoder_weights")))
+        "## Terms\n\n" + _bullets(terms(trained, meta["config"].get("encoder_weights"), meta["architecture"]))
         + "\n\nWhoever passes the model on has to keep to all of these.",
         "## Limits\n\n" + _bullets(_limits(meta, trained)),
         "## How to use it\n\n" + _use(Path(checkpoint).name, meta),
@@ -100,8 +102,9 @@ def _recorded_sets(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _head(
     name: str, meta: Mapping[str, Any], sets: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
 ) -> str:
+    trained = [entry for entry in sets if entry["split"] == "train"]
     head: dict[str, Any] = {
-        "license": licence(entry for entry in sets if entry["split"] == "train"),
+        "license": licence(trained, meta["config"].get("encoder_weights"), meta["architecture"]),
         "library_name": "stnuclei",
         "pipeline_tag": "image-segmentation",
         "tags": ["histopathology", "hematoxylin-eosin", "nuclei", "instance-segmentation", "cellvit",
@@ -177,6 +180,8 @@ def _recipe(meta: Mapping[str, Any]) -> str:
     recipe = {key: meta["config"][key] for key in RECIPE if key in meta["config"]}
     if recipe.get("encoder_weights"):
         recipe["encoder_weights"] = Path(recipe["encoder_weights"]).name
+    if not recipe.get("teacher"):
+        recipe = {key: value for key, value in recipe.items() if key not in ("teacher", "teacher_loss", "label_loss")}
     if not recipe:
         return f"Recipe: {UNKNOWN}."
     rows = "\n".join(f"| {key} | {'none' if value is None else value} |" for key, value in recipe.items())
@@ -241,7 +246,7 @@ def _limits(meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> li
 
 
 def _use(file: str, meta: Mapping[str, Any]) -> str:
-    formats = "onnx" if meta["architecture"] == "cellvit-tiny" else "onnx  # or official, pt2"
+    formats = "onnx  # or official, pt2" if meta["arch"] not in (FOUNDATION, LIGHT, TINY) else "onnx  # or pt2"
     return f"""With stnuclei installed:
 
 ```bash

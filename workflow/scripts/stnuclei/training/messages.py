@@ -18,6 +18,8 @@ def head(run: TrainingRun, start: str) -> str:
     counts = ", ".join(f"{n:,} {name}" for n, name in zip(data.nuclei, names, strict=True))
     split = f"{group.size} process(es) x {settings.accumulation} part(s) of {settings.micro_batch(group.size)}"
     weights = f"encoder from {settings.encoder_weights}" if settings.encoder_weights else "random start"
+    if run.teacher is not None:
+        weights += f", a teacher: {settings.teacher} ({run.teacher.network.settings.architecture.name})"
     return (
         f"training: {settings.architecture}, {parameters:,} parameters, {weights}, {group.device} in "
         f"{str(run.precision).removeprefix('torch.')}\n"

@@ -30,6 +30,7 @@ from stnuclei.training.best import BestEpoch
 from stnuclei.training.distributed import ProcessGroup, SharedBatchNorm
 from stnuclei.training.failures import StopRequest
 from stnuclei.training.resume import Stateful, TrainingState
+from stnuclei.training.teacher import Teacher
 
 
 class PendingStep(Protocol):
@@ -65,6 +66,8 @@ class TrainingRun:
         Progress: epoch, step, sums, history.
     best
         The best epoch, where the settings ask for it.
+    teacher
+        The network whose maps are learned beside the labels, where the settings name one.
     pending
         The last step, where its numbers are still to be checked.
     """
@@ -86,6 +89,7 @@ class TrainingRun:
     stop: StopRequest
     state: TrainingState
     best: BestEpoch | None = None
+    teacher: Teacher | None = None
     pending: PendingStep | None = None
 
     @property
@@ -143,8 +147,11 @@ def prepare(
     validated = Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None
     best = BestEpoch.of(settings, validated is not None)
     network = build_network(settings, taxonomy, data.tissues, group.device)
+    architecture = network.settings.architecture
+    teacher = Teacher.load(settings.teacher, taxonomy, group.device)
     # Validation has no part in the weights of the last epoch, but it chooses the best one.
     fingerprint = data.fingerprint() + (validated.fingerprint() if best and validated else "")
+    fingerprint += teacher.fingerprint if teacher else ""
     run = TrainingRun(
         settings=settings,
         taxonomy=taxonomy,
@@ -157,12 +164,13 @@ def prepare(
         network=network,
         optimizer=build_optimizer(network, settings, group.device),
         scaler=build_scaler(settings, group.device),
-        augment=Augmenter(seed=settings.seed, settings=settings.augmentation),
+        augment=Augmenter(settings.seed, settings.augmentation, (architecture.mean, architecture.std)),
         precision=choose_precision(settings.precision, group.device),
         identity=resume.identity(settings, fingerprint, taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
         best=best,
+        teacher=teacher,
     )
     run.state, start = resume.load(folder, run.stateful, run.identity, group.device, group)
     group.barrier()

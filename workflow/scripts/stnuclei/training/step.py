@@ -142,9 +142,15 @@ def learn_from(
         images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, run.precision, enabled=run.precision != torch.float32):
         outputs = model(images)
+        taught: dict[str, torch.Tensor] = {}
+        if run.teacher is not None:
+            taught = run.teacher.losses(outputs, images, run.network.settings.architecture)
     reduce = sum_over_processes if settings.sync_losses and together else None
     terms = cellvit_losses(outputs, targets, variant=settings.loss_variant, reduce=reduce)
     loss = total_loss(terms, settings.loss_weights)
+    if taught:
+        loss = settings.label_loss * loss + settings.teacher_loss * torch.stack(list(taught.values())).sum()
+        terms = {**terms, **taught}
     run.scaler.scale(loss / settings.accumulation).backward()
     return {"loss": loss, **terms}
 

@@ -151,7 +151,8 @@ def deal(chosen: np.ndarray, rank: int, size: int) -> np.ndarray:
 def _outputs(run: TrainingRun, images: torch.Tensor) -> dict[str, torch.Tensor]:
     """Outputs of the network for a batch, float32; computed in parts of the size that training holds."""
     with torch.autocast(run.group.device.type, run.precision, enabled=run.precision != torch.float32):
-        parts = [run.network(normalised(part)) for part in images.split(run.settings.micro_batch(run.group.size))]
+        size = run.settings.micro_batch(run.group.size)
+        parts = [run.network(run.augment.normalised(part)) for part in images.split(size)]
     return {name: torch.cat([part[name].float() for part in parts]) for name in parts[0]}
 
 
@@ -173,11 +174,6 @@ def _batch_sums(run: TrainingRun, batches: Iterator[Batch], pool: ThreadPoolExec
         for scored in pool.map(score_patch, true, classes, foreground, hv, types):
             sums.add(scored)
         yield sums
-
-
-def normalised(images: torch.Tensor) -> torch.Tensor:
-    """uint8 pixels normalised by mean and standard deviation 0.5, float32."""
-    return (images.float() / 255 - 0.5) / 0.5
 
 
 def score_patch(
