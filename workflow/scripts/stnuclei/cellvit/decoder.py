@@ -42,21 +42,17 @@ class Widths:
         return cls(312, 256, 128) if dim < 512 else cls(512, 512, 256)
 
 
-def _convolution(channels_in: int, channels_out: int, drop: float, momentum: float) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels_in, channels_out, 3, padding=1),
-        nn.BatchNorm2d(channels_out, momentum=momentum),
-        nn.ReLU(inplace=True),
-        nn.Dropout(drop),
-    ]
-
-
 class ConvBlock(nn.Module):
     """Conv 3 x 3 -> BatchNorm -> ReLU -> Dropout."""
 
     def __init__(self, channels_in: int, channels_out: int, drop: float, momentum: float = 0.1) -> None:
         super().__init__()
-        self.block = nn.Sequential(*_convolution(channels_in, channels_out, drop, momentum))
+        self.block = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+            nn.BatchNorm2d(channels_out, momentum=momentum),
+            nn.ReLU(inplace=True),
+            nn.Dropout(drop),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H, W)."""
@@ -69,7 +65,11 @@ class UpBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, drop: float, momentum: float = 0.1) -> None:
         super().__init__()
         self.block = nn.Sequential(
-            upsampler(channels_in, channels_out), *_convolution(channels_out, channels_out, drop, momentum)
+            upsampler(channels_in, channels_out),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1),
+            nn.BatchNorm2d(channels_out, momentum=momentum),
+            nn.ReLU(inplace=True),
+            nn.Dropout(drop),
         )
 
     def forward(self, x: Tensor) -> Tensor:

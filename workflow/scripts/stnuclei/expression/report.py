@@ -12,8 +12,7 @@ from anndata import AnnData
 
 from stnuclei.config.expression import ScoreSettings
 from stnuclei.evaluation.tables import published
-from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
-from stnuclei.expression.genes import gene_sets
+from stnuclei.expression.genes import PROPERTIES, gene_properties, gene_sets
 from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
 
 SPLITS = ("test", "cross_tissue")

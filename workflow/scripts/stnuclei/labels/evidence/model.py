@@ -22,7 +22,7 @@ from stnuclei.labels.evidence.malignancy import (
     malignant_epithelium,
     slide_kind,
 )
-from stnuclei.labels.evidence.parallel_analysis import NO_STRUCTURE, shows_structure
+from stnuclei.labels.evidence.null_model import NO_STRUCTURE, shows_structure
 from stnuclei.labels.evidence.profiles import fractions, group_counts
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
