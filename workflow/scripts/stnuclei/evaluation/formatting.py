@@ -71,7 +71,7 @@ class ScoreText:
         return [note for note in (delta, interval, published) if note]
 
 
-def number(value: Any) -> str:
+def number(value: float | str | None) -> str:
     """Format a number for reading: counts with separators, fractions with four digits, a dash for NaN."""
     if isinstance(value, str):
         return value

@@ -180,7 +180,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_cell(name: str, value: Any) -> str:
+def as_cell(name: str, value: float | str | None) -> str:
     """One number or word of the table, empty where nothing is known."""
     if isinstance(value, str):
         return value

@@ -127,7 +127,7 @@ def _tables(run: ReportRun) -> list[Table]:
     ]
 
 
-def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Any]:
+def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Picture]:
     folder = run.results / "figures"
     return [
         drawn

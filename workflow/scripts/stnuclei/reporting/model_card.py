@@ -167,7 +167,7 @@ def _data(sets: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> str:
     return "\n".join(rows) + f"\n\nTraining in all: {known['patches']} patches, {known['nuclei']} nuclei.{methods}"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if value is None or value == "":
         return UNKNOWN
     return f"{value:,}" if isinstance(value, int) else str(value)
