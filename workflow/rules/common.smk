@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.io import Wildcards
+from snakemake.iocontainers import Wildcards
 
 # Relative to this file, not to the main Snakefile: another workflow may use this one as a module.
 CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]

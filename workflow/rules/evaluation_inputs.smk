@@ -5,7 +5,7 @@ CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
 
 
 def trained_by_hand(model: str) -> bool:
-    """Whether a model is trained on manual labels alone (PanNuke)."""
+    """True if a model is trained on manual labels alone (PanNuke)."""
     return {source.labels for source in SOURCES[model]["train"]} == {"manual"}
 
 

@@ -55,7 +55,7 @@ class Architecture:
 
     @property
     def is_sam(self) -> bool:
-        """Whether the encoder is SAM's."""
+        """True if the encoder is SAM's."""
         return bool(self.whole)
 
 

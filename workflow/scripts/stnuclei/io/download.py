@@ -93,7 +93,7 @@ def download_hest(
 
 
 def _ask(api: HfApi, repository: str, revision: str, names: Sequence[str]) -> dict[str, RepoFile]:
-    """What the hub says of each file: size and checksum."""
+    """Size and checksum of each file, as the hub states them."""
     from huggingface_hub.hf_api import RepoFile
 
     listed = _say(
@@ -157,7 +157,7 @@ def _kept(path: Path, remote: RepoFile) -> bool:
 
 
 def _matches(path: Path, remote: RepoFile) -> bool:
-    """Whether a file is the hub's: SHA-256 of large files, git's blob hash of small ones."""
+    """True if a file is the hub's: SHA-256 of large files, git's blob hash of small ones."""
     if not path.is_file() or path.stat().st_size != remote.size:
         return False
     if (stated := _stated(remote)) is not None:

@@ -25,7 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Regions:
-    """Where patches and labels may lie, he_px.
+    """Regions in which patches and labels may lie, he_px.
 
     Parameters
     ----------

@@ -142,7 +142,7 @@ def _height(xy: np.ndarray, bands: int) -> float:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the bands of a comparison have in common; `square` is the close-up's left, top and side."""
+    """Layout that the bands of a comparison have in common; `square` is the close-up's left, top and side."""
 
     square: tuple[float, float, float]
     notes: Mapping[str, str]

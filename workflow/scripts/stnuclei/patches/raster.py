@@ -135,7 +135,7 @@ def _transformed(xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _starts(owner: np.ndarray, n: int) -> np.ndarray:
-    """Where each of n owners' items begin among items sorted by owner, and the end; int64 (n + 1,)."""
+    """First index of each of n owners' items among items sorted by owner, and the end; int64 (n + 1,)."""
     return np.searchsorted(owner, np.arange(n + 1)).astype(np.int64)
 
 

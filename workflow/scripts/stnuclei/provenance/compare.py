@@ -1,4 +1,4 @@
-"""What differs between two provenance files."""
+"""Differences between two provenance files."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _SMALLEST_BLUR_UM2 = 10000.0
 
 @dataclass(frozen=True)
 class _Features:
-    """What is measured on a map pixel."""
+    """Measurements of a map pixel."""
 
     colour: np.ndarray  # (H, W, 3) mean RGB
     fine: np.ndarray  # (H, W) energy of detail at the working pixel

@@ -73,7 +73,7 @@ def landing_page(run: ReportRun, pages: list[Page]) -> Page:
         expression_section(run),
         *_other_tables(run),
         _slides(pages),
-        _what_was_run(run),
+        _run_section(run),
     ]
     return page
 
@@ -226,7 +226,7 @@ def _slides(pages: list[Page]) -> Section:
     return Section("Segmented slides", tables=[plain_table(["slide"], rows)] if rows else [])
 
 
-def _what_was_run(run: ReportRun) -> Section:
+def _run_section(run: ReportRun) -> Section:
     provenance = read_json(run.results / "provenance.json")
     section = Section("What was run", f"Report written on: {hardware()}.")
     code = _flat(provenance, "run", "code", "seeds") or [("seed", str(run.config["seed"]))]

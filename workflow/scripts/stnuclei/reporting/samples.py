@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _store(folder: Path) -> dict[str, Any]:
-    """What the sample's store says of itself."""
+    """Attributes of the sample's store."""
     return read_json(folder / "sample.zarr" / "zarr.json").get("attributes", {}).get("stnuclei", {})
 
 

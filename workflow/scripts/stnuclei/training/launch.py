@@ -43,7 +43,7 @@ def launch(run: Path, processes: int = 1) -> None:
 
 
 def _knows(option: str) -> bool:
-    """Whether this torchrun has an option: ``--shutdown-timeout`` is young (pytorch#172596).
+    """True if this torchrun has an option: ``--shutdown-timeout`` is young (pytorch#172596).
 
     Older ones kill the processes 30 s after the signal, which may be too short for the last step and for saving.
     """
