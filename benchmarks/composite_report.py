@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stnuclei.evaluation import by_class, figure_predictions
+from stnuclei.evaluation.figures import ShownPatches
 from stnuclei.evaluation.tables import readable
 
 CURVES = {
@@ -126,4 +127,6 @@ def curves(path: Path, histories: Mapping[str, pd.DataFrame]) -> None:
 def pictures(path: Path, unseen: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Path]]) -> None:
     """Three held-out patches: H&E, truth, each model."""
     sample = next(iter(unseen))
-    figure_predictions(path, unseen[sample].patches, predictions[sample], unseen[sample].labels, seed=2)
+    figure_predictions(
+        path, unseen[sample].patches, predictions[sample], unseen[sample].labels, shown=ShownPatches(seed=2)
+    )

@@ -63,9 +63,10 @@ def synthesise(n_cells: int, n_genes: int, path: Path, apart: bool = False, seed
 def run_ours(adata, threads):
     """Our stage; seconds a step."""
     from stnuclei.clustering import cluster_cells
+    from stnuclei.config.labels import ClusteringBlock
     from stnuclei.labels import label_cells
 
-    found = cluster_cells(adata, resolution=RESOLUTION, seed=0, threads=threads)
+    found = cluster_cells(adata, seed=0, threads=threads, settings=ClusteringBlock(resolution=RESOLUTION))
     start = time.perf_counter()
     label_cells(adata, "paper", TISSUE, clusters=found.cells, ranked_genes=found.ranked_genes)
     seconds = found.info["seconds"] | {"labels": time.perf_counter() - start}

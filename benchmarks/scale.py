@@ -15,14 +15,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from stnuclei.config.labels import Method  # noqa: E402
+from stnuclei.config.labels import METHODS  # noqa: E402
 
 TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin")
 
@@ -61,7 +60,7 @@ def write_config(folder: Path, samples: int, methods: int, models: int) -> Path:
 
 def known_methods() -> list[str]:
     """Label methods that the configuration admits."""
-    return list(get_args(Method))
+    return list(METHODS)
 
 
 #: A process between, for Linux counts the memory of whoever starts a process as that process's own.

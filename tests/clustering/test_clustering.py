@@ -13,6 +13,7 @@ from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.leiden import by_size, leiden, merge_small
 from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
+from stnuclei.config.labels import ClusteringBlock
 from stnuclei.errors import UserError
 
 
@@ -71,7 +72,7 @@ def test_graph_is_umaps_by_its_formula(janesick):
 
 
 def test_ranked_genes_are_scanpys(janesick):
-    found = cluster_cells(janesick, n_ranked=30)
+    found = cluster_cells(janesick, settings=ClusteringBlock(n_ranked=30))
     work = anndata.AnnData(log_normalised(janesick), var=janesick.var[[]])
     work.obs["cluster"] = pd.Categorical(found.cells["cluster"].astype(str).to_numpy())
     scanpy.tl.rank_genes_groups(work, "cluster", method="wilcoxon")
@@ -99,7 +100,7 @@ def test_rank_test_by_hand_against_scipy():
 
 
 def test_clusters_are_found_and_repeat(table, clustering):
-    again = cluster_cells(table, resolution=1.0)
+    again = cluster_cells(table, settings=ClusteringBlock(resolution=1.0))
     pd.testing.assert_frame_equal(clustering.cells, again.cells)
     pd.testing.assert_frame_equal(clustering.ranked_genes, again.ranked_genes)
     purity = table.obs.groupby(clustering.cells["cluster"].to_numpy())["truth"].agg(lambda t: t.value_counts().iloc[0])
@@ -111,14 +112,14 @@ def test_clusters_are_found_and_repeat(table, clustering):
 
 def test_the_table_is_left_as_it_was(table):
     before = table.X.copy()
-    cluster_cells(table, resolution=1.0)
+    cluster_cells(table, settings=ClusteringBlock(resolution=1.0))
     assert (before != table.X).nnz == 0 and "X_pca" not in table.obsm
 
 
 def test_cells_without_counts_are_in_no_cluster(table):
     holed = table.copy()
     holed.X = without_counts(table.X, 5)
-    found = cluster_cells(holed, resolution=1.0)
+    found = cluster_cells(holed, settings=ClusteringBlock(resolution=1.0))
     assert found.cells["cluster"][5] == -1 and found.info["cells_without_counts"] == 1
 
 
@@ -174,5 +175,6 @@ def test_leidenalg_finds_the_same_blocks_and_its_seed_decides():
 
 
 def test_clusters_by_leidenalg_without_merging(table):
-    clustering = cluster_cells(table, resolution=1.0, leiden="leidenalg", n_iterations=-1, min_cluster_cells=1)
+    settings = ClusteringBlock(resolution=1.0, leiden="leidenalg", n_iterations=-1, min_cluster_cells=1)
+    clustering = cluster_cells(table, settings=settings)
     assert clustering.info["leiden"] == "leidenalg" and clustering.info["small_clusters_merged"] == 0

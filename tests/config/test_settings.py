@@ -11,7 +11,7 @@ import yaml
 
 from paths import ROOT
 from stnuclei.config import AugmentSettings, Configuration, TrainSettings, check_config, with_defaults
-from stnuclei.config.labels import LabelsBlock
+from stnuclei.config.labels import ClusteringBlock, LabelsBlock
 from stnuclei.errors import UserError
 
 CONFIG = ROOT / "config" / "config.yaml"
@@ -191,9 +191,8 @@ def test_the_page_of_settings_is_written_from_the_models():
 
 
 def test_blocks_fit_the_functions_that_the_rules_give_them_to():
-    from stnuclei.clustering import cluster_cells
     from stnuclei.config import ExpressionSettings, SlideSettings
-    from stnuclei.expression.report import ScoreSettings
+    from stnuclei.config.expression import ScoreSettings
     from stnuclei.prediction import predict_patches
 
     config = check_config({})
@@ -204,5 +203,4 @@ def test_blocks_fit_the_functions_that_the_rules_give_them_to():
     assert SlideSettings(**engine) == SlideSettings()
     assert ScoreSettings(**config["expression"]["scores"]) == ScoreSettings()
     assert inspect.signature(predict_patches).parameters["batch_size"].default == config["prediction"]["batch_size"]
-    defaults = {name: p.default for name, p in inspect.signature(cluster_cells).parameters.items()}
-    assert {name: defaults.get(name, "missing") for name in config["clustering"]} == config["clustering"]
+    assert ClusteringBlock(**config["clustering"]) == ClusteringBlock()

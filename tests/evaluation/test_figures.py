@@ -12,7 +12,7 @@ from stnuclei.errors import UserError
 from stnuclei.evaluation import calibration, score_classification, score_segmentation
 from stnuclei.evaluation.charts import figure_calibration, figure_confusion, figure_pq
 from stnuclei.evaluation.error_atlas import error_atlas
-from stnuclei.evaluation.figures import choose_patches, figure_labels, figure_predictions
+from stnuclei.evaluation.figures import ShownPatches, choose_patches, figure_labels, figure_predictions
 from stnuclei.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.load("pannuke")
@@ -34,13 +34,14 @@ def has_color(path, name):
 
 def test_figures_2_and_3(tmp_path, stores):
     truth, pred = stores
-    shown = figure_labels(tmp_path / "2.png", truth, {"stnuclei": truth.classes, "paper": -np.ones(45, np.int8)}, n=2)
+    labels = {"stnuclei": truth.classes, "paper": -np.ones(45, np.int8)}
+    shown = figure_labels(tmp_path / "2.png", truth, labels, shown=ShownPatches(n=2))
     assert len(shown) == 2 and set(shown) <= {2, 3}  # those with most nuclei and kinds
     assert all(has_color(tmp_path / "2.png", name) for name in ("Neoplastic", "Connective", "Unknown"))
-    figure_predictions(tmp_path / "3.png", truth, {"a": pred, "b": truth}, truth.classes, indices=[0, 2])
+    figure_predictions(tmp_path / "3.png", truth, {"a": pred, "b": truth}, truth.classes, shown=ShownPatches([0, 2]))
     height, width = cv2.imread(str(tmp_path / "3.png")).shape[:2]
     assert width == pytest.approx(7.2 * 220, abs=2) and height < 11 * 220
-    figure_predictions(tmp_path / "3.pdf", truth, {"a": pred}, indices=[1])
+    figure_predictions(tmp_path / "3.pdf", truth, {"a": pred}, shown=ShownPatches([1]))
     assert (tmp_path / "3.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -51,16 +52,18 @@ def test_patches_are_those_on_which_labels_and_models_differ(tmp_path):
     changed[5 * 16 : 5 * 16 + 8] = 3
     labels = {"a": np.ones(128, np.int8), "b": changed}
     for seed in range(3):
-        assert figure_labels(tmp_path / "2.png", truth, labels, n=1, seed=seed) == [5]
+        assert figure_labels(tmp_path / "2.png", truth, labels, shown=ShownPatches(n=1, seed=seed)) == [5]
     unknown = np.ones(128, np.int8)
     unknown[5 * 16 : 6 * 16] = -1  # where nobody knows the truth nobody is wrong
-    annotated = figure_labels(tmp_path / "2.png", truth, {"b": changed, "c": unknown}, annotation=unknown, n=1)
+    labels = {"b": changed, "c": unknown}
+    annotated = figure_labels(tmp_path / "2.png", truth, labels, annotation=unknown, shown=ShownPatches(n=1))
     assert annotated != [5]
     assert cv2.imread(str(tmp_path / "2.png")).shape[1] == pytest.approx(7.2 * 220, abs=3)  # H&E and three columns
     models = {"a": truth, "b": Store([grid()] * 8, classes=changed)}
     scores = [score_classification(truth, truth.classes, one) for one in models.values()]
     for seed in range(3):
-        shown = figure_predictions(tmp_path / "3.png", truth, models, truth.classes, scores=scores, n=1, seed=seed)
+        chosen = ShownPatches(n=1, seed=seed)
+        shown = figure_predictions(tmp_path / "3.png", truth, models, truth.classes, scores=scores, shown=chosen)
         assert shown == [5]
 
 

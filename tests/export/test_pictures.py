@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from export import made_nuclei as made
+from stnuclei.drawing.figure import round_length
 from stnuclei.drawing.pixels import outline_polygons, stamp_points
-from stnuclei.drawing.scale import round_length
 from stnuclei.errors import UserError
 from stnuclei.export import find_slide, summarise, write_exports
 from stnuclei.export.density import density_maps

@@ -136,7 +136,7 @@ def test_a_property_is_judged_with_both_other_measures_held():
 
 
 def test_properties_of_genes_come_from_the_shipped_table():
-    from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
+    from stnuclei.expression.genes import PROPERTIES, gene_properties
 
     table = gene_properties(["TP53", "no such gene", "GAPDH"])
     assert list(table) == list(PROPERTIES) and table.iloc[1].isna().all()

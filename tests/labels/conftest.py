@@ -8,6 +8,7 @@ from scipy import sparse
 
 from paths import DATA
 from stnuclei.clustering import cluster_cells
+from stnuclei.config.labels import ClusteringBlock
 from stnuclei.markers import load_markers
 
 GROUPS = {
@@ -39,7 +40,7 @@ def table() -> anndata.AnnData:
 
 @pytest.fixture(scope="session")
 def clustering(table):
-    return cluster_cells(table, resolution=1.0)
+    return cluster_cells(table, settings=ClusteringBlock(resolution=1.0))
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def test_lineage_worked_by_hand(context, monkeypatch):
 
 def test_more_rows_say_more_and_shrinkage_takes_back(context):
     genes = ["EPCAM", "CD3E", "LUM", "GATA3", "NOSUCHGENE", "MS4A1", "PECAM1"]
-    found = gene_evidence.lineage_evidence(context, genes)
+    found = gene_evidence.lineage_evidence(context, genes, prior_rows=10.0)
     assert list(found.columns)[-1] == "Unknown" and "Neoplastic" not in found
     assert found.loc["EPCAM"].idxmax() == "Epithelial" and found.loc["CD3E"].idxmax() == "Inflammatory"
     assert found.loc["LUM"].idxmax() == "Connective" and not found.loc["NOSUCHGENE"].any()
@@ -46,7 +46,7 @@ def test_unknown_is_recognised_where_the_panel_has_its_markers(context):
     brain = LabelContext("Brain", context.markers, context.taxonomy, context.clusters, context.ranked_genes)
     neurons = ["SNAP25", "SYT1", "RBFOX3", "GRIN1", "GAD1", "SLC17A7", "MAP2", "NRGN", "STMN2", "ENO2"]
     panel = [*neurons, "EPCAM", "CD3E", "PTPRC", "LUM", "COL1A1", "NOSUCHGENE"]
-    evidence = gene_evidence.lineage_evidence(brain, panel)
+    evidence = gene_evidence.lineage_evidence(brain, panel, prior_rows=10.0)
     assert (evidence["Unknown"] >= 0).all() and evidence.loc["NOSUCHGENE", "Unknown"] == 0
     assert (evidence.loc[neurons, "Unknown"] > 0).sum() >= 5
     assert not evidence.loc[["EPCAM", "CD3E", "LUM"], "Unknown"].any()
@@ -59,7 +59,7 @@ def test_genes_of_dividing_cells_under_any_name(context):
 
 def test_malignancy_parts_normal_from_malignant_names(context):
     genes = ["EPCAM", "ERBB2", "KRT5", "KRT14", "MYLK", "CDH1", "KRT8", "CD3E", "NOSUCHGENE"]
-    found = gene_evidence.malignancy_evidence(context, genes)
+    found = gene_evidence.malignancy_evidence(context, genes, prior_rows=3.0)
     assert found["ERBB2"] > found["KRT5"] and found["EPCAM"] > found["MYLK"]
     assert found["NOSUCHGENE"] == 0
-    assert not gene_evidence.malignancy_evidence(context, ["NOSUCHGENE", "NORTHIS"]).any()
+    assert not gene_evidence.malignancy_evidence(context, ["NOSUCHGENE", "NORTHIS"], prior_rows=3.0).any()

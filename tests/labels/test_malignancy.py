@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from stnuclei.config.labels import EvidenceSettings
 from stnuclei.config.samples import DISEASES
-from stnuclei.labels.evidence.malignancy import malignant_epithelium, slide_kind
+from stnuclei.labels.evidence.malignancy import LabelledCells, MalignancyGenes, malignant_epithelium, slide_kind
 
 N_GENES = 80
 CYCLE = np.arange(N_GENES) >= 75
@@ -55,9 +56,12 @@ def _slide(lean, dividing=1.0, seed=0, cells=100):
 
 def _test(lean, kind="open", genes=GENES, **slide):
     counts, label, groups = _slide(lean, **slide)
-    return malignant_epithelium(
-        counts, label, groups, "Epithelial", EVIDENCE, genes, CYCLE, n_categories=3, kind=kind
-    )  # fmt: skip
+    return _judge(LabelledCells(counts, label, groups), genes, kind=kind)
+
+
+def _judge(cells, columns=GENES, evidence=EVIDENCE, **given):
+    genes = MalignancyGenes(evidence, columns, CYCLE)
+    return malignant_epithelium(cells, genes, "Epithelial", n_categories=3, **given)
 
 
 def test_two_epithelia_are_told_apart():
@@ -90,14 +94,10 @@ def test_the_samples_table_decides():
 def test_small_groups_that_lean_are_not_called_malignant_on_their_own():
     counts, label, groups = _slide([1, -1])
     kept = np.r_[0:10, 100:300]  # ten of the leaning cells, all others
-    outcome = malignant_epithelium(
-        counts[kept], label[kept], groups[kept], "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3
-    )  # fmt: skip
-    assert not outcome.present
-    told = malignant_epithelium(
-        counts[kept], label[kept], groups[kept], "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3, kind="tumour"
-    )  # fmt: skip
-    assert told.malignant[:10].mean() > 0.8 and told.malignant[10:].mean() < 0.1
+    cells = LabelledCells(counts[kept], label[kept], groups[kept])
+    assert not _judge(cells).present
+    tumour = _judge(cells, kind="tumour")
+    assert tumour.malignant[:10].mean() > 0.8 and tumour.malignant[10:].mean() < 0.1
 
 
 def test_near_the_threshold_cells_are_undecided():
@@ -113,9 +113,8 @@ def test_malignant_genes_dealt_at_random_seldom_pass():
     for seed in range(30):
         counts, label, groups = _slide([0.0, 0.0, 0.0], seed=seed)
         evidence = np.random.default_rng(seed).permutation(EVIDENCE)
-        passed += malignant_epithelium(
-            counts, label, groups, "Epithelial", evidence, GENES, CYCLE, n_categories=3, threshold=1.645
-        ).present  # fmt: skip
+        settings = EvidenceSettings(malignant_threshold=1.645)
+        passed += _judge(LabelledCells(counts, label, groups), evidence=evidence, settings=settings).present
     assert passed <= 6  # 1.5 expected of a standard score; more than 6 has probability 0.001
 
 
@@ -123,9 +122,7 @@ def test_too_small_panels_call_nothing_malignant():
     outcome = _test([1, 1], genes=GENES[:5])
     assert not outcome.present and "cannot tell" in outcome.why
     counts, label, groups = _slide([1])
-    none = malignant_epithelium(
-        counts, np.full(len(label), "Connective"), groups, "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3
-    )  # fmt: skip
+    none = _judge(LabelledCells(counts, np.full(len(label), "Connective"), groups))
     assert not none.present and len(none.probability) == 0
 
 

@@ -10,7 +10,7 @@ from paths import DATA
 from stnuclei.clustering import cluster_cells
 from stnuclei.errors import UserError
 from stnuclei.labels import label_cells
-from stnuclei.labels.evidence.parallel_analysis import shows_structure
+from stnuclei.labels.evidence.null_model import shows_structure
 from stnuclei.markers import load_markers
 
 LABELLED = "janesick_breast/rep1_matched_3878cells_313genes.h5ad"

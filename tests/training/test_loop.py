@@ -21,8 +21,8 @@ from stnuclei.training import loop, step, train
 from stnuclei.training.diagnosis import learning_problems
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest, TrainingStopped
+from stnuclei.training.launch import read_run
 from stnuclei.training.run import build_optimizer, chunk_seed, prepare, set_trainable
-from stnuclei.training.run_file import read_run
 from training.conftest import write_source
 
 CLOCK = ["seconds", "patches_per_s"]

@@ -3,10 +3,13 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.iocontainers import Wildcards
 
 # Relative to this file, not to the main Snakefile: another workflow may use this one as a module.
 CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parents[1]
@@ -30,16 +33,16 @@ if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relat
     snakemake_terminal.install(workflow.output_settings.dryrun, workflow.output_settings.verbose)
 
 
-def load_settings():
+def load_settings() -> dict[str, Any]:
     """The given configuration laid over config/config.yaml, checked, with every default filled in."""
-    own = Path("config/config.yaml")
+    local = Path("config/config.yaml")
     shipped = CHECKOUT / "config" / "config.yaml"
-    with open(own if own.is_file() else shipped) as file:
+    with open(local if local.is_file() else shipped) as file:
         merged = settings.with_defaults(config, yaml.safe_load(file))
     return settings.check_config(merged)
 
 
-def known_tissues():
+def known_tissues() -> tuple[str, ...]:
     """Tissues of the marker tables; samples of others could not be labelled."""
     table = CHECKOUT / "resources" / "markers" / "tissue_map.tsv"
     if not table.is_file():
@@ -63,8 +66,8 @@ try:
     config["expression"]["models"] = settings.without_samples(config["expression"]["models"], LEFT_OUT)
     SOURCES = {
         model: {
-            part: settings.expand_sources(entry.get(part, []), config, SAMPLES, f"models.{model}.{part}")
-            for part in ("train", "validation", "test")
+            split: settings.expand_sources(entry.get(split, []), config, SAMPLES, f"models.{model}.{split}")
+            for split in ("train", "validation", "test")
         }
         for model, entry in config["models"].items()
     }
@@ -77,7 +80,7 @@ try:
     settings.check_weights(config)
     settings.check_teachers(config)
     SETS = settings.patch_sets(config, SAMPLES)
-    PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
+    PANNUKE = {fold.name: fold for fold in settings.pannuke_sets(config)}
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -103,24 +106,24 @@ wildcard_constraints:
 # --- resources ----------------------------------------------------------------------------------------------------
 
 
-def memory(base_mb, per_mb=0.0, part=""):
+def memory(base_mb: float, per_mb: float = 0.0, folder: str = "") -> Callable[..., int]:
     """Resource function mem_mb: `base_mb` and `per_mb` for each MB of input, times the attempt, up to the limit.
 
-    `part` restricts the input to a folder of the stores: `tables` for jobs that read counts and no pixels.
+    `folder` restricts the input to one folder of the stores: `tables` for jobs that read counts and no pixels.
     """
 
-    def mem_mb(wildcards, input, attempt):
-        read = [os.path.join(path, part) for path in input] if part else input
+    def mem_mb(wildcards: Wildcards, input: list[str], attempt: int) -> int:
+        read = [os.path.join(path, folder) for path in input] if folder else input
         wanted = (base_mb + (per_mb * size_mb(read) if per_mb else 0)) * attempt
         return int(min(wanted, config["resources"]["max_mem_mb"]))
 
     return mem_mb
 
 
-def runtime(base_min):
+def runtime(base_min: float) -> Callable[..., int]:
     """Resource function runtime: minutes times the attempt, up to the limit."""
 
-    def minutes(wildcards, attempt):
+    def minutes(wildcards: Wildcards, attempt: int) -> int:
         return int(min(base_min * attempt, config["resources"]["max_runtime_min"]))
 
     return minutes
@@ -130,12 +133,14 @@ def runtime(base_min):
 
 
 # Targets hold the outputs of every stage, not only of the last, so that a deleted one is made again.
-def slide_targets():
+def slide_targets() -> list[str]:
+    """Read slides, their tissue maps and their alignments."""
     files = ["sample.zarr", "tissue.tif", "tissue.png", "alignment.json", "alignment.png"]
     return expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=files)
 
 
-def label_targets():
+def label_targets() -> list[str]:
+    """Clusters, label sets and their scores."""
     files = ["clusters.parquet", "ranked_genes.parquet", "labels.png"]
     targets = expand("<results>/samples/{sample}/{file}", sample=SAMPLES["sample"], file=files)
     endings = ["parquet", "evidence.tsv", "png", "xenium_explorer.csv"]
@@ -144,17 +149,19 @@ def label_targets():
     return targets + expand("<results>/samples/{sample}/label_scores.tsv", sample=ANNOTATED)
 
 
-def patch_targets():
+def patch_targets() -> list[str]:
+    """Patch stores and their pictures."""
     return expand("<results>/samples/{set}/patches.{ending}", set=SETS, ending=["zarr", "png"])
 
 
-def training_targets():
+def training_targets() -> list[str]:
+    """Patches, trained models and their curves."""
     return [*patch_targets(), "<results>/figures/augmentation.png"] + expand(
         "<results>/models/{model}/{file}", model=MODELS, file=["checkpoint.pt", "curves.png"]
     )
 
 
-def report_inputs():
+def report_inputs() -> list[str]:
     """All results of the run; the report is made last."""
     targets = slide_targets() + label_targets() + training_targets() + table_targets()
     targets += expand("<results>/samples/{sample}/patches_by_class.png", sample=SAMPLES["sample"])
@@ -165,7 +172,7 @@ def report_inputs():
 # --- when the run begins ------------------------------------------------------------------------------------------
 
 
-def keep_going_past_failed_samples():
+def keep_going_past_failed_samples() -> None:
     """With slides.on_failure: leave_out, a failed sample does not hold the others back, as with --keep-going.
 
     Set in the scheduler: when the rules are parsed, Snakemake (9.27) has no settings of the run yet.
@@ -177,7 +184,7 @@ def keep_going_past_failed_samples():
 # --- messages printed when the run ends ---------------------------------------------------------------------------------------------
 
 
-def say_where_results_are():
+def say_where_results_are() -> None:
     """Print the folders of results that exist."""
     print("\nDone. Open this first:")
     for label, path in {
@@ -192,7 +199,7 @@ def say_where_results_are():
     print(f"  {'more on the jobs':24} snakemake --report {RESULTS}/snakemake_report.html  (with the same --configfile)")
 
 
-def say_which_jobs_failed(main_log):
+def say_which_jobs_failed(main_log: Iterable[str]) -> None:
     """Print the jobs that failed after all retries, each with the last lines of its log."""
     failed = [job for path in main_log for job in runlog.failed_jobs(Path(path).read_text())]
     print(f"\n{len(failed)} job(s) failed, the log of the whole run is", *main_log)
@@ -201,7 +208,7 @@ def say_which_jobs_failed(main_log):
     print("What is finished is kept; the same command goes on from there.")
 
 
-def leave_failed_samples_out(failed):
+def leave_failed_samples_out(failed: Iterable[runlog.FailedJob]) -> None:
     """With slides.on_failure: leave_out, record the samples whose own jobs ended in a sentence."""
     if config["slides"]["on_failure"] != "leave_out":
         return

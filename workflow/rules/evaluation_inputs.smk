@@ -4,12 +4,12 @@ SEGMENTED = [(model, sample) for model in MODELS for sample in SEG_EVAL]
 CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
 
 
-def trained_by_hand(model):
-    """Whether a model is trained on manual labels alone (PanNuke)."""
+def trained_by_hand(model: str) -> bool:
+    """True if a model is trained on manual labels alone (PanNuke)."""
     return {source.labels for source in SOURCES[model]["train"]} == {"manual"}
 
 
-def figure3_models():
+def figure3_models() -> list[str]:
     """Few models, as in the paper: the first trained on PanNuke, the first two trained on labels from expression."""
     first = list({RUNS[model]: model for model in reversed(MODELS)}.values())[::-1]
     manual = [model for model in first if trained_by_hand(model)]
@@ -24,66 +24,69 @@ FIGURE3_SCORED = [
 ]
 
 
-def figure3_truth():
+def figure3_truth() -> list[str]:
     """Classes of the true nuclei of figure 3."""
     name = "annotation.parquet" if CLS_EVAL else f"labels/{METHODS[0]}.parquet"
     return expand(f"<results>/samples/{{sample}}/{name}", sample=FIGURE3_SAMPLE)
 
 
-def training_title(model):
+def training_title(model: str) -> str:
     """Heading of a model's column."""
     return f"{RUNS[model]}\n({'PanNuke' if trained_by_hand(model) else 'ST'}-trained)"
 
 
-def score_files(pairs, what):
-    """Score files of (model, set) pairs; `what` is segmentation or classification."""
-    return [f"<results>/models/{model}/scores/{name}.{what}.parquet" for model, name in pairs]
+def score_files(pairs: Iterable[tuple[str, str]], scored: str) -> list[str]:
+    """Score files of (model, set) pairs; `scored` is segmentation or classification."""
+    return [f"<results>/models/{model}/scores/{name}.{scored}.parquet" for model, name in pairs]
 
 
-def true_labels(wildcards):
+def true_labels(wildcards: Wildcards) -> list[str]:
     """Manual classes of the nuclei of a set, where there are any."""
     if wildcards.set in PANNUKE_SETS:
         return [f"{RESULTS}/samples/{wildcards.set}/labels/manual.parquet"]
     return [f"{RESULTS}/samples/{wildcards.set}/annotation.parquet"] if wildcards.set in ANNOTATED else []
 
 
-def breakdown_names():
+def breakdown_names() -> list[str]:
     """Tables of scores by organ, size, class, and of calibration."""
     names = ["organs", "sizes"] * bool(SEGMENTED + CLASSIFIED + TESTED)
     return names + ["classes", "calibration"] * bool(CLASSIFIED + TESTED)
 
 
-def table_names():
+def table_names() -> list[str]:
+    """Tables that this configuration gives rise to."""
     names = ["table1"] + ["table2"] * bool(SEG_EVAL) + ["table3"] * bool(CLS_EVAL)
     return names + ["pannuke", "pannuke_tissues"] * bool(TESTED) + breakdown_names()
 
 
-def figure_names():
+def figure_names() -> list[str]:
+    """Figures that this configuration gives rise to."""
     names = ["figure2"] * bool(CLS_EVAL) + ["figure3"] * bool(FIGURE3_SAMPLE)
     return names + ["pq"] * bool(SEGMENTED + CLASSIFIED + TESTED) + ["calibration"] * bool(CLASSIFIED + TESTED)
 
 
-def table_targets():
+def table_targets() -> list[str]:
+    """Tables, figures and the score files behind them."""
     targets = expand("<results>/tables/{table}.{ending}", table=table_names(), ending=["tsv", "md"])
     targets += score_files(SEGMENTED + CLASSIFIED + TESTED, "segmentation")
     targets += score_files(CLASSIFIED + TESTED, "classification")
     return targets + expand("<results>/figures/{figure}.png", figure=figure_names())
 
 
-def published_rows():
+def published_rows() -> dict[str, str]:
     """Model, or the name of its runs -> the label method it was trained with, where it is one: the paper's row."""
     methods = {}
-    for model, parts in SOURCES.items():
-        methods.setdefault(RUNS[model], set()).update(source.labels for source in parts["train"])
+    for model, splits in SOURCES.items():
+        methods.setdefault(RUNS[model], set()).update(source.labels for source in splits["train"])
     return {name: next(iter(labels)) for name, labels in methods.items() if len(labels) == 1}
 
 
-def published_networks():
+def published_networks() -> dict[str, str]:
     """Model, or the name of its runs -> its architecture, which names the row of CellViT's own table."""
     return {RUNS[m]: {**config["training"], **config["models"][m].get("training", {})}["architecture"] for m in MODELS}
 
 
-def reported_table(name):
+def reported_table(name: str) -> str:
     """Table shown in Snakemake's report."""
     return report(
         f"<results>/tables/{name}.tsv",
@@ -93,7 +96,7 @@ def reported_table(name):
     )
 
 
-def reported_figure(name):
+def reported_figure(name: str) -> str:
     """Figure shown in Snakemake's report."""
     return report(
         f"<results>/figures/{name}.png",

@@ -19,22 +19,22 @@ wildcard_constraints:
     run=r"result|shuffled_\d+",
 
 
-def slide_files(slides, file):
+def slide_files(slides: Iterable[str], file: str) -> list[str]:
     """Path of a file of each slide, samples and spots."""
     return [f"{RESULTS}/{SLIDES.loc[slide, 'kind']}/{slide}/{file}" for slide in slides]
 
 
-def baseline_files(part, file):
-    """Input function: a file of each slide of a baseline's `part`, samples or cross_tissue."""
-    return lambda wildcards: slide_files(getattr(BASELINES[wildcards.baseline], part), file)
+def baseline_files(slides: str, file: str) -> Callable[[Wildcards], list[str]]:
+    """Input function: a file of each of a baseline's `slides`, samples or cross_tissue."""
+    return lambda wildcards: slide_files(getattr(BASELINES[wildcards.baseline], slides), file)
 
 
-def all_slides(baseline):
+def all_slides(baseline: str) -> list[str]:
     """Slides that a baseline is trained or tested on."""
     return [*BASELINES[baseline].samples, *BASELINES[baseline].cross_tissue]
 
 
-def transcripts_of(wildcards):
+def transcripts_of(wildcards: Wildcards) -> str:
     """Transcripts of a sample; empty where its cells are counted."""
     row = SAMPLES.loc[wildcards.sample]
     if config["expression"]["counts"] != "transcripts":
@@ -45,7 +45,7 @@ def transcripts_of(wildcards):
     return row["path"]
 
 
-def spots_input(wildcards):
+def spots_input(wildcards: Wildcards) -> list[str]:
     """Files of a sample of spots. Absent ones are left out, so that a dry run works without the data."""
     entry = SPOTS[wildcards.spots]
     if config["hest"]["download"]:
@@ -53,13 +53,13 @@ def spots_input(wildcards):
     return [str(file) for file in spot_files(entry) if file.exists()]
 
 
-def spot_files(entry):
+def spot_files(entry: Mapping[str, str]) -> list[Path]:
     """Files of a sample of spots in HEST-1k's folder."""
     endings = {"st": "h5ad", "metadata": "json", "wsis": "tif"}
-    return [Path(entry["path"]) / part / f"{entry['id']}.{ending}" for part, ending in endings.items()]
+    return [Path(entry["path"]) / subfolder / f"{entry['id']}.{ending}" for subfolder, ending in endings.items()]
 
 
-def missing_spots():
+def missing_spots() -> list[str]:
     """One line for each missing file of the spots to cut."""
     if config["hest"]["download"]:
         return []
@@ -68,7 +68,7 @@ def missing_spots():
     return [f"  - expression.spots.{name}: {file} is not there" for name, file in files]
 
 
-def baseline_settings(wildcards):
+def baseline_settings(wildcards: Wildcards) -> dict[str, Any]:
     """Settings of one training; null models train for fewer epochs."""
     training = dict(BASELINES[wildcards.baseline].training)
     training["weights"] = settings.local_weights(training["weights"], f"{RESULTS}/weights")
@@ -77,13 +77,13 @@ def baseline_settings(wildcards):
     return training
 
 
-def baseline_weights(wildcards):
+def baseline_weights(wildcards: Wildcards) -> list[str]:
     """Input function: pretrained weights that the workflow fetches."""
     path = baseline_settings(wildcards)["weights"]
     return [path] if path and path.startswith(f"{RESULTS}/weights/") else []
 
 
-def expression_targets():
+def expression_targets() -> list[str]:
     """Results of the baselines; empty where none is configured."""
     if not BASELINES:
         return []

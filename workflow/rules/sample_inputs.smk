@@ -2,7 +2,7 @@
 from stnuclei.config.alignment_files import alignment_files
 
 
-def sample_files(sample):
+def sample_files(sample: str) -> dict[str, str]:
     """Files and folders that the samples table names for a sample, by column."""
     columns = ("path", "he_image", "he_alignment", "nuclei", "counts", "regions", "annotation", "annotation_map")
     columns += ("labels", "labels_map")
@@ -20,23 +20,23 @@ def sample_files(sample):
     return files
 
 
-def sample_row(*columns):
+def sample_row(*columns: str) -> Callable[[Wildcards], dict[str, Any]]:
     """Params function: some columns of a sample's row. Changes of other columns do not rerun the job."""
     return lambda wildcards: SAMPLES.loc[wildcards.sample, list(columns)].to_dict()
 
 
-def simulated(path):
+def simulated(path: str | Path) -> bool:
     """True for a path that the demo's simulator makes."""
     return "simulate" in config and Path(path).is_relative_to(config["simulate"]["folder"])
 
 
-def downloaded(sample):
+def downloaded(sample: str) -> bool:
     """True for a sample that the workflow downloads from HEST-1k."""
     row = SAMPLES.loc[sample]
     return bool(config["hest"]["download"] and row["platform"] == "hest" and row["hest_id"])
 
 
-def bundle_input(wildcards):
+def bundle_input(wildcards: Wildcards) -> list[str]:
     """Files a sample is read from. Absent ones are left out, so that a dry run works without the data."""
     files = sample_files(wildcards.sample)
     if simulated(files["path"]):
@@ -49,10 +49,10 @@ def bundle_input(wildcards):
     return [str(mark) for mark in marks if Path(mark).exists()]
 
 
-def regions_input(restricted=None):
+def regions_input(restricted: str | None = None) -> Callable[[Wildcards], list[str]]:
     """Input function: regions that a person drew on the slide, where they restrict `restricted` (None: anyway)."""
 
-    def files(wildcards):
+    def files(wildcards: Wildcards) -> list[str]:
         path = sample_files(wildcards.sample).get("regions")
         wanted = restricted is None or restricted in config["regions"]["restrict"]
         return [path] if path and wanted and Path(path).exists() else []
@@ -60,7 +60,7 @@ def regions_input(restricted=None):
     return files
 
 
-def annotation_input(wildcards):
+def annotation_input(wildcards: Wildcards) -> list[str]:
     """Manual annotation of a sample and its mapping; the bundle where the simulator makes them."""
     files = sample_files(wildcards.sample)
     if simulated(files["path"]):
@@ -69,7 +69,7 @@ def annotation_input(wildcards):
     return [path for path in named if Path(path).exists()]
 
 
-def own_labels_input(wildcards):
+def own_labels_input(wildcards: Wildcards) -> list[str]:
     """File of the labels people already have, and its mapping, for label method `own`; else nothing."""
     if wildcards.method != "own":
         return []
@@ -78,20 +78,20 @@ def own_labels_input(wildcards):
     return [path for path in named if Path(path).exists()]
 
 
-def label_settings(wildcards):
+def label_settings(wildcards: Wildcards) -> dict[str, Any]:
     """Settings of a label method; of `own` the sample's file of labels."""
     if wildcards.method == "own":
         return SAMPLES.loc[wildcards.sample, ["labels", "labels_map"]].to_dict()
     return config["labels"].get(wildcards.method.removesuffix("_no_refinement"), {})
 
 
-def pannuke_input(wildcards):
+def pannuke_input(wildcards: Wildcards) -> list[str]:
     """PanNuke's folder, left out where it is absent."""
     folder = config["pannuke"]["path"]
     return [folder] if simulated(folder) or Path(folder).exists() else []
 
 
-def missing_files(samples):
+def missing_files(samples: Iterable[str]) -> list[str]:
     """Lines on files that tables and configuration name and that are not there."""
     missing = [
         f"  - sample {sample}, column {column}: {path} is not there"
@@ -105,7 +105,7 @@ def missing_files(samples):
     return missing
 
 
-def stop_if_files_are_missing():
+def stop_if_files_are_missing() -> None:
     """Say at once, before the first job, which files of which samples are not there."""
     readers = ("read_sample", "draw_regions", "map_annotation", "score_labels")
     jobs = list(workflow.dag.needrun_jobs())
@@ -123,7 +123,7 @@ def stop_if_files_are_missing():
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
 
 
-def say_what_is_missing(most=8):
+def say_what_is_missing(most: int = 8) -> None:
     """Say in a dry run, which works without data, what a real run would stop at."""
     missing = missing_files(SAMPLES["sample"])
     if missing:
@@ -132,7 +132,7 @@ def say_what_is_missing(most=8):
         print("\n".join([*missing[:most], *more]), file=sys.stderr)
 
 
-def say_what_is_shared():
+def say_what_is_shared() -> None:
     """Print the leakage that the configuration permits, and samples whose disease is not given."""
     for warning in [*WARNINGS, *filter(None, [settings.diseases_not_given(SAMPLES, METHODS)])]:
         print(f"Warning: {warning}.", file=sys.stderr)

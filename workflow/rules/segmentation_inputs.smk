@@ -21,7 +21,7 @@ wildcard_constraints:
     format="|".join(FORMATS.values()),
 
 
-def checkpoint_of(wildcards):
+def checkpoint_of(wildcards: Wildcards) -> str | list[str]:
     """Checkpoint of a model trained here, or of one that the configuration names."""
     name = wildcards.segmenter
     if name not in CHECKPOINTS:
@@ -29,13 +29,13 @@ def checkpoint_of(wildcards):
     return CHECKPOINTS[name] if Path(CHECKPOINTS[name]).exists() else []
 
 
-def wsi_path(wildcards):
+def wsi_path(wildcards: Wildcards) -> str:
     """Path of a slide: its file, or the store of its sample."""
     row = WSIS.loc[wildcards.wsi]
     return row["path"] or f"{RESULTS}/samples/{row['sample']}/sample.zarr"
 
 
-def wsi_input(wildcards):
+def wsi_input(wildcards: Wildcards) -> list[str]:
     """Files a slide is read from. Absent ones are left out, so that a dry run works without the data."""
     path = wsi_path(wildcards)
     if not WSIS.loc[wildcards.wsi, "path"]:
@@ -46,20 +46,22 @@ def wsi_input(wildcards):
     return [path] if Path(path).exists() else []
 
 
-def compared_sample(file):
+def compared_sample(file: str) -> Callable[[Wildcards], str]:
     """Input function: a file of the sample whose slide this is."""
     return lambda wildcards: f"{RESULTS}/samples/{WSIS.loc[wildcards.wsi, 'sample']}/{file}"
 
 
-def has_seen(wildcards):
+def has_seen(wildcards: Wildcards) -> bool:
     """True where the model was trained on the slide's sample: agreement there says little."""
-    parts = SOURCES.get(wildcards.segmenter, {})
+    splits = SOURCES.get(wildcards.segmenter, {})
     return any(
-        source.name == WSIS.loc[wildcards.wsi, "sample"] for part in ("train", "validation") for source in parts[part]
+        source.name == WSIS.loc[wildcards.wsi, "sample"]
+        for split in ("train", "validation")
+        for source in splits[split]
     )
 
 
-def missing_slides():
+def missing_slides() -> list[str]:
     """One line for each missing slide or checkpoint of the segmentations to run."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
     wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
@@ -72,7 +74,7 @@ def missing_slides():
     ]
 
 
-def card_sets(model):
+def card_sets(model: str) -> list[dict[str, str]]:
     """Training data of a model: split, set, labels and platform of each patch set."""
     platforms = {name: "simulated" if simulated(row["path"]) else row["platform"] for name, row in SAMPLES.iterrows()}
     platforms |= dict.fromkeys(PANNUKE_SETS, "simulated" if simulated(config["pannuke"]["path"]) else "pannuke")
@@ -83,19 +85,19 @@ def card_sets(model):
     ]
 
 
-def card_patches(wildcards):
+def card_patches(wildcards: Wildcards) -> list[str]:
     """Input function: patch stores of a model."""
     return [f"{RESULTS}/samples/{source['name']}/patches.zarr" for source in card_sets(wildcards.model)]
 
 
-def card_tables(wildcards):
+def card_tables(wildcards: Wildcards) -> list[str]:
     """Input function: tables with scores of a model."""
     pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
     wanted = [table for table, scored in pairs.items() if any(model == wildcards.model for model, _ in scored)]
     return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]
 
 
-def segmentation_targets():
+def segmentation_targets() -> list[str]:
     """Results of the slides of the slides table."""
     files = ["nuclei.parquet", "tissue.png", "summary.tsv", "overview.png", "density.png", "zooms.png", "qupath"]
     files += ["slide.zarr"] * config["segmentation"]["spatialdata"]
@@ -105,7 +107,7 @@ def segmentation_targets():
     return targets + [folder.format(*pair, file) for pair in COMPARED for file in compared]
 
 
-def card_targets():
+def card_targets() -> list[str]:
     """Card of each trained model, and the model in the formats of `segmentation.formats`."""
     endings = [FORMATS[name] for name in config["segmentation"]["formats"]]
     cards = [f"{RESULTS}/models/{model}/README.md" for model in MODELS]

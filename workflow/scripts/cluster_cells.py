@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.clustering import cluster_cells
+from stnuclei.config.labels import ClusteringBlock
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 with job(snakemake.log[0], f"clusters of {snakemake.wildcards.sample}"):
     clustering = cluster_cells(
         open_sample(snakemake.input.store).table,
-        **snakemake.params.settings,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        settings=ClusteringBlock(**snakemake.params.settings),
     )
     clustering.save(snakemake.output.clusters, snakemake.output.ranked_genes)

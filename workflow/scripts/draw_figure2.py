@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.evaluation import figure_labels
+from stnuclei.evaluation.figures import ShownPatches
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ with job(snakemake.log[0], "figure 2"):
     labels = dict(zip(params.methods, source.labels, strict=True))
     annotation = next(iter(source.annotation), None)
     shown = figure_labels(
-        snakemake.output.figure, source.patches[0], labels, params.taxonomy, annotation=annotation, seed=params.seed
+        snakemake.output.figure,
+        source.patches[0],
+        labels,
+        params.taxonomy,
+        annotation=annotation,
+        shown=ShownPatches(seed=params.seed),
     )
     print("patches", shown)

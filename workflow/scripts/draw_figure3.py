@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import figure_predictions
+from stnuclei.evaluation.figures import ShownPatches
 from stnuclei.joblog import job
 
 if TYPE_CHECKING:
@@ -21,6 +22,6 @@ with job(snakemake.log[0], "figure 3"):
         params.taxonomy,
         truth=params.truth,
         scores=scores,
-        seed=params.seed,
+        shown=ShownPatches(seed=params.seed),
     )
     print("patches", shown)

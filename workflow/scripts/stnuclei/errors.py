@@ -41,5 +41,5 @@ def refuse(subject: str, problems: Sequence[str]) -> None:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name can safely be a file's or folder's: letters, digits, ``_``, ``-`` and ``.``."""
+    """True if a name can safely be a file's or folder's: letters, digits, ``_``, ``-`` and ``.``."""
     return bool(_FILE_NAME.match(name))

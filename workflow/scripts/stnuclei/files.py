@@ -227,7 +227,7 @@ def check_output(path: Path) -> None:
 
 
 def disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one it came from, says that disk or quota are used up.
+    """True if an error, or one it came from, says that disk or quota are used up.
 
     Libraries in compiled code (tensorstore, zarr's codecs) raise errors of their own with the system's words in them.
     """

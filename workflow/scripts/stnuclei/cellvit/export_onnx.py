@@ -112,7 +112,7 @@ def model_mb(model: nn.Module) -> float:
 
 
 def onnx_metadata(metadata: Mapping[str, Any], sha256: str) -> dict[str, str]:
-    """What the file says of itself: all that is needed to prepare its input and to name its output.
+    """Metadata of the file: all that is needed to prepare its input and to name its output.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def _contour(instances: np.ndarray, k: int, x0: int, y0: int, x1: int, y1: int) 
 
 
 def is_polygon(instances: np.ndarray, table: NucleiTable | Shapes) -> np.ndarray:
-    """Which nuclei have an outline of at least three points: (M,) bool, without tracing the plain ones."""
+    """Mask of the nuclei whose outline has at least three points: (M,) bool, without tracing the plain ones."""
     sides = table.bbox[:, 2:] - table.bbox[:, :2]
     polygon = np.ones(len(table), bool)
     # no more pixels than the longer side: perhaps a line

@@ -136,7 +136,7 @@ def _scaled(distance: np.ndarray) -> np.ndarray:
 def _inner(
     along_x: tuple[np.ndarray, float, float], along_y: tuple[np.ndarray, float, float], mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far inside a nucleus a pixel lies, (H + 2, W + 2) float64 in [0, 1], edges mirrored; the sure core, uint8.
+    """Depth of each pixel inside its nucleus, (H + 2, W + 2) float64 in [0, 1], edges mirrored; the sure core, uint8.
 
     Gradients come with their extremes (see `sobel`) and are scaled to [0, 1] over the tile, in float32; nuclei meet
     where one of them is low.

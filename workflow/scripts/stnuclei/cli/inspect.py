@@ -44,6 +44,6 @@ def description(metadata: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'settings':{width}}  {len(metadata['config'])} entries (--json shows them)"])
 
 
-def _short(value: Any, limit: int = 160) -> str:
+def _short(value: object, limit: int = 160) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= limit else f"{text[:limit]}..."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anndata
 import numpy as np
@@ -18,6 +18,7 @@ from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, t
 from stnuclei.clustering.leiden import PARTITIONS, merge_small
 from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
+from stnuclei.config.labels import ClusteringBlock
 from stnuclei.files import atomic_write
 
 
@@ -47,17 +48,7 @@ class Clustering:
 
 
 def cluster_cells(
-    adata: anndata.AnnData,
-    *,
-    resolution: float = 4.0,
-    n_pcs: int = 50,
-    n_neighbors: int = 15,
-    seed: int = 0,
-    min_cluster_cells: int = 10,
-    n_ranked: int = 100,
-    n_iterations: int = 2,
-    leiden: Literal["igraph", "leidenalg"] = "igraph",
-    threads: int = 1,
+    adata: anndata.AnnData, *, seed: int = 0, threads: int = 1, settings: ClusteringBlock | None = None
 ) -> Clustering:
     """Cluster cells and rank the genes of each cluster.
 
@@ -68,18 +59,12 @@ def cluster_cells(
     ----------
     adata
         Cells x genes, raw counts; left as it is.
-    resolution
-        r of Leiden's modularity.
-    n_pcs, n_neighbors
-        Principal components (fewer where a panel has fewer); neighbours a cell, itself included.
     seed
         Seed of components, blocks and Leiden: the same seed gives the same clusters.
-    min_cluster_cells
-        Smaller clusters are merged into the one they are tied to most (see `merge_small`) and counted.
-    n_ranked, n_iterations, threads
-        Genes kept a cluster; rounds of Leiden, -1: until nothing changes; threads of neighbours and ranking.
-    leiden
-        Implementation, see `stnuclei.clustering.leiden.PARTITIONS`.
+    threads
+        Of neighbours and ranking.
+    settings
+        Resolution, components, neighbours, ...; None: the defaults.
 
     Raises
     ------
@@ -87,6 +72,7 @@ def cluster_cells(
         If the table has no cells, doubled names, or values that are no counts.
     """
     check_counts(adata)
+    settings = settings or ClusteringBlock()
     clock = _Clock()
     filled = totals(adata) > 0
     clusters = np.full(adata.n_obs, -1, np.int32)
@@ -94,22 +80,25 @@ def cluster_cells(
         expression = log_normalised(adata)
     kept = expression if filled.all() else expression[filled]
     with clock("components"):
-        points = principal_components(kept, n_pcs, seed)
+        points = principal_components(kept, settings.n_pcs, seed)
     with clock("neighbours"):
-        near = nearest_neighbours(points, n_neighbors, seed=seed, threads=threads)
+        near = nearest_neighbours(points, settings.n_neighbors, seed=seed, threads=threads)
     with clock("graph"):
         graph = connectivities(near)
     with clock("leiden"):
-        partition = PARTITIONS[leiden](graph, resolution, n_iterations=n_iterations, seed=seed)
-        partition, merged, dropped = merge_small(partition, graph, min(min_cluster_cells, len(partition)))
+        partition = PARTITIONS[settings.leiden](
+            graph, settings.resolution, n_iterations=settings.n_iterations, seed=seed
+        )
+        partition, merged, dropped = merge_small(partition, graph, min(settings.min_cluster_cells, len(partition)))
     clusters[filled] = partition
     with clock("ranking"):
-        ranked = rank_genes(expression, adata.var_names.to_numpy(), clusters, n_ranked=n_ranked, threads=threads)
+        genes = adata.var_names.to_numpy()
+        ranked = rank_genes(expression, genes, clusters, n_ranked=settings.n_ranked, threads=threads)
     info = _summary(clusters, near, merged, dropped, int((~filled).sum()))
     info |= {
         "seconds": clock.seconds,
-        "resolution": resolution,
-        "leiden": leiden,
+        "resolution": settings.resolution,
+        "leiden": settings.leiden,
         "n_pcs": points.shape[1],
         "seed": seed,
     }

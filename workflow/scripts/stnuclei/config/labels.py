@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
 from stnuclei.config.model import Count, Distinct, Flag, Fraction, Name, NotNegative, Positive, Settings
 
-Method = Literal["stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign", "own"]
+#: Label method -> the module that registers it, imported on first use: some import heavy libraries (scvi, decoupler).
+METHODS = {
+    "stnuclei": "stnuclei.labels.evidence.model",
+    "paper": "stnuclei.labels.paper.method",
+    "paper_no_refinement": "stnuclei.labels.paper.method",
+    "topdown": "stnuclei.labels.baselines.topdown",
+    "ucell": "stnuclei.labels.baselines.ucell",
+    "aucell": "stnuclei.labels.baselines.aucell",
+    "cellassign": "stnuclei.labels.baselines.cellassign",
+    "own": "stnuclei.labels.own",
+}
+if TYPE_CHECKING:  # mypy takes no Literal of names that are computed
+    Method: TypeAlias = str
+else:
+    Method = Literal[tuple(METHODS)]
 
 
 class ClusteringBlock(Settings):

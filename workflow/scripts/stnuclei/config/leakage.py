@@ -93,12 +93,12 @@ def _same_slides(table: pd.DataFrame) -> Iterator[str]:
 def _same(a: Mapping[str, str], b: Mapping[str, str]) -> str:
     """Column by which two rows are one slide, empty where they are not; an id left out may be any."""
     ids = {a["hest_id"].casefold(), b["hest_id"].casefold()} - {""}
-    if a["path"] and b["path"] and _place(a["path"]) == _place(b["path"]) and len(ids) < 2:
+    if a["path"] and b["path"] and _on_disk(a["path"]) == _on_disk(b["path"]) and len(ids) < 2:
         return "path"
-    return "he_image" if a["he_image"] and b["he_image"] and _place(a["he_image"]) == _place(b["he_image"]) else ""
+    return "he_image" if a["he_image"] and b["he_image"] and _on_disk(a["he_image"]) == _on_disk(b["he_image"]) else ""
 
 
-def _place(path: str) -> Path:
+def _on_disk(path: str) -> Path:
     return Path(path).expanduser().resolve()
 
 

@@ -1,4 +1,4 @@
-"""Which patch sets there are, and which of them a model is trained on."""
+"""Patch sets of a configuration, and those that a model is trained on."""
 
 from __future__ import annotations
 

@@ -38,8 +38,16 @@ COLUMNS: dict[str, str | None] = {
     "table_element": "",
     "coordinate_system": "",
 }
-#: Platforms that `stnuclei.io.read_sample` reads; a test holds the two against each other.
-PLATFORMS = ("xenium", "hest", "spatialdata", "cosmx", "merscope", "visium_hd")
+#: Platform -> its reader, ``module:function``: takes `SampleInputs` and the platform's own options, returns a `Sample`.
+#: Named by text so that a run of one platform does not import the libraries of the others.
+PLATFORMS = {
+    "xenium": "stnuclei.io.xenium:read_xenium",
+    "hest": "stnuclei.io.hest:read_hest",
+    "spatialdata": "stnuclei.io.spatialdata_reader:read_spatialdata",
+    "cosmx": "stnuclei.io.cosmx:read_cosmx",
+    "merscope": "stnuclei.io.merscope:read_merscope",
+    "visium_hd": "stnuclei.io.visium_hd:read_visium_hd",
+}
 #: Columns that only some platforms read.
 PLATFORM_COLUMNS: dict[str, tuple[str, ...]] = {
     "he_element": ("spatialdata",),

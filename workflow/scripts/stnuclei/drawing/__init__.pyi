@@ -20,4 +20,4 @@ from .pixels import (
     rgb as rgb,
     stamp_points as stamp_points,
 )
-from .scale import map_bin_um as map_bin_um, map_smoothing_um as map_smoothing_um, round_length as round_length
+from .figure import map_bin_um as map_bin_um, map_smoothing_um as map_smoothing_um, round_length as round_length

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from stnuclei.drawing.scale import round_length
 from stnuclei.files import atomic_write
 
 MAX_PX = 1600  # a page shows no more, and two such pictures still fit a report of 25 MB many times
@@ -140,3 +139,26 @@ def legend(
         options = {"loc": "outside lower center", "ncols": columns} | options
     look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.6 if line else 0.3} | options
     target.legend(handles=handles, **look)
+
+
+MAP_BINS = 150  # along the longer side: about one bin a screen pixel of a panel
+SMALLEST_BIN_UM = 10.0  # one nucleus
+SMALLEST_SMOOTHING_UM = 25.0
+_ROUND = (1, 2, 3, 5)
+
+
+def round_length(um: float) -> float:
+    """Largest of 1, 2, 3, 5 times a power of ten that is at most `um`."""
+    power = 10.0 ** np.floor(np.log10(max(um, 1e-6)))
+    # 1e-9: 3.0 must not become 2 for 2.9999999999
+    return float(max(factor * power for factor in _ROUND if factor * power <= um * (1 + 1e-9)))
+
+
+def map_bin_um(longest_um: float) -> float:
+    """Side of a bin, um, of maps of a slide whose longer side is `longest_um`."""
+    return max(round_length(longest_um / MAP_BINS), SMALLEST_BIN_UM)
+
+
+def map_smoothing_um(longest_um: float) -> float:
+    """Standard deviation, um, of the Gaussian that such maps are smoothed by: at least 1.5 bins."""
+    return max(SMALLEST_SMOOTHING_UM, 1.5 * longest_um / MAP_BINS)

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter
 
 from stnuclei.drawing.charts import draw_confusion
-from stnuclei.drawing.figure import figure_file, legend
-from stnuclei.drawing.scale import map_bin_um, map_smoothing_um
+from stnuclei.drawing.figure import figure_file, legend, map_bin_um, map_smoothing_um
 from stnuclei.evaluation.agreement import PAIRED, Agreement
 
 _DOTS = 60_000  # more only hide each other

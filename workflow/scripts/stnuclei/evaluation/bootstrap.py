@@ -56,5 +56,5 @@ def bootstrap(
 
 
 def _weights(rng: np.random.Generator, size: int) -> np.ndarray:
-    """How often each of `size` items is drawn in one resample."""
+    """Number of times that each of `size` items is drawn in one resample."""
     return np.bincount(rng.integers(size, size=size), minlength=size).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +23,15 @@ MOST_COLUMNS = 4  # label sets of figure 2: more are too small on a page
 SCALE = 3  # outlines on enlarged patches stay thin at the size of a page
 
 
+@dataclass(frozen=True)
+class ShownPatches:
+    """Patches of a figure: those named, or `n` chosen where its columns differ most, equals by the seed."""
+
+    indices: Sequence[int] | None = None
+    n: int = 3
+    seed: int = 0
+
+
 def figure_labels(
     path: str | Path,
     patches: TruePatches | str | Path,
@@ -29,9 +39,7 @@ def figure_labels(
     taxonomy: str | Taxonomy = "pannuke",
     *,
     annotation: LabelSet | None = None,
-    indices: Sequence[int] | None = None,
-    n: int = 3,
-    seed: int = 0,
+    shown: ShownPatches | None = None,
 ) -> list[int]:
     """Figure 2: the same patches, nuclei outlined by the manual annotation and by the labels of each method.
 
@@ -45,25 +53,22 @@ def figure_labels(
         Method -> labels as `patch_classes` takes them; the first `MOST_COLUMNS` are drawn.
     annotation
         Manual labels, drawn before them.
-    indices
-        Patches to show; None: those on which most (annotated) nuclei are labelled differently.
-    n
-        Patches shown.
-    seed
-        Of the choice among equal patches.
+    shown
+        Which patches; not named, those on which most (annotated) nuclei are labelled differently.
 
     Returns
     -------
     The patches shown.
     """
-    patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
+    patches, taxonomy, shown = open_patches(patches), Taxonomy.load(taxonomy), shown or ShownPatches()
+    indices = shown.indices
     sets = dict(list(labels.items())[:MOST_COLUMNS])
     classes = {name: patch_classes(patches, label_set, taxonomy) for name, label_set in sets.items()}
     manual = None if annotation is None else patch_classes(patches, annotation, taxonomy)
     if indices is None:
         counts = count_differing(patches.offset, list(classes.values()), manual)
         every = list(classes.values()) + ([] if manual is None else [manual])
-        indices = choose_patches(patches, every, n, seed, counts)
+        indices = choose_patches(patches, every, shown.n, shown.seed, counts)
     columns = classes if manual is None else {"annotation": manual} | classes
     drawn = {name: [_outlined(patches, i, label_set, taxonomy) for i in indices] for name, label_set in columns.items()}
     _draw_columns(path, patches, indices, drawn, taxonomy)
@@ -79,9 +84,7 @@ def figure_predictions(
     *,
     truth: str = "truth",
     scores: Sequence[pd.DataFrame] = (),
-    indices: Sequence[int] | None = None,
-    n: int = 3,
-    seed: int = 0,
+    shown: ShownPatches | None = None,
 ) -> list[int]:
     """Figure 3: H&E, the truth and each model's nuclei side by side, outlined by class.
 
@@ -95,19 +98,20 @@ def figure_predictions(
         Heading of the truth's column: where its classes are from.
     scores
         Rows of `score_classification` of the models by one policy: patches are chosen where they differ most.
-    path, patches, taxonomy, indices, n, seed
+    path, patches, taxonomy, shown
         As for `figure_labels`.
 
     Returns
     -------
     The patches shown.
     """
-    patches, taxonomy = open_patches(patches), Taxonomy.load(taxonomy)
+    patches, taxonomy, shown = open_patches(patches), Taxonomy.load(taxonomy), shown or ShownPatches()
+    indices = shown.indices
     opened = {name: open_pair(patches, source)[1] for name, source in predictions.items()}
     classes = np.full(patches.offset[-1], -1, np.int8) if labels is None else patch_classes(patches, labels, taxonomy)
     if indices is None:
         counts = count_differing_scores(scores, len(patches), taxonomy) if len(scores) > 1 else None
-        indices = choose_patches(patches, [classes], n, seed, counts)
+        indices = choose_patches(patches, [classes], shown.n, shown.seed, counts)
     drawn = {truth: [_outlined(patches, i, classes, taxonomy) for i in indices]}
     for name, source in opened.items():
         drawn[name] = [_outlined_prediction(patches, source, i, taxonomy) for i in indices]

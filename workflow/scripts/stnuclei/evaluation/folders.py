@@ -11,7 +11,7 @@ import pandas as pd
 import shapely
 
 from stnuclei.errors import UserError
-from stnuclei.io.geojson import read_geojson
+from stnuclei.io.polygons import read_geojson
 from stnuclei.patches.raster import rasterize
 from stnuclei.taxonomy import Taxonomy
 

@@ -71,7 +71,7 @@ class ScoreText:
         return [note for note in (delta, interval, published) if note]
 
 
-def number(value: Any) -> str:
+def number(value: float | str | None) -> str:
     """Format a number for reading: counts with separators, fractions with four digits, a dash for NaN."""
     if isinstance(value, str):
         return value
@@ -140,7 +140,7 @@ def few_note(table: Mapping[str, list[ScoreText]]) -> str:
 
 
 def is_doubtful(row: Mapping[str, Any], name: str) -> bool:
-    """Whether a class score rests on fewer than `FEW_PAIRS` matched nuclei."""
+    """True if a class score rests on fewer than `FEW_PAIRS` matched nuclei."""
     by_class = "class" in row and name in _SCORES_OF_A_CLASS
     if not (by_class or name.startswith(_CLASS_SCORES)) or _present(row, name) is None:
         return False

@@ -1,4 +1,4 @@
-"""How the nuclei of two label maps overlap, from one pass over the pixels."""
+"""Overlaps of the nuclei of two label maps, from one pass over the pixels."""
 
 from __future__ import annotations
 

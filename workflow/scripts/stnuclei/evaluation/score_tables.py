@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -185,7 +184,7 @@ def _left_out(scores: pd.DataFrame, names: list[str], taxonomy: Taxonomy) -> dic
 
 
 def _with_intervals(
-    sums: np.ndarray, scores: Scores, names: tuple[str, ...], slides: Any, n: int, seed: int
+    sums: np.ndarray, scores: Scores, names: tuple[str, ...], slides: pd.Series | np.ndarray, n: int, seed: int
 ) -> dict[str, float]:
     """Means over runs, their spread, and intervals of the means, from sums (N, runs, S)."""
     count, runs, width = sums.shape

@@ -74,7 +74,7 @@ def panoptic_from_counts(
 
 
 def match(overlap: Overlap, iou: float = 0.5) -> np.ndarray:
-    """Which of the overlapping pairs match: (k,) indices into them."""
+    """Overlapping pairs that match: (k,) indices into them."""
     values = overlap.iou
     above = np.flatnonzero(values > iou)
     if iou >= 0.5 or not above.size:

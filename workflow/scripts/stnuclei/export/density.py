@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter
 
-from stnuclei.drawing.figure import figure_file
-from stnuclei.drawing.scale import map_bin_um, map_smoothing_um
+from stnuclei.drawing.figure import figure_file, map_bin_um, map_smoothing_um
 from stnuclei.errors import UserError
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.quality.tissue_map import BLURRED, TISSUE, TissueMap

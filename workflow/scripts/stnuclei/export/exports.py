@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stnuclei.errors import UserError
 from stnuclei.export.density import draw_density
-from stnuclei.export.geojson import MAX_NUCLEI_PER_FILE, Form, write_geojson
+from stnuclei.export.geojson import write_geojson
 from stnuclei.export.overview import draw_overview
 from stnuclei.export.spatialdata_store import write_spatialdata
 from stnuclei.export.summary import write_summary
@@ -24,8 +24,6 @@ def write_exports(
     geojson: bool = True,
     spatialdata: bool = False,
     overview: bool = True,
-    form: Form = "zip",
-    max_nuclei_per_file: int = MAX_NUCLEI_PER_FILE,
     copy_image: bool = True,
     threads: int = 1,
 ) -> dict[str, Path]:
@@ -38,7 +36,7 @@ def write_exports(
     slide
         The slide's path, where it is not any more where it was when it was segmented.
     geojson
-        Write ``qupath/`` (see `write_geojson`, also for `form` and `max_nuclei_per_file`).
+        Write ``qupath/`` (for another form or size of files see `write_geojson`).
     spatialdata
         Write ``slide.zarr`` (see `write_spatialdata`); `copy_image` False leaves the H&E out.
     overview
@@ -62,7 +60,7 @@ def write_exports(
     write_summary(nuclei, made["summary"])
     if geojson:
         made["geojson"] = out / "qupath"
-        write_geojson(nuclei, made["geojson"], form=form, max_nuclei_per_file=max_nuclei_per_file)
+        write_geojson(nuclei, made["geojson"])
     if overview and pixels is not None:
         made |= draw_slide(nuclei, out, pixels, out / "tissue.tif")
     if spatialdata:

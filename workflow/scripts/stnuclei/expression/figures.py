@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from stnuclei.drawing.figure import PRINT_DPI, figure_file, open_frame
@@ -70,7 +70,7 @@ def draw_predictability(
         )
 
 
-def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, related: pd.Series, other: str) -> None:
+def _scatter(axes: Axes, genes: pd.DataFrame, column: str, label: str, related: pd.Series, other: str) -> None:
     plain = genes[~genes["control"] & ~genes["highly_expressed"]]
     for table, color, name in (
         (plain, "#9ecae1", "genes"),
@@ -88,9 +88,9 @@ def _scatter(axes: Any, genes: pd.DataFrame, column: str, label: str, related: p
     _plain(axes)
 
 
-def _distribution(axes: Any, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
+def _distribution(axes: Axes, genes: pd.DataFrame, kinds: pd.DataFrame) -> None:
     genuine = genes[~genes["control"]]
-    bins = np.linspace(-1, 1, 51)
+    bins = np.linspace(-1, 1, 51).tolist()
     for column, color, name in (
         ("r_permuted", _PERMUTED, "permuted"),
         ("r_shuffled", _SHUFFLED, "shuffled"),
@@ -133,7 +133,7 @@ def draw_maps(path: str | Path, predictions: AnnData, genes: pd.DataFrame, title
         figure.suptitle(f"{title}: {slide}", fontsize=10, x=0.01, ha="left")
 
 
-def _tiles(axes: Any, xy: np.ndarray, side: float, values: np.ndarray) -> None:
+def _tiles(axes: Axes, xy: np.ndarray, side: float, values: np.ndarray) -> None:
     """A square a patch, coloured between its map's 2nd and 98th percentile."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
@@ -149,6 +149,6 @@ def _tiles(axes: Any, xy: np.ndarray, side: float, values: np.ndarray) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Axes) -> None:
     open_frame(axes)
     axes.grid(alpha=0.2, linewidth=0.6)

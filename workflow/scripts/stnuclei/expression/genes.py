@@ -1,8 +1,9 @@
-"""Choice of the genes that are predicted, and sets of genes that are scored."""
+"""Choice of the genes that are predicted, sets of genes that are scored, and properties of genes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.table import is_control
+from stnuclei.resources import resource
 
 
 def shared_genes(panels: Sequence[Iterable[str]], where: str = "expression") -> list[str]:
@@ -98,3 +100,42 @@ def gene_sets(facts: pd.DataFrame, genes: Sequence[str], markers: Iterable[str],
     }
     marker = np.isin(list(genes), list(markers))
     return pd.DataFrame({"gene": list(genes), **sets, "marker": marker, "control": control})
+
+
+#: Columns of the table that predictability is related to, and their names in tables.
+PROPERTIES = {
+    "transcript_length_bp": "transcript length",
+    "gc_content": "GC content",
+    "protein_length_aa": "protein length",
+    "isoelectric_point": "isoelectric point",
+    "gravy": "hydropathy",
+}
+
+
+def gene_properties(genes: Sequence[str]) -> pd.DataFrame:
+    """Properties of genes by their approved symbols.
+
+    Parameters
+    ----------
+    genes
+        (n,) names.
+
+    Returns
+    -------
+    (n, properties) float64 in the order of `genes`, columns of `PROPERTIES`; NaN where the table has no value.
+    """
+    return _table().reindex(list(genes)).reset_index(drop=True)
+
+
+@lru_cache(maxsize=1)
+def _table() -> pd.DataFrame:
+    table = pd.read_csv(
+        resource("genes/properties.tsv.gz"),
+        sep="\t",
+        comment="#",
+        dtype={"symbol": str},
+        keep_default_na=False,
+        na_values=[""],
+    )
+    # One symbol (PDE4C) has two Ensembl ids, with the same values.
+    return table.drop_duplicates("symbol").set_index("symbol")[list(PROPERTIES)].astype(float)

@@ -12,8 +12,7 @@ from anndata import AnnData
 
 from stnuclei.config.expression import ScoreSettings
 from stnuclei.evaluation.tables import published
-from stnuclei.expression.gene_properties import PROPERTIES, gene_properties
-from stnuclei.expression.genes import gene_sets
+from stnuclei.expression.genes import PROPERTIES, gene_properties, gene_sets
 from stnuclei.expression.scores import drivers, mean_over_slides, permuted_scores, summary
 
 SPLITS = ("test", "cross_tissue")
@@ -181,7 +180,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_cell(name: str, value: Any) -> str:
+def as_cell(name: str, value: float | str | None) -> str:
     """One number or word of the table, empty where nothing is known."""
     if isinstance(value, str):
         return value

@@ -83,7 +83,7 @@ class ExpressionRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the last `patience` brought nothing better."""
+        """True if all epochs are done, or the last `patience` brought nothing better."""
         done = self.state.epoch
         return done >= self.settings.epochs or (done > 0 and done - 1 - self.best.epoch >= self.settings.patience)
 

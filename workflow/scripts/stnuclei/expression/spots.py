@@ -98,12 +98,12 @@ def read_spots(folder: str | Path, id: str, name: str | None = None) -> Spots:  
     if not diameter > 0:
         raise UserError(f"{files['metadata']}: spot_diameter is not said, nor spot_diameter_fullres in {files['st']}")
     xy = np.asarray(table.obsm["spatial"], np.float64)
-    _check_places(files, xy, slide, diameter / um / 2)
+    _check_positions(files, xy, slide, diameter / um / 2)
     counts, genes = _counts(files["st"], table)
     return Spots(name, counts, genes, xy, slide, um, diameter, _nearest(xy) * um)
 
 
-def _check_places(files: dict[str, Path], xy: np.ndarray, slide: Slide, radius: float) -> None:
+def _check_positions(files: dict[str, Path], xy: np.ndarray, slide: Slide, radius: float) -> None:
     """Refuse spots that do not touch the slide: bins at its edge have their centre up to half a bin beyond."""
     height, width = slide.shape[:2]
     outside = ~((xy > -radius) & (xy < (width + radius, height + radius))).all(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class TableSettings:
 def patch_table(
     store: PatchStore,
     counted: PatchCounts,
-    genes: Any,
+    genes: Iterable[str],
     *,
     donor: str,
     seed: int = 0,
@@ -131,12 +132,12 @@ def _patches(store: PatchStore, counted: PatchCounts, donor: str) -> pd.DataFram
     return pd.DataFrame(columns, index=[f"{store.sample}:{i}" for i in range(n)])
 
 
-def control_genes(genes: Any, number: int) -> list[str]:
+def control_genes(genes: Iterable[str], number: int) -> list[str]:
     """Genes that get a twin, chosen by their names alone: slides of one panel have the same."""
     return sorted(genes, key=lambda gene: hashlib.sha256(gene.encode()).digest())[:number]
 
 
-def is_control(genes: Any) -> np.ndarray:
+def is_control(genes: Iterable[str]) -> np.ndarray:
     """Mask of the controls among columns, bool (n,)."""
     return np.array([str(gene).endswith(CONTROL) for gene in genes], bool)
 

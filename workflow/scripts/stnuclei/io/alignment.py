@@ -51,7 +51,7 @@ class Alignment:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the slide is seen from the other side."""
+        """True if the slide is seen from the other side."""
         return bool(np.linalg.det(self.matrix[:2, :2]) < 0)
 
 

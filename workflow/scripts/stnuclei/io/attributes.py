@@ -10,7 +10,7 @@ from stnuclei.errors import UserError
 
 
 class StoreFormat(NamedTuple):
-    """What identifies a kind of store, and the words for its errors.
+    """Identity of a kind of store, and the words for its errors.
 
     Parameters
     ----------

@@ -6,13 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, sha256
 from stnuclei.progress import progress
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+Answer = TypeVar("Answer")
 
 REPOSITORY = "MahmoodLab/hest"
 #: What a Xenium sample needs, by folder of the dataset.
@@ -85,12 +92,14 @@ def download_hest(
     return sums
 
 
-def _ask(api: Any, repository: str, revision: str, names: Sequence[str]) -> dict[str, Any]:
-    """What the hub says of each file: size and checksum."""
+def _ask(api: HfApi, repository: str, revision: str, names: Sequence[str]) -> dict[str, RepoFile]:
+    """Size and checksum of each file, as the hub states them."""
+    from huggingface_hub.hf_api import RepoFile
+
     listed = _say(
         repository, lambda: api.get_paths_info(repository, list(names), repo_type="dataset", revision=revision)
     )
-    expected = {remote.path: remote for remote in listed if hasattr(remote, "size")}
+    expected = {remote.path: remote for remote in listed if isinstance(remote, RepoFile)}
     absent = [name for name in names if name not in expected]
     if absent:
         raise UserError(
@@ -101,7 +110,7 @@ def _ask(api: Any, repository: str, revision: str, names: Sequence[str]) -> dict
     return {name: expected[name] for name in names}
 
 
-def _say(repository: str, call: Any) -> Any:
+def _say(repository: str, call: Callable[[], Answer]) -> Answer:
     """Call the hub; tell its refusals in a sentence."""
     import httpx2
     from huggingface_hub import errors
@@ -129,30 +138,26 @@ def _check_disk(folder: Path, needed: int, n_files: int) -> None:
         raise UserError(f"{folder}: {n_files} files of {needed / 1e9:.1f} GB do not fit, {free / 1e9:.1f} GB are free")
 
 
-def _fetch(api: Any, repository: str, revision: str, folder: Path, remote: Any) -> None:
+def _fetch(api: HfApi, repository: str, revision: str, folder: Path, remote: RepoFile) -> None:
+    download = partial(api.hf_hub_download, repository, remote.path, repo_type="dataset", revision=revision)
     for again in (False, True):
-        _say(
-            repository,
-            lambda again=again: api.hf_hub_download(
-                repository, remote.path, repo_type="dataset", revision=revision, local_dir=folder, force_download=again
-            ),
-        )
+        _say(repository, partial(download, local_dir=folder, force_download=again))
         if _matches(folder / remote.path, remote):
             return
     (folder / remote.path).unlink(missing_ok=True)
     raise UserError(f"{folder / remote.path}: came damaged twice (its checksum is not the hub's); try again later")
 
 
-def _stated(remote: Any) -> str | None:
+def _stated(remote: RepoFile) -> str | None:
     return remote.lfs.sha256 if remote.lfs is not None else None
 
 
-def _kept(path: Path, remote: Any) -> bool:
+def _kept(path: Path, remote: RepoFile) -> bool:
     return path.is_file() and path.stat().st_size == remote.size and _matches(path, remote)
 
 
-def _matches(path: Path, remote: Any) -> bool:
-    """Whether a file is the hub's: SHA-256 of large files, git's blob hash of small ones."""
+def _matches(path: Path, remote: RepoFile) -> bool:
+    """True if a file is the hub's: SHA-256 of large files, git's blob hash of small ones."""
     if not path.is_file() or path.stat().st_size != remote.size:
         return False
     if (stated := _stated(remote)) is not None:

@@ -169,7 +169,7 @@ def _is_rgb(store: Path, name: str) -> bool:
 
 
 def _has_polygons(store: Path, name: str) -> bool:
-    """Whether shapes are outlines: circles are points with a column `radius`."""
+    """True if shapes are outlines: circles are points with a column `radius`."""
     path = store / "shapes" / name / "shapes.parquet"
     try:
         return path.is_file() and "radius" not in pq.read_schema(path).names

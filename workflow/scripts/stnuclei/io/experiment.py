@@ -16,7 +16,7 @@ SUPPORTED = (1, 4)
 
 @dataclass(frozen=True)
 class Experiment:
-    """What experiment.xenium says.
+    """Content of experiment.xenium.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def read_experiment(folder: Path) -> Experiment:
     """
     path = folder / "experiment.xenium"
     if not path.is_file():
-        raise UserError(_what_instead(folder))
+        raise UserError(_instead(folder))
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
@@ -89,7 +89,7 @@ def parse_version(text: str) -> tuple[int, ...] | None:
     return tuple(int(number) for number in match.group().split(".")) if match else None
 
 
-def _what_instead(folder: Path) -> str:
+def _instead(folder: Path) -> str:
     if (folder / "outs" / "experiment.xenium").is_file():
         return f"{folder}: holds no experiment.xenium, but {folder / 'outs'} does; give that folder"
     if any((folder / mark).exists() for mark in (".zgroup", "zarr.json", ".zattrs")):

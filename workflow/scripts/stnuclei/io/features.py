@@ -31,7 +31,7 @@ _CONTROL_NAME = re.compile(
 
 
 def is_control_name(names: np.ndarray) -> np.ndarray:
-    """Whether a feature's name is a control's, (n,) bool: how XOA 1 and 2 transcripts tell them."""
+    """True if a feature's name is a control's, (n,) bool: how XOA 1 and 2 transcripts tell them."""
     return np.array([bool(_CONTROL_NAME.match(name)) for name in names], dtype=bool)
 
 

@@ -70,7 +70,7 @@ def read_hest(
 
 
 def choose_id(folder: Path, wanted: str | None, name: str) -> str:
-    """Which sample of the folder is meant: the one asked for, the one that has the sample's name, or the only one.
+    """Choose the sample of the folder: the one asked for, the one that has the sample's name, or the only one.
 
     Raises
     ------

@@ -28,7 +28,7 @@ _GENE_BITS = 20
 
 @dataclass(frozen=True)
 class Counted:
-    """What the transcripts say.
+    """Counts made from the transcripts.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ _ALIGNMENT = ("*he_imagealignment*.csv", "*he*alignment*.zip", "*he*keypoints*.c
 
 @dataclass(frozen=True)
 class SampleInputs:
-    """What is given for one sample, whatever its platform.
+    """Inputs of one sample of any platform.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ _SINGLE = ("morphology_focus.ome.tif", "morphology_mip.ome.tif")
 
 @dataclass(frozen=True)
 class Morphology:
-    """Where the morphology image is.
+    """Path and form of the morphology image.
 
     Attributes
     ----------

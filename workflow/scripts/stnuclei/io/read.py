@@ -9,21 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from stnuclei.config.samples import PLATFORMS
 from stnuclei.errors import UserError
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.resegmentation import resegment
 from stnuclei.io.sample import Sample
 
-#: Platform -> its reader, ``module:function``: takes `SampleInputs` and the platform's own options, returns a `Sample`.
-#: Named by text so that a run of one platform does not import the libraries of the others.
-READERS = {
-    "xenium": "stnuclei.io.xenium:read_xenium",
-    "hest": "stnuclei.io.hest:read_hest",
-    "spatialdata": "stnuclei.io.spatialdata_reader:read_spatialdata",
-    "cosmx": "stnuclei.io.cosmx:read_cosmx",
-    "merscope": "stnuclei.io.merscope:read_merscope",
-    "visium_hd": "stnuclei.io.visium_hd:read_visium_hd",
-}
 _COMMON = tuple(field.name for field in fields(SampleInputs) if field.name not in ("path", "name"))
 
 
@@ -73,8 +64,8 @@ def read_sample(
     """
     path = Path(path)
     name = sample or str(options.get("id") or path.resolve().name)
-    if platform not in READERS:
-        raise UserError(f"sample {name}: platform {platform!r} is none of {', '.join(READERS)}")
+    if platform not in PLATFORMS:
+        raise UserError(f"sample {name}: platform {platform!r} is none of {', '.join(PLATFORMS)}")
     _check_options(name, platform, options)
     common = {key: options.pop(key) for key in _COMMON if key in options}
     if common.get("counts") and not common.get("nuclei"):
@@ -95,7 +86,7 @@ def platform_options(platform: str) -> tuple[str, ...]:
 
 
 def _reader(platform: str) -> Callable[..., Sample]:
-    module, function = READERS[platform].split(":")
+    module, function = PLATFORMS[platform].split(":")
     return getattr(import_module(module), function)
 
 
@@ -103,6 +94,6 @@ def _check_options(name: str, platform: str, options: dict[str, Any]) -> None:
     known = (*_COMMON, *platform_options(platform))
     for option in options:
         if option not in known:
-            others = [other for other in READERS if option in platform_options(other)]
+            others = [other for other in PLATFORMS if option in platform_options(other)]
             belongs = f"belongs to platform {', '.join(others)}" if others else "is not known"
             raise UserError(f"sample {name}: option {option} {belongs}; {platform} takes {', '.join(known)}")

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from stnuclei.errors import UserError
-from stnuclei.io.geojson import read_geojson
+from stnuclei.io.polygons import read_geojson
 
 #: Role of a region -> names of its class, letter case and QuPath's ``*`` aside.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -25,7 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Regions:
-    """Where patches and labels may lie, he_px.
+    """Regions in which patches and labels may lie, he_px.
 
     Parameters
     ----------

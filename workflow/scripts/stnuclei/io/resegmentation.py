@@ -20,11 +20,10 @@ from stnuclei.errors import UserError
 from stnuclei.io.alignment import apply
 from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.features import GENE, classify
-from stnuclei.io.geojson import read_geojson
 from stnuclei.io.hest_counts import Codes, gene_flags
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.matrix import read_matrix_file
-from stnuclei.io.polygons import repair
+from stnuclei.io.polygons import read_geojson, repair
 from stnuclei.io.sample import Sample
 from stnuclei.io.spatialdata_table import clean_table
 from stnuclei.io.tables import batches, column_names, find_table, numbers, read_columns, texts

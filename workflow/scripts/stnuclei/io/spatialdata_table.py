@@ -21,7 +21,7 @@ _TYPE_COLUMNS = ("feature_types", "feature_type")
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a table annotates.
+    """Elements that a table annotates.
 
     Attributes
     ----------

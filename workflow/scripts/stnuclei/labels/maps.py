@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import anndata
@@ -117,7 +118,8 @@ def draw_comparison(
     for method, cells in sets.items():
         if undecided(cells).any():
             notes[method] += f", undecided between classes {100 * undecided(cells).mean():.0f} %"
-    square, per_row = close_up(xy), min(len(columns), 4)
+    per_row = min(len(columns), 4)
+    layout = _Layout(close_up(xy), notes, taxonomy, per_row, um_per_px)
     bands = -(-len(columns) // per_row)
     present = [name for name in taxonomy.labels if any(name in set(labels) for labels in columns.values())]
     beside = max(3, 2 * per_row)
@@ -127,7 +129,7 @@ def draw_comparison(
         names = list(columns)
         for band in range(bands):
             chosen = {name: columns[name] for name in names[band * per_row : (band + 1) * per_row]}
-            _band(panels[band], xy, chosen, square, notes, taxonomy, per_row, um_per_px)
+            _band(panels[band], xy, chosen, layout)
         legend(panels[-1], {name: taxonomy.color_of(name) for name in present}, loc="center", ncols=beside)
 
 
@@ -138,21 +140,24 @@ def _height(xy: np.ndarray, bands: int) -> float:
     return bands * (whole + 4.4 + 0.6) + 0.4
 
 
-def _band(
-    panel: SubFigure,
-    xy: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-    square: tuple[float, float, float],
-    notes: Mapping[str, str],
-    taxonomy: Taxonomy,
-    per_row: int,
-    um_per_px: float | None,
-) -> None:
-    left, top, side = square
+@dataclass(frozen=True)
+class _Layout:
+    """Layout that the bands of a comparison have in common; `square` is the close-up's left, top and side."""
+
+    square: tuple[float, float, float]
+    notes: Mapping[str, str]
+    taxonomy: Taxonomy
+    per_row: int
+    um_per_px: float | None
+
+
+def _band(panel: SubFigure, xy: np.ndarray, columns: Mapping[str, np.ndarray], layout: _Layout) -> None:
+    left, top, side = layout.square
+    taxonomy, um_per_px = layout.taxonomy, layout.um_per_px
     whole = float(np.clip(np.ptp(xy[:, 1]) / max(np.ptp(xy[:, 0]), 1e-9), 0.5, 1.5))
-    grid = panel.subplots(2, per_row, squeeze=False, height_ratios=[whole, 1.1])
+    grid = panel.subplots(2, layout.per_row, squeeze=False, height_ratios=[whole, 1.1])
     inside = ((xy >= [left, top]) & (xy <= [left + side, top + side])).all(axis=1)
-    for column in range(per_row):
+    for column in range(layout.per_row):
         upper, lower = grid[:, column]
         if column >= len(columns):
             upper.axis("off")
@@ -164,7 +169,7 @@ def _band(
         if inside.any():
             map_labels(lower, xy[inside], labels[inside], taxonomy, "", um_per_px)
         # A title, for titles do not widen their column; always two lines, so that rows stay level.
-        note = wrapped(notes[name])
+        note = wrapped(layout.notes[name])
         lower.set_title(note if "\n" in note else note + "\n ", fontsize=8, loc="left")
         bare(lower)
         for spine in lower.spines.values():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stnuclei.config.labels import METHODS
 from stnuclei.errors import UserError
 from stnuclei.markers.markers import Markers
 from stnuclei.taxonomy import Taxonomy
@@ -54,19 +55,8 @@ class LabelContext:
 
 
 Method = Callable[..., "Labels"]
-_METHODS: dict[str, Method] = {}
+_REGISTERED: dict[str, Method] = {}
 _SETTINGS: dict[str, type] = {}
-# Module of each shipped method, imported on first use: some import heavy libraries (scvi, decoupler).
-_SHIPPED = {
-    "stnuclei": "stnuclei.labels.evidence.model",
-    "paper": "stnuclei.labels.paper.method",
-    "paper_no_refinement": "stnuclei.labels.paper.method",
-    "topdown": "stnuclei.labels.baselines.topdown",
-    "ucell": "stnuclei.labels.baselines.ucell",
-    "aucell": "stnuclei.labels.baselines.aucell",
-    "cellassign": "stnuclei.labels.baselines.cellassign",
-    "own": "stnuclei.labels.own",
-}
 
 
 def register(name: str, function: Method, settings: type | None = None) -> Method:
@@ -81,7 +71,7 @@ def register(name: str, function: Method, settings: type | None = None) -> Metho
     settings
         Dataclass of the method's settings.
     """
-    _METHODS[name] = function
+    _REGISTERED[name] = function
     if settings is not None:
         _SETTINGS[name] = settings
     return function
@@ -97,14 +87,14 @@ def find_method(name: str) -> Method:
     """
     if name not in methods():
         raise UserError(f"label method {name!r} is not known; choose one of {', '.join(methods())}")
-    if name not in _METHODS:
-        importlib.import_module(_SHIPPED[name])
-    return _METHODS[name]
+    if name not in _REGISTERED:
+        importlib.import_module(METHODS[name])
+    return _REGISTERED[name]
 
 
 def methods() -> tuple[str, ...]:
     """Names of the shipped methods, then of those registered by the user."""
-    return (*_SHIPPED, *sorted(set(_METHODS) - set(_SHIPPED)))
+    return (*METHODS, *sorted(set(_REGISTERED) - set(METHODS)))
 
 
 def configure(name: str, settings: Mapping[str, Any]) -> Method:

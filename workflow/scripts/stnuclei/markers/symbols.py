@@ -43,7 +43,7 @@ class Symbols:
         return upper if upper in self.approved else self.aliases.get(upper, symbol)
 
     def knows(self, symbol: str) -> bool:
-        """Whether a name is an approved symbol or an alias of one gene."""
+        """True if a name is an approved symbol or an alias of one gene."""
         return self.alias(symbol) in self.approved
 
     def translate(self, symbols: Iterable[str]) -> np.ndarray:

@@ -18,7 +18,7 @@ from stnuclei.taxonomy import Taxonomy
 
 
 class NucleusRows(Protocol):
-    """What labels are looked up for: the table row of every nucleus, as `PatchStore` has it."""
+    """Nuclei that labels are looked up for: the table row of every nucleus, as `PatchStore` has it."""
 
     @property
     def cell_index(self) -> np.ndarray: ...  # (M,) int32, -1 where a nucleus has no cell

@@ -11,9 +11,9 @@ import numpy as np
 
 from stnuclei.cellvit.nuclei import NucleiTable
 from stnuclei.files import atomic_write, disk_full_explained
-from stnuclei.io.attributes import StoreFormat, read_attributes
+from stnuclei.io.attributes import StoreFormat
 from stnuclei.patches.arrays import SHARD, create_pixels, read_table, write_group, write_table
-from stnuclei.patches.store import Items
+from stnuclei.patches.store import NucleusStore
 
 FORMAT = StoreFormat("stnuclei-predictions", 1, "predictions", "predict_patches")
 COLUMNS = ("class", "class_probability", "class_probabilities", "centroid")
@@ -101,7 +101,7 @@ class _Columns:
         return sum(self.counts)
 
 
-class PredictionStore:
+class PredictionStore(NucleusStore):
     """Read access to a predictions.zarr.
 
     Parameters
@@ -122,31 +122,12 @@ class PredictionStore:
         If there is no such store, it is none of predictions, or of a newer version.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.attrs = read_attributes(self.path, FORMAT)
-        self.instances = Items(self.path / "instances")
-
-    def __len__(self) -> int:
-        return len(self.offset) - 1
-
-    def __repr__(self) -> str:
-        return f"PredictionStore({self.path}: {len(self):,} patches, {self.offset[-1]:,} nuclei)"
+    format = FORMAT
 
     @property
     def classes(self) -> list[str]:
         """Class names by id, background first."""
         return list(self.attrs["classes"])
-
-    @property
-    def um_per_px(self) -> float:
-        """Size of a pixel, um."""
-        return float(self.attrs["um_per_px"])
-
-    @cached_property
-    def offset(self) -> np.ndarray:
-        """int64 (N + 1,): patch i has the nuclei offset[i]:offset[i + 1]."""
-        return read_table(self.path / "nuclei_offset")
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -164,5 +145,4 @@ class PredictionStore:
 
     def nuclei(self, i: int) -> np.ndarray:
         """Nuclei of patch i, structured (K,), see `table`; row k - 1 is the nucleus of id k."""
-        i = range(len(self))[int(i)]
-        return self.table[int(self.offset[i]) : int(self.offset[i + 1])]
+        return self.table[self.rows_of(i)]

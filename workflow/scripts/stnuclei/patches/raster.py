@@ -9,6 +9,7 @@ area, the one that comes later in the table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -89,7 +90,7 @@ class Outlines:
         """
         labels = np.zeros((height, width), np.int32)
         order = np.argsort(self.rank[rows], kind="stable")
-        _paint(labels, self.xy, self.ring_first, self.nucleus_first, self.bounds, rows, order, x0, y0)
+        _paint(labels, _Rings(self.xy, self.ring_first, self.nucleus_first, self.bounds), rows, order, x0, y0)
         return labels
 
 
@@ -134,7 +135,7 @@ def _transformed(xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _starts(owner: np.ndarray, n: int) -> np.ndarray:
-    """Where each of n owners' items begin among items sorted by owner, and the end; int64 (n + 1,)."""
+    """First index of each of n owners' items among items sorted by owner, and the end; int64 (n + 1,)."""
     return np.searchsorted(owner, np.arange(n + 1)).astype(np.int64)
 
 
@@ -149,18 +150,18 @@ def _bounds(xy: np.ndarray, first: np.ndarray) -> np.ndarray:
     return bounds
 
 
+class _Rings(NamedTuple):
+    """Arrays of `Outlines`, as numba takes them."""
+
+    xy: np.ndarray
+    ring_first: np.ndarray
+    nucleus_first: np.ndarray
+    bounds: np.ndarray
+
+
 @numba.njit(nogil=True, cache=True)
-def _paint(
-    labels: np.ndarray,
-    xy: np.ndarray,
-    ring_first: np.ndarray,
-    nucleus_first: np.ndarray,
-    bounds: np.ndarray,
-    rows: np.ndarray,
-    order: np.ndarray,
-    x0: int,
-    y0: int,
-) -> None:
+def _paint(labels: np.ndarray, outlines: _Rings, rows: np.ndarray, order: np.ndarray, x0: int, y0: int) -> None:
+    xy, ring_first, nucleus_first, bounds = outlines
     height, width = labels.shape
     most = 0
     for k in rows:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorstore as ts
@@ -78,7 +78,46 @@ class Items:
         self.__dict__.update(state)
 
 
-class PatchStore:
+class NucleusStore:
+    """Patches and the nuclei of each: opening, length, pixel size and offsets, which both kinds of store share."""
+
+    #: Of the attributes; a kind of store sets it.
+    format: ClassVar[StoreFormat]
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.attrs = read_attributes(self.path, self.format)
+        self.instances = Items(self.path / "instances")
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def __repr__(self) -> str:
+        size = f"{len(self):,} patches of {self.patch_px} px, {self.offset[-1]:,} nuclei"
+        return f"{type(self).__name__}({self.path}: {size})"
+
+    @property
+    def um_per_px(self) -> float:
+        """Size of a pixel, um."""
+        return float(self.attrs["um_per_px"])
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch, px."""
+        return int(self.attrs["patch_px"])
+
+    @cached_property
+    def offset(self) -> np.ndarray:
+        """int64 (N + 1,): patch i has the nuclei offset[i]:offset[i + 1]."""
+        return read_table(self.path / "nuclei_offset")
+
+    def rows_of(self, i: int) -> slice:
+        """Rows of the nuclei of patch i in the columns."""
+        i = range(len(self))[int(i)]
+        return slice(int(self.offset[i]), int(self.offset[i + 1]))
+
+
+class PatchStore(NucleusStore):
     """Read access to a patches.zarr; pixels stay on disk, the nuclei's columns are read once when first asked for.
 
     Parameters
@@ -101,17 +140,11 @@ class PatchStore:
         If there is no such store, it is none of ours, or of a newer version.
     """
 
+    format = FORMAT
+
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.attrs = read_attributes(self.path, FORMAT)
+        super().__init__(path)
         self.image = Items(self.path / "image")
-        self.instances = Items(self.path / "instances")
-
-    def __len__(self) -> int:
-        return len(self.offset) - 1
-
-    def __repr__(self) -> str:
-        return f"PatchStore({self.path}: {len(self):,} patches of {self.patch_px} px, {self.offset[-1]:,} nuclei)"
 
     @property
     def sample(self) -> str:
@@ -122,16 +155,6 @@ class PatchStore:
     def tissues(self) -> list[str]:
         """Tissue names that `tissue` points into."""
         return list(self.attrs["tissues"])
-
-    @property
-    def um_per_px(self) -> float:
-        """Size of a pixel, um."""
-        return float(self.attrs["um_per_px"])
-
-    @property
-    def patch_px(self) -> int:
-        """Side of a patch, px."""
-        return int(self.attrs["patch_px"])
 
     @cached_property
     def content_hash(self) -> str:
@@ -149,11 +172,6 @@ class PatchStore:
             )
         identity = [arrays, self.sample, self.tissues, self.um_per_px, self.patch_px]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-
-    @cached_property
-    def offset(self) -> np.ndarray:
-        """int64 (N + 1,): patch i has the nuclei offset[i]:offset[i + 1]."""
-        return read_table(self.path / "nuclei_offset")
 
     @cached_property
     def tissue(self) -> np.ndarray:
@@ -182,8 +200,7 @@ class PatchStore:
 
     def nuclei(self, i: int) -> np.ndarray:
         """Nuclei of patch i, structured (K,): cell_index, nucleus_index int32, centroid float32 (2,)."""
-        i = range(len(self))[int(i)]
-        rows = slice(int(self.offset[i]), int(self.offset[i + 1]))
+        rows = self.rows_of(i)
         out = np.empty(rows.stop - rows.start, NUCLEUS)
         for name in NUCLEUS.names or ():
             out[name] = getattr(self, name)[rows]

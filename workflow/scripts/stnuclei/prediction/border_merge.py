@@ -19,8 +19,7 @@ import shapely
 from stnuclei.io.nuclei_file import NucleiWriter
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.partial_results import PartialResults
-from stnuclei.prediction.stages import MERGING
-from stnuclei.prediction.sweep import Row
+from stnuclei.prediction.sweep import MERGING, Row
 from stnuclei.prediction.tiles import NEAR, Strip, TileGrid
 from stnuclei.progress import StageTimer
 

@@ -22,7 +22,7 @@ from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, measured
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.partial_results import PartialResults
-from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION
+from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION
 from stnuclei.prediction.tiles import TileMaps
 from stnuclei.progress import Progress, StageTimer
 from stnuclei.slides.regions import read_region

@@ -26,8 +26,7 @@ from stnuclei.prediction.partial_results import PartialResults, partial_folder
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
 from stnuclei.prediction.predictor import model_taxonomy
 from stnuclei.prediction.search_region import SearchRegion
-from stnuclei.prediction.stages import MERGING, NETWORK, READING, SEPARATION
-from stnuclei.prediction.sweep import SweepJob, readers, sweep
+from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION, SweepJob, readers, sweep
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import TileGrid
 from stnuclei.progress import Progress, StageTimer

@@ -62,7 +62,7 @@ class SearchRegion:
         return cls(wanted, scale, box, float(inside.sum()) * (scale * um_per_px) ** 2 / 1e6)
 
     def contains(self, xy: np.ndarray) -> np.ndarray:
-        """Which points (n, 2) he_px lie inside, (n,) bool."""
+        """Mask of the points (n, 2) he_px that lie inside, (n,) bool."""
         x, y = np.asarray(xy, np.float64).T
         inside = (x >= self.box[0]) & (y >= self.box[1]) & (x < self.box[2]) & (y < self.box[3])
         if self.wanted is not None:
@@ -94,7 +94,7 @@ class SearchRegion:
         return out
 
     def touches(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether a box (he_px) holds any of the region."""
+        """True if a box (he_px) holds any of the region."""
         box = (max(x0, self.box[0]), max(y0, self.box[1]), min(x1, self.box[2]), min(y1, self.box[3]))
         if box[0] >= box[2] or box[1] >= box[3]:
             return False

@@ -20,10 +20,12 @@ from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, separate_tile
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.search_region import SearchRegion
-from stnuclei.prediction.stages import NETWORK, READING, SEPARATION
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import Strip, TileMaps
 from stnuclei.progress import Progress, StageTimer
+
+#: Stages of a segmentation, as `StageTimer` times them.
+READING, NETWORK, SEPARATION, MERGING = "reading", "network", "post-processing", "merging"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a result was made from, and whether two results hold the same content."""
+"""Provenance of results, and comparison of the content of two of them."""
 
 import lazy_loader
 

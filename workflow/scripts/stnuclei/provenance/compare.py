@@ -1,4 +1,4 @@
-"""What differs between two provenance files."""
+"""Differences between two provenance files."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ def _is_location(section: str, key: str) -> bool:
     return any(key == location or key.startswith(f"{location}.") for location in LOCATIONS.get(section, ()))
 
 
-def _said(before: Any, after: Any, section: str = "") -> str:
+def _said(before: object, after: object, section: str = "") -> str:
     if before is None or after is None:
         return f"only in {'the second' if before is None else 'the first'}"
     return "other content" if section in ("content", "models") else f"{_short(before)} -> {_short(after)}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else f"{text[:97]}..."

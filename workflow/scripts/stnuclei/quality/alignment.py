@@ -90,7 +90,7 @@ def _details(measured: Measured, best: Measured) -> dict[str, Any]:
 
 
 def judge(name: str, measured: Measured, best: Measured, max_shift_um: float) -> tuple[bool, str]:
-    """Whether nuclei lie on nuclei, and the sentence that says so; `best` is where they would fit best."""
+    """Verdict on whether nuclei lie on nuclei, and the sentence that says so; `best` is where they would fit best."""
     if measured.n_nuclei < _FEWEST_NUCLEI:
         return False, (
             f"sample {name}: only {measured.n_nuclei} nuclei lie on clean tissue, too few to check the alignment"
@@ -142,7 +142,7 @@ def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
 
 
 def _orientation(scorer: ShiftScorer) -> tuple[dict[str, Any], str]:
-    """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
+    """Turn or mirroring by which the nuclei would fit; believed only where single nuclei then fit."""
     none = "; no turn or mirror of the slide fits either: is it the H&E of this run?"
     proposal = search_orientation(scorer.sample, scorer.white)
     matrix = np.array(proposal["matrix"])

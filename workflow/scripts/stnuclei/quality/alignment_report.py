@@ -16,7 +16,7 @@ from stnuclei.files import atomic_write
 
 @dataclass
 class AlignmentReport:
-    """Whether nuclei lie on nuclei.
+    """Verdict on whether nuclei lie on nuclei.
 
     Attributes
     ----------

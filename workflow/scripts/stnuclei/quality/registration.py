@@ -27,7 +27,7 @@ REACH_UM = 40.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What the tiles say of the nuclei as they lie."""
+    """Registration of the nuclei as they lie, from all tiles."""
 
     tiles: pd.DataFrame
     shared: Shift
@@ -48,7 +48,7 @@ class Measured:
 
     @property
     def affine(self) -> dict[str, Any] | None:
-        """What the tiles that are sure of their shift say together; see `fit_affine`."""
+        """Shift of the slide by the tiles that are sure of theirs; see `fit_affine`."""
         return fit_affine(self.tiles, self.um_per_px)
 
     @property
@@ -127,7 +127,7 @@ def _summed(rows: list[tuple[float, ...]], shared: Shift, scale: float, um_per_p
 
 
 def believable(measured: Measured, best: Measured) -> bool:
-    """Whether the shift that was measured is one of nuclei."""
+    """True if the shift that was measured is one of nuclei."""
     return measured.shared.certainty >= _SURE and best.darker_fraction >= _DARKER
 
 

@@ -85,7 +85,7 @@ class Correlator:
 
 
 def _vertex(line: np.ndarray, at: int) -> float:
-    """Where a parabola through a peak and its neighbours is highest, -0.5 to 0.5."""
+    """Offset of the highest point of a parabola through a peak and its neighbours, -0.5 to 0.5."""
     if not 0 < at < len(line) - 1:
         return 0.0
     left, top, right = line[at - 1 : at + 2]

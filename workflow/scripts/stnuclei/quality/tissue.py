@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from stnuclei.errors import UserError
 from stnuclei.progress import progress
-from stnuclei.quality.pen import find_pen
-from stnuclei.quality.stain import optical_density
+from stnuclei.quality.stain import find_pen, optical_density
 from stnuclei.quality.tissue_map import BLURRED, PEN, TISSUE, TissueMap
 from stnuclei.slides.regions import level_and_block
 from stnuclei.slides.slide import Slide
@@ -28,7 +27,7 @@ _SMALLEST_BLUR_UM2 = 10000.0
 
 @dataclass(frozen=True)
 class _Features:
-    """What is measured on a map pixel."""
+    """Measurements of a map pixel."""
 
     colour: np.ndarray  # (H, W, 3) mean RGB
     fine: np.ndarray  # (H, W) energy of detail at the working pixel

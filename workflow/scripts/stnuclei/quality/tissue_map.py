@@ -20,7 +20,7 @@ COLOURS = ("#bbbbbb", "#2ca02c", "#ff7f0e", "#d62728")
 
 @dataclass(frozen=True)
 class TissueMap:
-    """What each place of a slide is.
+    """Kind of each pixel of a coarse map of a slide.
 
     Attributes
     ----------

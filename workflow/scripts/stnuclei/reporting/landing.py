@@ -10,7 +10,7 @@ import yaml
 
 from stnuclei.evaluation.formatting import number
 from stnuclei.expression.report import HEADS, as_cell
-from stnuclei.provenance.publish import publishable
+from stnuclei.provenance.record import publishable
 from stnuclei.reporting.content import Bar, Entry, Page, Picture, Section, Table, picture
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on
@@ -73,7 +73,7 @@ def landing_page(run: ReportRun, pages: list[Page]) -> Page:
         expression_section(run),
         *_other_tables(run),
         _slides(pages),
-        _what_was_run(run),
+        _run_section(run),
     ]
     return page
 
@@ -127,7 +127,7 @@ def _tables(run: ReportRun) -> list[Table]:
     ]
 
 
-def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Any]:
+def _figures(run: ReportRun, names: tuple[str, ...]) -> list[Picture]:
     folder = run.results / "figures"
     return [
         drawn
@@ -226,7 +226,7 @@ def _slides(pages: list[Page]) -> Section:
     return Section("Segmented slides", tables=[plain_table(["slide"], rows)] if rows else [])
 
 
-def _what_was_run(run: ReportRun) -> Section:
+def _run_section(run: ReportRun) -> Section:
     provenance = read_json(run.results / "provenance.json")
     section = Section("What was run", f"Report written on: {hardware()}.")
     code = _flat(provenance, "run", "code", "seeds") or [("seed", str(run.config["seed"]))]

@@ -75,7 +75,7 @@ def write_card(
     trained = [entry for entry in sets if entry["split"] == "train"]
     blocks = [
         _head(name, meta, sets, tables),
-        _what(name, meta, trained),
+        _description(name, meta, trained),
         "## Data\n\n" + _data(sets, meta),
         "## Training\n\n" + _recipe(meta),
         "## Scores\n\n" + _scores(meta, tables),
@@ -131,7 +131,7 @@ def _result(kind: str, table: pd.DataFrame) -> dict[str, Any]:
     return {"task": task, "dataset": {"name": where, "type": "custom"}, "metrics": metrics}
 
 
-def _what(name: str, meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> str:
+def _description(name: str, meta: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> str:
     methods = list(dict.fromkeys(str(entry.get("labels") or UNKNOWN) for entry in trained)) or [UNKNOWN]
     tissues = ", ".join(meta["tissues"]) or "no tissue head"
     rows = {
@@ -170,7 +170,7 @@ def _data(sets: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> str:
     return "\n".join(rows) + f"\n\nTraining in all: {known['patches']} patches, {known['nuclei']} nuclei.{methods}"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if value is None or value == "":
         return UNKNOWN
     return f"{value:,}" if isinstance(value, int) else str(value)

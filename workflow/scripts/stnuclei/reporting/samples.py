@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _store(folder: Path) -> dict[str, Any]:
-    """What the sample's store says of itself."""
+    """Attributes of the sample's store."""
     return read_json(folder / "sample.zarr" / "zarr.json").get("attributes", {}).get("stnuclei", {})
 
 
@@ -64,7 +64,7 @@ def patch_counts(folder: Path) -> dict[str, Any]:
     return read_json(folder / "patches.zarr" / "zarr.json").get("attributes", {}).get("counts", {})
 
 
-def _facts(row: Any, folder: Path) -> list[tuple[str, str]]:
+def _facts(row: pd.Series, folder: Path) -> list[tuple[str, str]]:
     store, counts = _store(folder), patch_counts(folder)
     shape = store.get("image", {}).get("shape", [])
     facts = [

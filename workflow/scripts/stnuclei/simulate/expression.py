@@ -15,6 +15,10 @@ _DEPTH = {
     "Plasma cell": 1.0, "Macrophage": 1.0, "Mast cell": 0.8, "Endothelial": 0.9, "Pericyte": 0.8, "Dead": 0.3,
 }  # fmt: skip
 
+_MEDIAN_TRANSCRIPTS = 170.0  # of a cell
+_AMBIENT, _SPILL = 0.05, 0.12  # fractions of a cell's transcripts from the whole slide and from its nearest neighbours
+_EMPTY = 0.02  # fraction of cells without any transcript
+
 
 def profiles(organ: Organ) -> tuple[list[str], list[str], np.ndarray]:
     """Expression profile of each cell type.
@@ -38,14 +42,7 @@ def profiles(organ: Organ) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def draw_counts(
-    organ: Organ,
-    cell_types: list[str],
-    xy: np.ndarray,
-    rng: np.random.Generator,
-    depth: float = 170.0,
-    ambient: float = 0.05,
-    spill: float = 0.12,
-    empty: float = 0.02,
+    organ: Organ, cell_types: list[str], xy: np.ndarray, rng: np.random.Generator
 ) -> tuple[csr_matrix, list[str]]:
     """Draw the count matrix of one slide.
 
@@ -59,12 +56,6 @@ def draw_counts(
         Centroids in um, (n, 2).
     rng
         Where the numbers come from.
-    depth
-        Median transcripts of a cell.
-    ambient, spill
-        Shares of a cell's transcripts that come from the whole slide and from its nearest neighbours.
-    empty
-        Share of cells without any transcript.
 
     Returns
     -------
@@ -75,9 +66,9 @@ def draw_counts(
     expected = profile[row] * rng.gamma(2.0, 0.5, (len(row), len(genes)))  # negative binomial: dispersion 0.5 a gene
     near = cKDTree(xy).query(xy, k=min(4, len(xy)))[1][:, 1:]
     mean = profile[row].mean(axis=0)
-    fraction = (1 - ambient - spill) * expected + ambient * mean + spill * profile[row[near]].mean(axis=1)
+    fraction = (1 - _AMBIENT - _SPILL) * expected + _AMBIENT * mean + _SPILL * profile[row[near]].mean(axis=1)
     size = np.array([_DEPTH.get(cell_type, 0.9) for cell_type in cell_types])
-    size = depth * size * np.exp(0.45 * rng.standard_normal(len(row)))
-    size[rng.permutation(len(row))[: round(empty * len(row))]] = 0.0
+    size = _MEDIAN_TRANSCRIPTS * size * np.exp(0.45 * rng.standard_normal(len(row)))
+    size[rng.permutation(len(row))[: round(_EMPTY * len(row))]] = 0.0
     counts = rng.poisson(fraction * size[:, None]).astype(np.int32)
     return csr_matrix(counts), genes

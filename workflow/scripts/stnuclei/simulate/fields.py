@@ -1,6 +1,8 @@
-"""Smooth random fields: what makes simulated tissue uneven."""
+"""Smooth random fields, and the stain concentrations of a picture that they make uneven."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -58,3 +60,28 @@ def orientation(shape: tuple[int, int], scale: float, rng: np.random.Generator) 
     Two noise fields are read as cosine and sine of the double angle, so the field has no seam at pi.
     """
     return 0.5 * np.arctan2(noise(shape, scale, rng), noise(shape, scale, rng)).astype(np.float32)
+
+
+@dataclass
+class Canvas:
+    """Concentrations in the making; all fields float32 (H, W) but `um_per_px`."""
+
+    um_per_px: float
+    blue: np.ndarray
+    pink: np.ndarray
+    red: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.blue.shape
+
+    def px(self, um: float) -> float:
+        """Length in px of `um`."""
+        return um / self.um_per_px
+
+    def lay(self, mask: np.ndarray, blue: float | np.ndarray, pink: float | np.ndarray) -> None:
+        """Replace what lies under a soft mask (H, W) in 0..1."""
+        self.blue += mask * (blue - self.blue)
+        self.pink += mask * (pink - self.pink)
+        self.red *= 1 - mask

@@ -20,7 +20,7 @@ _SHINE = {"lymphocyte": 1.0, "plasma": 0.9, "tumour": 0.6, "macrophage": 0.6, "m
 def he_matrix(
     size_um: tuple[float, float], um_per_px: float, angle_deg: float, margin_um: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Where the H&E scan lies on the morphology image.
+    """Position of the H&E scan on the morphology image.
 
     Parameters
     ----------

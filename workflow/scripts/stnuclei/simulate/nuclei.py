@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class NucleusStyle:
-    """How one kind of nucleus looks.
+    """Look of one kind of nucleus.
 
     Parameters
     ----------
@@ -111,14 +111,14 @@ class Nucleus:
         step = np.arange(n) * (2 * np.pi / n)
         theta = np.arctan2(self.width * np.sin(step), self.length * np.cos(step))
         u, v = self.radius(theta) * (np.cos(theta), np.sin(theta))
-        return self._place(u, v + self.bend * u * u)
+        return self._in_frame(u, v + self.bend * u * u)
 
-    def _place(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def _in_frame(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return np.stack([self.x + cos * u - sin * v, self.y + sin * u + cos * v], axis=-1)
 
     def depth(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where points lie in the nucleus.
+        """Position of points in the nucleus.
 
         Parameters
         ----------

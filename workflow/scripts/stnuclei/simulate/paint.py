@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 
 from stnuclei.simulate.architecture import GRID_UM
-from stnuclei.simulate.canvas import Canvas
-from stnuclei.simulate.fields import enlarge, fractal, noise, smoothstep
+from stnuclei.simulate.fields import Canvas, enlarge, fractal, noise, smoothstep
 from stnuclei.simulate.paint_nuclei import paint_nuclei
 from stnuclei.simulate.tissue import Tissue
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stnuclei.simulate.canvas import Canvas
-from stnuclei.simulate.fields import noise, smoothstep
+from stnuclei.simulate.fields import Canvas, noise, smoothstep
 from stnuclei.simulate.nuclei import STYLES, Nucleus
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,61 +34,67 @@ from stnuclei.simulate.xenium import (
 )
 
 
-def simulate_sample(
-    out: str | Path,
-    tissue: str,
-    seed: int,
-    *,
-    layout: str = "xoa3",
-    size_um: tuple[float, float] = (640.0, 740.0),
-    he_um_per_px: float = 0.2738,
-    misalignment_um: tuple[float, float] = (0.0, 0.0),
-    annotated: bool = False,
-    truth: str | Path | None = None,
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class BundleSettings:
+    """Form of a simulated bundle.
+
+    Parameters
+    ----------
+    layout
+        ``xoa1`` (integer ids, one nucleus a cell) or ``xoa3`` (string ids, cells with two nuclei or none).
+    size_um
+        Width and height of the morphology image.
+    he_um_per_px
+        Pixel size of the H&E scan.
+    misalignment_um
+        By how much (x, y) in the morphology frame the alignment file is wrong, for trying the alignment check on it.
+    annotated
+        Also write ``annotation.csv`` (cell_id, label: fine types) and ``annotation_classes.tsv`` (label, class).
+    """
+
+    layout: str = "xoa3"
+    size_um: tuple[float, float] = (640.0, 740.0)
+    he_um_per_px: float = 0.2738
+    misalignment_um: tuple[float, float] = (0.0, 0.0)
+    annotated: bool = False
+
+
+def simulate_sample(out: str | Path, tissue: str, seed: int, **settings: Any) -> dict[str, float]:
     """Write one simulated Xenium bundle with its H&E scan; gives its numbers of cells, nuclei, genes and transcripts.
 
     Parameters
     ----------
     out
-        Folder of the bundle; its name is the sample's name. What stands there is replaced.
+        Folder of the bundle; its name is the sample's name. What stands there is replaced. The truth, which the
+        workflow never reads, goes to ``<out>/../truth/<name>``.
     tissue
         An organ the simulator knows.
     seed
         Equal seeds give equal files.
-    layout
-        ``xoa1`` (integer ids, one nucleus a cell) or ``xoa3`` (string ids, cells with two nuclei or none).
-    size_um, he_um_per_px
-        Width and height of the morphology image; pixel size of the H&E scan.
-    misalignment_um
-        By how much (x, y) in the morphology frame the alignment file is wrong, for trying the alignment check on it.
-    annotated
-        Also write ``annotation.csv`` (cell_id, label: fine types) and ``annotation_classes.tsv`` (label, class).
-    truth
-        Folder for the truth: ``<out>/../truth/<name>`` when None. The workflow never reads it.
+    **settings
+        See `BundleSettings`.
 
     Raises
     ------
     UserError
         If tissue or layout is not known, or the slide is smaller than 100 um.
     """
-    out = Path(out)
-    form = layout_of(layout)
-    if min(size_um) < 100 or he_um_per_px <= 0:
+    out, wanted = Path(out), BundleSettings(**settings)
+    form, (width, height), he_um = layout_of(wanted.layout), wanted.size_um, wanted.he_um_per_px
+    if min(width, height) < 100 or he_um <= 0:
         raise UserError(f"simulated slide {out.name}: size_um must be 100 or more each way and he_um_per_px above 0")
-    model = grow_tissue(tissue, (size_um[0], size_um[1]), seed)
+    model = grow_tissue(tissue, (width, height), seed)
     rng = np.random.default_rng([seed, 13])
     cells = segment(model, rng, form.vertices, form.expansion_um, several=form.strings)
-    truth = Path(truth) if truth is not None else out.parent / "truth" / out.name
     with atomic_write(out, directory=True) as folder:
         facts, ids = _write_tables(folder, out.name, model, cells, form, rng)
         _write_dapi(folder, out.name, model, cells.nucleus_mask.shape, form, rng)
-        matrix, shape = he_matrix(size_um, he_um_per_px, 90 + rng.uniform(-2.5, 2.5), 25.0)
-        _write_he(folder, out.name, model, matrix, shape, he_um_per_px, seed)
-        _write_alignment(folder, out.name, matrix, misalignment_um)
-        if annotated:
+        matrix, shape = he_matrix((width, height), he_um, 90 + rng.uniform(-2.5, 2.5), 25.0)
+        _write_he(folder, out.name, model, matrix, shape, he_um, seed)
+        _write_alignment(folder, out.name, matrix, wanted.misalignment_um)
+        if wanted.annotated:
             _write_annotation(folder, model, cells, ids, rng)
-        with atomic_write(truth, directory=True) as aside:
+        with atomic_write(out.parent / "truth" / out.name, directory=True) as aside:
             _write_truth(aside, model, cells, ids, matrix, shape)
     return facts | {"he_rows": shape[0], "he_columns": shape[1]}
 

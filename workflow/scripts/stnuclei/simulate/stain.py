@@ -16,7 +16,7 @@ BASE_VECTORS = np.array([[0.61, 0.73, 0.30], [0.13, 0.88, 0.40], [0.08, 0.70, 0.
 
 @dataclass(frozen=True)
 class Stain:
-    """How one slide was stained and scanned.
+    """Staining and scanning of one slide.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Tissue:
 
 
 class _Room:
-    """Which pixels of the grid nuclei already take."""
+    """Mask of the pixels of the grid that nuclei already take."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.taken = np.zeros(shape, np.uint8)

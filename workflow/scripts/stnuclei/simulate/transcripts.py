@@ -134,7 +134,7 @@ def _pick(mask: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.n
 
 
 def _annotate(frame: pd.DataFrame, cells: Segmentation) -> None:
-    """Whether transcripts overlap a nucleus, and how far the next nucleus is; distances on every fourth pixel."""
+    """Add overlap with a nucleus and distance to the nearest one to each transcript; on every fourth pixel."""
     j = np.minimum((frame.x / PIXEL_UM).astype(int), cells.nucleus_mask.shape[1] - 1)
     i = np.minimum((frame.y / PIXEL_UM).astype(int), cells.nucleus_mask.shape[0] - 1)
     frame["in_nucleus"] = (cells.nucleus_mask[i, j] > 0).astype(np.uint8)

@@ -26,7 +26,7 @@ from stnuclei.simulate.transcripts import Features
 
 @dataclass(frozen=True)
 class Layout:
-    """What differs between versions of the onboard analysis.
+    """Differences between versions of the onboard analysis.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def pixel_ratio(slide_um: float, wanted_um: float) -> float:
 
 
 def weights(begin: int, end: int, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """What each output pixel is made of, along one axis.
+    """Input pixels of each output pixel, along one axis.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class Slide(ABC):
         return 3
 
     def downsample(self, level: int) -> float:
-        """How many full-resolution pixels a pixel of `level` is wide."""
+        """Width of a pixel of `level` in full-resolution pixels."""
         return float(np.sqrt(np.prod(self.levels[0]) / np.prod(self.levels[level])))
 
     def level_for(self, downsample: float) -> int:

@@ -45,7 +45,7 @@ def strips(
 
 
 def edges(length: int, fine: float, coarse: float) -> np.ndarray:
-    """Where map pixels begin, in working pixels, the end included (n + 1,) int64."""
+    """First working pixel of each map pixel, the end included (n + 1,) int64."""
     n = int(np.ceil(length / coarse))
     marks = np.rint(np.arange(n + 1) * coarse / fine).astype(np.int64)
     marks[-1] = max(int(length / fine), marks[-2] + 1)

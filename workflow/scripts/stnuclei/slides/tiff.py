@@ -93,7 +93,7 @@ def _rgb_axes(path: Path, series: tifffile.TiffPageSeries) -> tuple[int, int, in
 
 
 def _same_picture(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, axes: tuple[int, int, int]) -> bool:
-    """Whether a level is the slide made smaller and not, say, a label picture."""
+    """True if a level is the slide made smaller and not, say, a label picture."""
     if len(level.shape) != len(series.shape) or level.dtype != series.dtype:
         return False
     factors = [series.shape[k] / level.shape[k] for k in axes[:2]]

@@ -60,7 +60,7 @@ class BestEpoch:
                 self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
     def is_stale(self, epochs: int, patience: int | None) -> bool:
-        """Whether the last `patience` of the finished epochs brought nothing better."""
+        """True if the last `patience` of the finished epochs brought nothing better."""
         return patience is not None and self.epoch >= 0 and epochs - 1 - self.epoch >= patience
 
     def state_dict(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and the log."""
+        """True if this process writes the files and the log."""
         return self.rank == 0
 
     def sum(self, values: Sequence[float] | torch.Tensor) -> torch.Tensor:

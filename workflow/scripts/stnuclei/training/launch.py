@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 import stnuclei
+from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
+from stnuclei.loading.sources import Source
 from stnuclei.training.loop import train
-from stnuclei.training.run_file import read_run
 from stnuclei.training.walltime import warned_before_the_end
 
 
@@ -39,7 +43,7 @@ def launch(run: Path, processes: int = 1) -> None:
 
 
 def _knows(option: str) -> bool:
-    """Whether this torchrun has an option: ``--shutdown-timeout`` is young (pytorch#172596).
+    """True if this torchrun has an option: ``--shutdown-timeout`` is young (pytorch#172596).
 
     Older ones kill the processes 30 s after the signal, which may be too short for the last step and for saving.
     """
@@ -68,3 +72,36 @@ def _torchrun(run: Path, processes: int) -> None:
         status = started.wait()
     if status:
         raise UserError(f"torchrun ended with status {status}; what happened stands above in the job's log")
+
+
+KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """Read a run's description, JSON or YAML, into the arguments of `train`.
+
+    Raises
+    ------
+    UserError
+        If the file is absent, a key is missing or unknown, or a setting is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; it should describe the run (sources, out_dir, settings)")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: neither JSON nor YAML ({error})") from None
+    unknown, missing = set(content) - KEYS, {"sources", "out_dir"} - set(content)
+    if unknown or missing:
+        problems = [f"unknown {', '.join(sorted(unknown))}"] * bool(unknown)
+        problems += [f"missing {', '.join(sorted(missing))}"] * bool(missing)
+        raise UserError(f"{path}: {' and '.join(problems)}; the keys are {', '.join(sorted(KEYS))}")
+    return {
+        "sources": [Source(**entry) for entry in content["sources"]],
+        "validation": [Source(**entry) for entry in content.get("validation") or []],
+        "out_dir": content["out_dir"],
+        "settings": TrainSettings.from_dict(content.get("settings") or {}),
+        "taxonomy": content.get("taxonomy") or "pannuke",
+        "provenance": content.get("provenance"),
+    }

@@ -181,7 +181,7 @@ def leave_if_asked(run: TrainingRun) -> None:
 
 
 def ended_early(run: TrainingRun) -> bool:
-    """Whether the last `patience` epochs brought no better validation score."""
+    """True if the last `patience` epochs brought no better validation score."""
     return run.best is not None and run.best.is_stale(run.state.epoch, run.settings.patience)
 
 

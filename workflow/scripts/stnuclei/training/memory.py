@@ -61,7 +61,7 @@ def _first_batch(run: TrainingRun) -> Batch:
 
 
 def trial_step(run: TrainingRun, batch: Batch) -> bool:
-    """Whether forward, backward and the optimiser's moments fit; the run is left as it was.
+    """True if forward, backward and the optimiser's moments fit; the run is left as it was.
 
     Parameters
     ----------

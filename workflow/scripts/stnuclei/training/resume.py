@@ -63,7 +63,7 @@ class TrainingState:
 
 
 def identity(settings: TrainSettings, data: str, classes: tuple[str, ...], tissues: tuple[str, ...]) -> dict[str, Any]:
-    """What must not change for a run to be continued: settings that matter, data, classes, tissues."""
+    """Identity that must not change for a run to be continued: settings that matter, data, classes, tissues."""
     kept = {key: value for key, value in settings.to_dict().items() if key not in _FREE}
     if settings.schedule == "cosine":
         kept["epochs"] = settings.epochs  # here the length of the run is part of every step

@@ -94,7 +94,7 @@ class TrainingRun:
 
     @property
     def checks_late(self) -> bool:
-        """Whether the numbers of a step are looked at one step late: fused AdamW on a GPU can skip a step by itself.
+        """True if the numbers of a step are looked at one step late: fused AdamW on a GPU can skip a step by itself.
 
         In fp16 the loss scaler sees to that.
         """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import anndata
 import decoupler
 import numpy as np
@@ -12,7 +10,7 @@ from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
 from stnuclei.config.labels import AucellSettings
-from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
+from stnuclei.labels.baselines.signatures import GeneSets, category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -30,15 +28,11 @@ def panel_top_genes(adata: anndata.AnnData, fraction: float = 0.05) -> int:
 
 
 def aucell_scores(
-    adata: anndata.AnnData,
-    gene_sets: Mapping[str, Sequence[str]],
-    *,
-    n_top: int | None = None,
-    seed: int = 0,
+    adata: anndata.AnnData, gene_sets: GeneSets, *, n_top: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """Score every cell for every gene set.
 
-    The share of the set recovered among the first r genes, summed over r < n_top and divided by its largest possible
+    The fraction of the set recovered among the first r genes, summed over r < n_top and divided by its largest possible
     value (Aibar et al. 2017, doi:10.1038/nmeth.4463; `decoupler.mt.aucell`).
 
     Ties are broken at random for each cell, as in the authors' R package; decoupler on its own breaks them by the
@@ -46,10 +40,8 @@ def aucell_scores(
 
     Parameters
     ----------
-    adata
-        Cells x genes, raw counts.
-    gene_sets
-        Genes of each category; genes outside the panel are left out.
+    adata, gene_sets
+        As for `topdown_scores`.
     n_top
         Genes at the top that count. None: `panel_top_genes`.
     seed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from scipy import sparse
 
 from stnuclei.config.labels import CellassignSettings
 from stnuclei.labels.baselines.count_mixture import CountMixture
-from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
+from stnuclei.labels.baselines.signatures import GeneSets, category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.baselines.topdown import topdown_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
@@ -47,7 +46,7 @@ class ScviFit:
 
 def mixture_probabilities(
     adata: anndata.AnnData,
-    gene_sets: Mapping[str, Sequence[str]],
+    gene_sets: GeneSets,
     *,
     optional: str | None = None,
     min_excess: float = 0.0,
@@ -62,10 +61,8 @@ def mixture_probabilities(
 
     Parameters
     ----------
-    adata
-        Cells x genes, raw counts.
-    gene_sets
-        Genes of each category; genes outside the panel are left out.
+    adata, gene_sets
+        As for `topdown_scores`.
     optional
         Category that may be absent from the slide; None: one fit.
     min_excess, n_iterations
@@ -101,7 +98,7 @@ def _standard(scores: np.ndarray) -> np.ndarray:
 
 
 def cellassign_probabilities(
-    adata: anndata.AnnData, gene_sets: Mapping[str, Sequence[str]], fit: ScviFit | None = None, seed: int = 0
+    adata: anndata.AnnData, gene_sets: GeneSets, fit: ScviFit | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """Posterior of every category for every cell, by `scvi.external.CellAssign`.
 
@@ -142,7 +139,7 @@ def cellassign_probabilities(
     return pd.DataFrame(probabilities, index=adata.obs_names, columns=list(gene_sets))
 
 
-def _marks(adata: anndata.AnnData, gene_sets: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def _marks(adata: anndata.AnnData, gene_sets: GeneSets) -> pd.DataFrame:
     """Rho of the model: 1 where a gene marks a category; genes that mark none or are never seen are left out."""
     seen = np.asarray((sparse.csr_matrix(adata.X) > 0).sum(axis=0)).ravel() > 0
     genes = adata.var_names[seen]

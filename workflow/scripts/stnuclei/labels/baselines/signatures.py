@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import anndata
 import numpy as np
@@ -17,6 +17,9 @@ from stnuclei.labels.result import Labels, cell_table
 
 # Genes. Longer lists of a single paper are results of a screen (differential expression), not curated markers.
 LONGEST_LIST = 100
+
+#: Category -> its genes.
+GeneSets: TypeAlias = Mapping[str, Sequence[str]]
 
 
 def category_genes(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import anndata
 import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import log_normalised
 from stnuclei.config.labels import TopdownSettings
-from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
+from stnuclei.labels.baselines.signatures import GeneSets, category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
 
 def topdown_scores(
     adata: anndata.AnnData,
-    gene_sets: Mapping[str, Sequence[str]],
+    gene_sets: GeneSets,
     *,
     n_controls: int = 100,
     n_bins: int = 25,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import anndata
 import numpy as np
 import pandas as pd
@@ -12,7 +10,7 @@ from scipy import sparse
 
 from stnuclei.clustering.counts import detected_genes
 from stnuclei.config.labels import UcellSettings
-from stnuclei.labels.baselines.signatures import category_genes, describe_sets, labels_from_scores
+from stnuclei.labels.baselines.signatures import GeneSets, category_genes, describe_sets, labels_from_scores
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -30,11 +28,7 @@ def panel_max_rank(adata: anndata.AnnData, longest_set: int) -> int:
 
 
 def ucell_scores(
-    adata: anndata.AnnData,
-    gene_sets: Mapping[str, Sequence[str]],
-    *,
-    max_rank: int | None = None,
-    threads: int = 1,
+    adata: anndata.AnnData, gene_sets: GeneSets, *, max_rank: int | None = None, threads: int = 1
 ) -> pd.DataFrame:
     """Score every cell for every gene set.
 
@@ -44,10 +38,8 @@ def ucell_scores(
 
     Parameters
     ----------
-    adata
-        Cells x genes, raw counts.
-    gene_sets
-        Genes of each category; genes outside the panel are left out.
+    adata, gene_sets
+        As for `topdown_scores`.
     max_rank
         None: `panel_max_rank`.
     threads

@@ -11,8 +11,6 @@ from stnuclei.labels.baselines.signatures import LONGEST_LIST, category_votes
 from stnuclei.labels.registry import LabelContext
 
 # Rows of the marker tables that the panel's background is worth: a gene with as many rows of its own is half believed.
-PRIOR_ROWS = 10.0
-PRIOR_ROWS_MALIGNANT = 3.0
 _LEAST_FRACTION = 0.02  # of a category on the panel, where the tables hardly know it
 _LEAST_UNKNOWN = 5  # genes; with fewer, lineages without a class (neurons, ...) cannot be recognised on the panel
 # Genes of the S, G2 and M phases (Tirosh et al. 2016, doi:10.1126/science.aad0501) and five of the same use on panels.
@@ -29,7 +27,7 @@ CYCLE_GENES = frozenset(
 )
 
 
-def lineage_evidence(context: LabelContext, panel: Sequence[str], prior_rows: float = PRIOR_ROWS) -> pd.DataFrame:
+def lineage_evidence(context: LabelContext, panel: Sequence[str], prior_rows: float) -> pd.DataFrame:
     """Log-odds of each category for each panel gene.
 
     With n_gk rows of the tissue's marker tables that list gene g for category k, and the panel's background pi_k (the
@@ -69,9 +67,7 @@ def lineage_evidence(context: LabelContext, panel: Sequence[str], prior_rows: fl
     return pd.DataFrame(evidence, index=votes.index, columns=votes.columns)
 
 
-def malignancy_evidence(
-    context: LabelContext, panel: Sequence[str], prior_rows: float = PRIOR_ROWS_MALIGNANT
-) -> pd.Series:
+def malignancy_evidence(context: LabelContext, panel: Sequence[str], prior_rows: float) -> pd.Series:
     """Log-odds of a gene being reported for malignant rather than for the tissue's normal epithelial cells.
 
     Malignant: rows under names of malignant cells (any tissue), and rows of the tissue's epithelial cells sampled in

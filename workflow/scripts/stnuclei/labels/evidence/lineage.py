@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from stnuclei.config.labels import EvidenceSettings
 from stnuclei.labels.evidence.naive_bayes import by_category, naive_bayes
 from stnuclei.labels.evidence.null_model import best_score_chance, permutation_scores, significant
 from stnuclei.labels.evidence.profiles import fractions, group_counts, shrunken_cells
@@ -58,10 +59,7 @@ def lineages_of_cells(
     counts: sparse.csr_matrix,
     clusters: np.ndarray,
     evidence: pd.DataFrame,
-    *,
-    level: float,
-    cluster_weight: float,
-    overdispersion: float,
+    settings: EvidenceSettings,
 ) -> Lineages:
     """Probability of each category for every cell.
 
@@ -73,12 +71,8 @@ def lineages_of_cells(
         (cells,) int, 0 to the number of clusters less 1.
     evidence
         From `lineage_evidence`; last column Unknown.
-    level
-        False discovery rate of the clusters' lineages.
-    cluster_weight
-        Counts that a cell's cluster is worth beside its own.
-    overdispersion
-        See `naive_bayes`.
+    settings
+        ``level``, ``cluster_weight`` and ``overdispersion``.
 
     Returns
     -------
@@ -90,13 +84,13 @@ def lineages_of_cells(
     weights = evidence.to_numpy()
     reference = balanced_reference(np.sqrt(profiles), sizes, weights)
     scores = permutation_scores(np.sqrt(profiles) - reference, weights)
-    known = _known_clusters(scores, sizes, level)
+    known = _known_clusters(scores, sizes, settings.level)
     category = np.where(known, scores.argmax(axis=1), weights.shape[1] - 1)
     chosen = archetypes(profiles, category, _margin(scores, known))
     pure = without_spillover(profiles[chosen], category[chosen], weights)
     mixture = unmix(profiles, pure)
-    first = _unmix_cells(counts, clusters, profiles, pure, mixture, category[chosen], weights.shape[1], cluster_weight)
-    probability, component = naive_bayes(counts, clusters, first, weights.shape[1], overdispersion)
+    first = _unmix_cells(counts, clusters, profiles, pure, mixture, category[chosen], settings.cluster_weight)
+    probability, component = naive_bayes(counts, clusters, first, weights.shape[1], settings.overdispersion)
     origin = by_category(mixture, category[chosen], weights.shape[1])
     return Lineages(tuple(evidence.columns), probability, component, profiles, scores, reference, origin, known)
 
@@ -163,7 +157,6 @@ def _unmix_cells(
     pure: np.ndarray,
     mixture: np.ndarray,
     category: np.ndarray,
-    n_categories: int,
     cluster_weight: float,
 ) -> np.ndarray:
     """Category that most of each cell's transcripts come from, int64 (cells,)."""
@@ -177,5 +170,5 @@ def _unmix_cells(
     start = ((1 - _START_EVEN) * mixture + _START_EVEN / mixture.shape[1]).astype(np.float32)
     for rows, values in shrunken_cells(counts, clusters, profiles, cluster_weight, genes):
         weights = unmix(values, pure, start[clusters[rows]], _CELL_STEPS)
-        best[rows] = by_category(weights, category, n_categories).argmax(axis=1)
+        best[rows] = by_category(weights, category, category.max() + 1).argmax(axis=1)
     return best

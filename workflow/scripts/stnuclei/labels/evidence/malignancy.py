@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.special import expit
 from scipy.stats import rankdata
 
+from stnuclei.config.labels import EvidenceSettings
 from stnuclei.labels.evidence.naive_bayes import naive_bayes
 from stnuclei.labels.evidence.null_model import permutation_scores
 from stnuclei.labels.evidence.profiles import fractions, group_counts
@@ -78,20 +79,52 @@ class Malignancy:
         return np.maximum(self.probability, 1 - self.probability) <= UNDECIDED
 
 
+@dataclass(frozen=True)
+class LabelledCells:
+    """Cells with the categories found so far.
+
+    Parameters
+    ----------
+    counts
+        (cells, genes) raw counts.
+    label
+        (cells,) category.
+    group
+        (cells,) int, component of the mixture.
+    """
+
+    counts: sparse.csr_matrix
+    label: np.ndarray
+    group: np.ndarray
+
+
+@dataclass(frozen=True)
+class MalignancyGenes:
+    """Genes of the panel that speak of malignancy.
+
+    Parameters
+    ----------
+    evidence
+        (genes,) log-odds, from `malignancy_evidence`.
+    epithelial
+        Columns of epithelial genes.
+    cycle
+        (genes,) bool, from `cycle_genes`.
+    """
+
+    evidence: np.ndarray
+    epithelial: np.ndarray
+    cycle: np.ndarray
+
+
 def malignant_epithelium(
-    counts: sparse.csr_matrix,
-    label: np.ndarray,
-    groups: np.ndarray,
+    labelled: LabelledCells,
+    genes: MalignancyGenes,
     epithelial: str,
-    evidence: np.ndarray,
-    genes: np.ndarray,
-    cycle: np.ndarray,
     *,
     n_categories: int,
     kind: str = "open",
-    threshold: float = 0.4,
-    least_fraction: float = 0.2,
-    overdispersion: float = 0.08,
+    settings: EvidenceSettings | None = None,
 ) -> Malignancy:
     """Probability of malignancy of epithelial cells.
 
@@ -101,66 +134,56 @@ def malignant_epithelium(
 
     Groups are then parted into two by their scores. Where the two are further apart than `_APART`, the slide has two
     epithelia, and the upper one is malignant if its score exceeds the threshold by `_CHOSEN` and it makes up
-    `least_fraction` of the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by their
-    counts, and are undecided where their group's score does not exceed the threshold by as much. Otherwise the
+    `malignant_fraction` of the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by
+    their counts, and are undecided where their group's score does not exceed the threshold by as much. Otherwise the
     epithelium is of one kind, and one decision holds for all of it.
 
     Parameters
     ----------
-    counts
-        (cells, genes) raw counts of all cells.
-    label
-        (cells,) category of each cell.
-    groups
-        (cells,) int component of each cell.
+    labelled
+        All cells of the slide.
+    genes
+        Their evidence.
     epithelial
         Category that is refined.
-    evidence
-        (genes,) from `malignancy_evidence`.
-    genes
-        Columns of epithelial genes.
-    cycle
-        (genes,) bool, from `cycle_genes`.
     n_categories
         Categories of the taxonomy that markers vote for (the background counts each once).
     kind
         From `slide_kind`: ``normal`` has no malignant cells, ``tumour`` has; ``open`` and ``unlikely`` are decided by
         the score, the latter with a higher threshold.
-    threshold
-        Score above which epithelium is malignant.
-    least_fraction
-        Of the epithelium, where the disease is not given.
-    overdispersion
-        See `naive_bayes`.
+    settings
+        ``malignant_threshold``, ``malignant_fraction`` and ``overdispersion``; None: the defaults.
     """
+    settings = settings or EvidenceSettings()
+    counts, label, evidence, columns = labelled.counts, labelled.label, genes.evidence, genes.epithelial
     cells = np.flatnonzero(label == epithelial)
     nothing = np.zeros(len(cells))
     if kind == "normal":
-        return Malignancy(nothing, False, np.nan, np.nan, len(genes), "the samples table says the slide is normal")
-    if not len(cells) or len(genes) < _LEAST_GENES or np.ptp(evidence[genes]) == 0:
-        return Malignancy(nothing, False, np.nan, np.nan, len(genes), "the panel cannot tell malignant epithelium")
-    names, member = np.unique(groups[cells], return_inverse=True)
+        return Malignancy(nothing, False, np.nan, np.nan, len(columns), "the samples table says the slide is normal")
+    if not len(cells) or len(columns) < _LEAST_GENES or np.ptp(evidence[columns]) == 0:
+        return Malignancy(nothing, False, np.nan, np.nan, len(columns), "the panel cannot tell malignant epithelium")
+    names, member = np.unique(labelled.group[cells], return_inverse=True)
     sums = group_counts(counts[cells], member, len(names))
     sizes = np.bincount(member).astype(np.float64)
     background = _background(counts, label, epithelial, n_categories)
-    marker = _marker_scores(np.sqrt(fractions(sums)) - background, evidence, genes)
-    growth = _proliferation(sums, counts, label != epithelial, cycle)
+    marker = _marker_scores(np.sqrt(fractions(sums)) - background, evidence, columns)
+    growth = _proliferation(sums, counts, label != epithelial, genes.cycle)
     scores = marker + growth
     usable = sizes >= min(_LEAST_GROUP, sizes.max())
     parting = _two_kinds(scores[usable], sizes[usable])
-    threshold += _AGAINST if kind == "unlikely" else 0
-    verdict = _verdict(scores, sizes, parting, kind, threshold, least_fraction)
+    threshold = settings.malignant_threshold + (_AGAINST if kind == "unlikely" else 0)
+    verdict = _verdict(scores, sizes, parting, kind, threshold, settings.malignant_fraction)
     if verdict.border is None:
         probability = np.full(len(cells), verdict.probability)
     else:
         # Cells start with their group's side of the border; groups are mixtures, and naive Bayes moves cells across.
         side = (scores > verdict.border).astype(np.int64)[member]
-        probability = naive_bayes(counts[cells], member, side, 2, overdispersion)[0][:, 1]
+        probability = naive_bayes(counts[cells], member, side, 2, settings.overdispersion)[0][:, 1]
         # A group that would not pass as the upper epithelium by its own score is malignant only by its company.
         weak = (scores <= threshold + _CHOSEN)[member]
         probability[weak] = np.minimum(probability[weak], UNDECIDED)
     pooled = float(np.average(growth, weights=sizes))
-    return Malignancy(probability, verdict.present, verdict.score, pooled, len(genes), verdict.why)
+    return Malignancy(probability, verdict.present, verdict.score, pooled, len(columns), verdict.why)
 
 
 @dataclass(frozen=True)

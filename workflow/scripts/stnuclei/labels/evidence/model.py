@@ -11,11 +11,18 @@ import pandas as pd
 from scipy import sparse
 
 from stnuclei.clustering.counts import cell_ids, totals
+from stnuclei.config.labels import EvidenceSettings
 from stnuclei.labels.evidence.evidence_table import explain_clusters
 from stnuclei.labels.evidence.gene_evidence import cycle_genes, lineage_evidence, malignancy_evidence
 from stnuclei.labels.evidence.lineage import Lineages, lineages_of_cells
-from stnuclei.labels.evidence.malignancy import Malignancy, malignant_epithelium, slide_kind
-from stnuclei.labels.evidence.parallel_analysis import NO_STRUCTURE, shows_structure
+from stnuclei.labels.evidence.malignancy import (
+    LabelledCells,
+    Malignancy,
+    MalignancyGenes,
+    malignant_epithelium,
+    slide_kind,
+)
+from stnuclei.labels.evidence.null_model import NO_STRUCTURE, shows_structure
 from stnuclei.labels.evidence.profiles import fractions, group_counts
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels, cell_table
@@ -23,18 +30,7 @@ from stnuclei.labels.result import Labels, cell_table
 _FEW_GENES = 20
 
 
-def label_stnuclei(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    *,
-    level: float = 0.05,
-    prior_rows: float = 10.0,
-    prior_rows_malignant: float = 3.0,
-    cluster_weight: float = 50.0,
-    overdispersion: float = 0.08,
-    malignant_threshold: float = 0.4,
-    malignant_fraction: float = 0.2,
-) -> Labels:
+def label_stnuclei(adata: anndata.AnnData, context: LabelContext, settings: EvidenceSettings) -> Labels:
     """Label cells by `stnuclei`.
 
     1. Every panel gene gets log-odds for each category against the panel's background (`lineage_evidence`).
@@ -52,18 +48,8 @@ def label_stnuclei(
         Cells x genes, raw counts.
     context
         Tissue, markers, taxonomy, clusters, disease, seed.
-    level
-        False discovery rate of the clusters' lineages.
-    prior_rows, prior_rows_malignant
-        Marker rows that the panel's background is worth.
-    cluster_weight
-        Counts that a cell's cluster is worth beside its own.
-    overdispersion
-        Counts vary more than a multinomial says: a cell of n counts is worth n / (1 + n x overdispersion).
-    malignant_threshold
-        Score above which epithelium is malignant.
-    malignant_fraction
-        Fraction of the epithelium that must be, where the disease is not given.
+    settings
+        Constants of the method.
 
     Returns
     -------
@@ -73,21 +59,25 @@ def label_stnuclei(
     counted = adata if len(filled) == adata.n_obs else adata[filled]
     counts = sparse.csr_matrix(counted.X, dtype=np.float32)
     clusters = _dense_numbers(context.clusters["cluster"].to_numpy(np.int64)[filled])
-    evidence = lineage_evidence(context, adata.var_names, prior_rows)
-    lineages = lineages_of_cells(
-        counts, clusters, evidence, level=level, cluster_weight=cluster_weight, overdispersion=overdispersion
-    )
+    evidence = lineage_evidence(context, adata.var_names, settings.prior_rows)
+    lineages = lineages_of_cells(counts, clusters, evidence, settings)
     structured, ratio = shows_structure(counted, context.seed)
     decided = _decide(lineages, structured)
     malignancy = None
-    epithelial, neoplastic = (context.taxonomy.role(role) for role in ("epithelial", "neoplastic"))
-    if epithelial in context.taxonomy.names and neoplastic in context.taxonomy.names:
-        malignant = malignancy_evidence(context, adata.var_names, prior_rows_malignant).to_numpy()
-        cycle = cycle_genes(context, adata.var_names)
-        limits = (malignant_threshold, malignant_fraction, overdispersion)
-        roles = (str(epithelial), str(neoplastic))
-        malignancy = _refine(decided, counts, lineages, evidence, malignant, cycle, context, roles, limits)
-    return _labels(adata, context, filled, decided, lineages, evidence, ratio, malignancy)
+    if {context.taxonomy.role("epithelial"), context.taxonomy.role("neoplastic")} <= set(context.taxonomy.names):
+        malignancy = _refine(decided, counts, lineages, evidence, context, settings)
+    cells = _cells(cell_ids(adata), filled, decided, context)
+    numbers = cells["cluster"].to_numpy()[filled]
+    rows = explain_clusters(numbers, decided.label, lineages, evidence, malignancy)
+    info: dict[str, Any] = {
+        "structure": ratio,
+        "genes_with_evidence": int((evidence != 0).any(axis=1).sum()),
+        "clusters_with_lineage": int(lineages.known.sum()),
+        "undecided_cells": int((decided.alternatives != "").sum()),
+        **_malignancy_info(malignancy),
+    }
+    info["warnings"] = _warnings(info, slide_kind(context.disease))
+    return Labels(cells, rows, info)
 
 
 @dataclass
@@ -117,22 +107,25 @@ def _refine(
     counts: sparse.csr_matrix,
     lineages: Lineages,
     evidence: pd.DataFrame,
-    malignant: np.ndarray,
-    cycle: np.ndarray,
     context: LabelContext,
-    roles: tuple[str, str],
-    limits: tuple[float, float, float],
+    settings: EvidenceSettings,
 ) -> Malignancy:
     """Split epithelial cells into epithelial and neoplastic ones."""
-    epithelial, neoplastic = roles
-    threshold, least_fraction, overdispersion = limits
+    epithelial, neoplastic = (str(context.taxonomy.role(role)) for role in ("epithelial", "neoplastic"))
     cells = np.flatnonzero(decided.label == epithelial)
+    genes = MalignancyGenes(
+        malignancy_evidence(context, evidence.index, settings.prior_rows_malignant).to_numpy(),
+        epithelial_genes(counts, evidence, decided.label, epithelial),
+        cycle_genes(context, evidence.index),
+    )
     outcome = malignant_epithelium(
-        counts, decided.label, lineages.component, epithelial, malignant,
-        epithelial_genes(counts, evidence, decided.label, epithelial), cycle,
-        n_categories=len(lineages.names) - 1, kind=slide_kind(context.disease),
-        threshold=threshold, least_fraction=least_fraction, overdispersion=overdispersion,
-    )  # fmt: skip
+        LabelledCells(counts, decided.label, lineages.component),
+        genes,
+        epithelial,
+        n_categories=len(lineages.names) - 1,
+        kind=slide_kind(context.disease),
+        settings=settings,
+    )
     decided.confidence[cells] *= np.maximum(outcome.probability, 1 - outcome.probability)
     decided.label[cells[outcome.malignant]] = neoplastic
     if np.isfinite(outcome.score):  # NaN where nothing was tested: a normal slide, a panel without epithelial genes
@@ -156,40 +149,27 @@ def epithelial_genes(
     return np.flatnonzero(known | (profiles[first] > others.max(axis=0)))
 
 
-def _labels(
-    adata: anndata.AnnData,
-    context: LabelContext,
-    filled: np.ndarray,
-    decided: _Decided,
-    lineages: Lineages,
-    evidence: pd.DataFrame,
-    structure: float,
-    malignancy: Malignancy | None,
-) -> Labels:
-    names = np.full(adata.n_obs, context.taxonomy.unknown.name, dtype=object)
-    alternatives = np.full(adata.n_obs, "", dtype=object)
-    confidence = np.zeros(adata.n_obs)
+def _cells(ids: np.ndarray, filled: np.ndarray, decided: _Decided, context: LabelContext) -> pd.DataFrame:
+    """Table of all cells; those without counts are Unknown."""
+    names = np.full(len(ids), context.taxonomy.unknown.name, dtype=object)
+    alternatives = np.full(len(ids), "", dtype=object)
+    confidence = np.zeros(len(ids))
     names[filled], confidence[filled] = decided.label, decided.confidence
     alternatives[filled] = decided.alternatives
     clusters = context.clusters["cluster"].to_numpy(np.int32)
-    cells = cell_table(cell_ids(adata), names, confidence, clusters, alternatives)
-    rows = explain_clusters(clusters[filled], decided.label, lineages, evidence, malignancy)
-    info: dict[str, Any] = {
-        "structure": structure,
-        "genes_with_evidence": int((evidence != 0).any(axis=1).sum()),
-        "clusters_with_lineage": int(lineages.known.sum()),
-        "undecided_cells": int((alternatives != "").sum()),
+    return cell_table(ids, names, confidence, clusters, alternatives)
+
+
+def _malignancy_info(malignancy: Malignancy | None) -> dict[str, Any]:
+    if malignancy is None:
+        return {}
+    return {
+        "malignant": malignancy.present,
+        "malignant_score": malignancy.score,
+        "proliferation": malignancy.proliferation,
+        "malignant_genes": malignancy.genes,
+        "malignant_why": malignancy.why,
     }
-    if malignancy is not None:
-        info |= {
-            "malignant": malignancy.present,
-            "malignant_score": malignancy.score,
-            "proliferation": malignancy.proliferation,
-            "malignant_genes": malignancy.genes,
-            "malignant_why": malignancy.why,
-        }
-    info["warnings"] = _warnings(info, slide_kind(context.disease))
-    return Labels(cells, rows, info)
 
 
 def _warnings(info: dict[str, Any], kind: str) -> list[str]:
@@ -206,4 +186,4 @@ def _warnings(info: dict[str, Any], kind: str) -> list[str]:
     return warnings
 
 
-register("stnuclei", label_stnuclei)
+register("stnuclei", label_stnuclei, EvidenceSettings)
