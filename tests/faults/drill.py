@@ -141,7 +141,8 @@ class Drill:
         """All faults of the stage."""
         yield self.killed()
         yield self.full()
-        yield from (self.damaged(fault) for fault in ("one byte changed", "cut short"))
+        if self.stage.data:
+            yield from (self.damaged(fault) for fault in ("one byte changed", "cut short"))
         yield self.twice()
 
     def _row(self, fault: str, outcomes: Counter[str], right: set[str]) -> Row:
@@ -151,7 +152,7 @@ class Drill:
     def killed(self) -> Row:
         """SIGKILL before every change of a name, then the same call again."""
         outcomes: Counter[str] = Counter()
-        for number in range(10_000):
+        for number in _numbers(self.quick):
             out = self.folder / "killed"
             if attempt(killing(self._run(out), number), self.log) != -signal.SIGKILL:
                 break
@@ -216,6 +217,14 @@ class Drill:
         return Row(
             self.name, "two at once in one folder", f"{outcome}; the content is right" if right else outcome, not right
         )
+
+
+def _numbers(quick: bool) -> Iterator[int]:
+    """Changes of names to be killed before: every one, or (quick) ever fewer: 0, 1, 2, 3, 5, 8, 13, ..."""
+    number, step = 0, 1
+    while True:
+        yield number
+        number, step = (number + step, max(1, number)) if quick else (number + 1, 1)
 
 
 def table(rows: list[Row]) -> str:

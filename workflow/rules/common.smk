@@ -18,16 +18,20 @@ sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 # dozens of lines about a coroutine (snakemake 9, rules.py) that no user can act on.
 warnings.filterwarnings("ignore", message="coroutine 'InputFiles", category=RuntimeWarning)
 
+import snakemake_retries
 import snakemake_terminal
 from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
-from stnuclei.files import size_mb
+from stnuclei.files import check_output, size_mb
 
 # Where this workflow is used as a module of another, the terminal is the other's.
 if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT):
     snakemake_terminal.install(workflow.output_settings.dryrun, workflow.output_settings.verbose)
+# Jobs of another workflow have logs of their own, which never hold the mark.
+if workflow.is_main_process:
+    snakemake_retries.install()
 
 
 def load_settings():
@@ -75,6 +79,7 @@ try:
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
+    check_output(Path(config["results"]))
     SETS = settings.patch_sets(config, SAMPLES)
     PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 from stnuclei.files import atomic_write, sha256
 
 SCHEMES = ("http", "https", "file")
@@ -93,11 +93,11 @@ def _download(address: str, target: Path, shown: str) -> None:
         except urllib.error.HTTPError as error:
             # 408, 429 and 5xx pass; a file that is absent or refused does not appear by trying again.
             if error.code < 500 and error.code not in (408, 429):
-                raise _failed(shown, str(error)) from error
+                raise _failed(shown, str(error), UserError) from error
             reason = str(error)
         except (OSError, http.client.HTTPException) as error:
             if urlsplit(address).scheme == "file":
-                raise _failed(shown, str(error)) from error
+                raise _failed(shown, str(error), UserError) from error
             reason = str(error) or type(error).__name__
         failed = failed + 1 if target.stat().st_size <= before else 0
         if failed >= TRIES:
@@ -122,5 +122,5 @@ def _receive(address: str, target: Path, version: str) -> tuple[str, int | None]
     return version, total
 
 
-def _failed(shown: str, reason: str) -> UserError:
-    return UserError(f"{shown}: cannot be fetched ({reason}); try later, or fetch it elsewhere and give its path")
+def _failed(shown: str, reason: str, error: type[UserError] = MachineError) -> UserError:
+    return error(f"{shown}: cannot be fetched ({reason}); try later, or fetch it elsewhere and give its path")

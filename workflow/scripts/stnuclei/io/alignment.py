@@ -16,6 +16,8 @@ from stnuclei.slides.slide import PLAUSIBLE_UM
 
 _KEYPOINTS = ("fixedx", "fixedy", "alignmentx", "alignmenty")
 _MAX_RESIDUAL_UM = 20.0
+#: Bytes of a table in Explorer's zip; a hundred keypoints take 10 kB.
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Alignment:
     def um_per_px(self, morphology_um: float) -> float:
         """H&E pixel size in um: the morphology's times the square root of the matrix's area factor."""
         return morphology_um * scale_of(self.matrix)
+
+    @property
+    def inverse_means(self) -> str:
+        """What is wrong with the file, and what to do, where its inverse fits and it does not."""
+        if "keypoints" in self.info and self.kind == "keypoints":
+            return (
+                "its fixed and moving keypoints are exchanged: swap fixedX, fixedY with alignmentX, alignmentY, or "
+                "mark the H&E as the moving image in Xenium Explorer"
+            )
+        return "the matrix goes from morphology px to H&E px: give its inverse"
 
     @property
     def mirrored(self) -> bool:
@@ -89,7 +101,12 @@ def scale_of(matrix: np.ndarray) -> float:
 def _read_zip(path: Path, morphology_um: float) -> Alignment:
     with zipfile.ZipFile(path) as archive:
         inside = {Path(name).name.lower(): name for name in archive.namelist()}
-        members = {key: archive.read(inside[key]) for key in ("matrix.csv", "keypoints.csv") if key in inside}
+        wanted = [key for key in ("matrix.csv", "keypoints.csv") if key in inside]
+        for key in wanted:
+            if archive.getinfo(inside[key]).file_size > _MOST_BYTES:
+                raise UserError(f"{path}: its {key} is too large for an alignment; export the alignment again")
+        # By member, never extracted: a name such as ../../matrix.csv writes nothing anywhere.
+        members = {key: archive.read(inside[key]) for key in wanted}
     if not members:
         raise UserError(f"{path}: holds neither matrix.csv nor keypoints.csv; export the alignment again")
     first = next(iter(members))
@@ -193,7 +210,9 @@ def _check(path: Path, alignment: Alignment, morphology_um: float) -> None:
         )
     um = alignment.um_per_px(morphology_um)
     if not PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]:
+        inverse = morphology_um / scale_of(alignment.matrix)
+        inverted = PLAUSIBLE_UM[0] <= inverse <= PLAUSIBLE_UM[1]
+        advice = alignment.inverse_means if inverted else "expected a matrix from H&E pixels to morphology pixels"
         raise UserError(
-            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; expected a "
-            "matrix from H&E pixels to morphology pixels"
+            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; {advice}"
         )
