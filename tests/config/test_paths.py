@@ -19,12 +19,12 @@ def config():
         ({"results": "results/{sample}"}, "results: 'results/{sample}' has braces"),
         ({"samples": "a\nb.tsv"}, "samples: .* or a line break"),
         ({"pannuke": {"path": "data/{x}"}}, "pannuke.path: 'data/{x}' has braces"),
-        ({"training": {"encoder_weights": "w{1}.pth"}}, "training.encoder_weights: 'w{1}.pth' has braces"),
+        ({"training": {"encoder_weights": "w{1}.pth"}}, "training.encoder_weights: 'w.1..pth' has braces"),
         ({"models": {"m": {"train": [{"pannuke": [1]}], "training": {"encoder_weights": "w}"}}}},
          "models.m.training.encoder_weights: .* has braces"),
         ({"segmentation": {"checkpoints": {"m": "a{b}.pt"}}}, "segmentation.checkpoints.m: .* has braces"),
         ({"segmentation": {"checkpoints": {"../m": "a.pt"}}}, "segmentation.checkpoints.../m: use letters"),
-        ({"expression": {"models": {"a/b": {"samples": ["s"]}}}}, "expression.models.a/b: use letters"),
+        ({"expression": {"spots": {"a/b": {"path": "d", "id": "T1", "tissue": "Skin"}}}}, "spots.a/b: use letters"),
     ],
 )  # fmt: skip
 def test_braces_line_breaks_and_folders_in_names_are_refused(config, change, words):

@@ -44,7 +44,7 @@ def test_segmentations_leave_nothing_behind(tmp_path):
     slide = write_slide(tmp_path / "s.tif", Scene.random(40, 40, seed=3).draw(0.25, 160, 160)[0])
     seen = []
     for number in range(max(4, BATCHES // 200)):
-        segment_slide(None, slide, tmp_path / f"out{number}", predictor=Oracle(), tile=192, tissue="whole", threads=2)
+        segment_slide(None, slide, tmp_path / f"out{number}", predictor=Oracle(), tile=256, tissue="whole", threads=2)
         seen.append(state())
     assert seen[-1][1] <= seen[1][1] and seen[-1][2] <= seen[1][2], seen
     assert seen[-1][0] - seen[1][0] < 5.0 * len(seen), seen

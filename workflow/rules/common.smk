@@ -24,7 +24,7 @@ from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
-from stnuclei.files import check_output, size_mb
+from stnuclei.files import size_mb
 
 # Where this workflow is used as a module of another, the terminal is the other's.
 if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT):
@@ -79,7 +79,8 @@ try:
     METHODS = settings.label_methods(config)
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
-    check_output(Path(config["results"]))
+    if Path(config["results"]).is_file():
+        raise UserError(f"results: {config['results']} is a file, not a folder; give another one")
     SETS = settings.patch_sets(config, SAMPLES)
     PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:

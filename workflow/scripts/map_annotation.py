@@ -15,7 +15,8 @@ with job(snakemake.log[0], f"annotation of {row['sample']}"):
     annotation = read_annotation(row["annotation"], row["annotation_map"] or None, taxonomy, sample=row["sample"])
     cells = open_sample(snakemake.input.store).table.obs["cell_id"]
     warnings = check_cells(annotation, cells, f"sample {row['sample']}: annotation {row['annotation']}")
-    print(*(f"warning: {warning}" for warning in warnings), sep="\n")
+    for warning in warnings:
+        print(f"warning: {warning}")
     table = annotation_table(annotation, cells, taxonomy)
     print(f"{(table['confidence'] > 0).sum():,} of {len(table):,} cells are annotated")
     write_table(with_info(table, {"warnings": warnings}), snakemake.output[0])
