@@ -19,7 +19,7 @@ from stnuclei.clustering.leiden import PARTITIONS, merge_small
 from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.config.labels import ClusteringBlock
-from stnuclei.files import atomic_write
+from stnuclei.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Clustering:
     def save(self, cells: str | Path, ranked_genes: str | Path) -> None:
         """Write both tables as parquet."""
         for table, target in ((self.cells, cells), (self.ranked_genes, ranked_genes)):
-            with atomic_write(target) as path:
-                table.to_parquet(path, index=False)
+            write_table(table, target)
 
 
 def cluster_cells(

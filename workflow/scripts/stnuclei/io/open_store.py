@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from anndata.io import read_zarr
 from stnuclei.errors import UserError
 from stnuclei.io.attributes import read_attributes
 from stnuclei.io.sample import Sample
-from stnuclei.io.store import FORMAT, REGION, identifying_file
+from stnuclei.io.store import FORMAT, REGION, content_hash, identifying_file
 from stnuclei.slides.ome_zarr import StoreSlide
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
@@ -30,6 +31,10 @@ def open_sample(path: str | Path) -> Sample:
     """
     path = Path(path)
     attributes = read_attributes(path, FORMAT)
+    if attributes.get("content", "") not in ("", content_hash(path)):
+        raise UserError(
+            f"{path}: is damaged (its content is not what was written); delete it and run read_sample again"
+        )
     try:
         table = read_zarr(path / "tables" / "table")
         nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")
@@ -66,8 +71,11 @@ def open_image(path: str | Path) -> tuple[Slide, dict[str, Any]]:
 
 def _slide(path: Path, image: dict[str, Any]) -> Slide:
     if image["copied"]:
-        return StoreSlide(path / "images" / "he_image")
-    outside = Path(image["path"])
+        slide = StoreSlide(path / "images" / "he_image")
+        if image.get("all_shards"):
+            slide.check_shards()
+        return slide
+    outside = Path(os.path.normpath(path.resolve() / image["path"]))
     if not outside.exists():
         raise UserError(f"{path}: refers to the slide {outside}, which is gone; bring it back or run read_sample again")
     if identifying_file(outside).stat().st_size != image["bytes"]:

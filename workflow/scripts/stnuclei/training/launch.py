@@ -12,7 +12,7 @@ import yaml
 
 import stnuclei
 from stnuclei.config.training import TrainSettings
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 from stnuclei.loading.sources import Source
 from stnuclei.training.loop import train
 from stnuclei.training.walltime import warned_before_the_end
@@ -71,7 +71,7 @@ def _torchrun(run: Path, processes: int) -> None:
     ):
         status = started.wait()
     if status:
-        raise UserError(f"torchrun ended with status {status}; what happened stands above in the job's log")
+        raise MachineError(f"torchrun ended with status {status}; what happened stands above in the job's log")
 
 
 KEYS = {"sources", "validation", "out_dir", "settings", "taxonomy", "provenance"}
