@@ -116,14 +116,16 @@ def _write_first(nuclei: NucleiFile, store: Path, systems: dict[str, Any], prese
 
 def _write_outlines(nuclei: NucleiFile, path: Path) -> None:
     """Replace the outlines of `_write_first` by all, in its schema; the file's box is that of all."""
-    schema = pq.read_schema(path)
+    written = pq.read_schema(path)
+    metadata = dict(written.metadata or {})
+    geo = json.loads(metadata.pop(b"geo"))
+    schema = written.with_metadata(metadata)
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         for batch in nuclei.arrow_batches([INSTANCE, "geometry"]):
             bounds = shapely.total_bounds(shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False)))
             low, high = np.fmin(low, bounds[:2]), np.fmax(high, bounds[2:])
             file.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
-        geo = json.loads((schema.metadata or {})[b"geo"])
         geo["columns"]["geometry"] |= {"bbox": [*low.tolist(), *high.tolist()], "geometry_types": ["Polygon"]}
         file.add_key_value_metadata({"geo": json.dumps(geo)})
 
