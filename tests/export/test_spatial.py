@@ -87,5 +87,6 @@ def test_nuclei_are_written_in_pieces_and_the_store_is_the_same(store, segmented
     assert np.array_equal(ours.X, theirs.X) and np.array_equal(ours.obsm["spatial"], theirs.obsm["spatial"])
     pd.testing.assert_frame_equal(ours.obs, theirs.obs)
     assert list(ours.uns["class_colors"]) == list(theirs.uns["class_colors"])
-    geo = json.loads(pq.read_schema(tmp_path / "pieces.zarr" / "shapes" / "nuclei" / "shapes.parquet").metadata[b"geo"])
+    path = tmp_path / "pieces.zarr" / "shapes" / "nuclei" / "shapes.parquet"
+    geo = json.loads(pq.read_metadata(path).metadata[b"geo"])
     np.testing.assert_allclose(geo["columns"]["geometry"]["bbox"], frame.total_bounds)
