@@ -1,5 +1,6 @@
 # make demo    simulate slides, label, cut, train, score, report; then the scores
 # make test    every check CI runs
+# make slurm   what a run on a cluster needs besides
 # make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
 # make test-faults   every stage killed, out of disk, damaged, twice at once; the table of docs/reliability.md
 # make lint    formatting and style only
@@ -13,7 +14,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test test-fast test-faults test-slurm lint lint-types lint-style lint-workflow environment rulegraph clean-demo
+.PHONY: demo test test-fast test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -25,6 +26,10 @@ SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1
 	touch $@
 
 environment: .venv/ready
+
+# Not in every environment: each Snakemake process, a local job's too, imports the executor plugins that are installed.
+slurm: environment
+	$(PIP) -r requirements-slurm.lock
 
 demo: environment
 	@$(BIN)/snakemake --cores $(CORES) $(SMALL) --configfile config/demo/config.yaml
@@ -44,7 +49,7 @@ test-faults: environment
 	STNUCLEI_BATCHES=10000 $(BIN)/python -m pytest tests/training/test_leaks.py
 
 # Two processes: the demo with its drills, and the drills that need nothing of it. The daemons end with the tests.
-test-slurm: environment
+test-slurm: slurm
 	tests/slurm/one_node.sh start
 	STNUCLEI_SLURM=1 $(BIN)/python -m pytest tests/slurm -m slurm -n 2 --dist loadfile --durations=0; \
 	  status=$$?; tests/slurm/one_node.sh stop; exit $$status

@@ -171,7 +171,7 @@ def main() -> None:
         note = (
             f"One core, {platform.machine()}, other work beside it. `reading` only reads nuclei.parquet (its size on "
             "disk). GeoJSON is written in pieces of 16,384 nuclei that are then forgotten; "
-            "SpatialData and agreement hold all outlines.\n\n"
+            "SpatialData is, too, in row groups; agreement holds the run's outlines.\n\n"
         )
         (ROOT / "benchmarks" / "results" / "exports.md").write_text(head + note + text + "\n")
 

@@ -1,6 +1,6 @@
-"""Write envs/*.yaml and requirements.lock.
+"""Write envs/*.yaml, requirements.lock and requirements-slurm.lock.
 
-``python envs/write_envs.py --lock`` freezes this interpreter's packages into requirements.lock (after a change of
+``python envs/write_envs.py --lock`` freezes this interpreter's packages into the two locks (after a change of
 versions); ``python envs/write_envs.py`` writes the three environment files from requirements.lock.
 """
 
@@ -17,6 +17,9 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).resolve().parent
 LOCK = HERE.parent / "requirements.lock"
+SLURM_LOCK = HERE.parent / "requirements-slurm.lock"
+#: Packages of the second lock: where they are installed, every Snakemake process imports them.
+SLURM = "snakemake-executor-plugin-slurm"
 
 #: What the rules of each family import; the rest follows from the packages' own requirements.
 COMMON = ["numpy", "pandas", "pyarrow", "pyyaml", "lazy_loader", "pydantic", "matplotlib", "tqdm", "numba"]
@@ -36,6 +39,9 @@ FAMILIES = {
         "tifffile", "torch", "zarr",
     ],
 }  # fmt: skip
+SLURM_HEADER = """\
+# What a run on Slurm needs beside requirements.lock (make slurm). Written by envs/write_envs.py --lock.
+"""
 LOCK_HEADER = """\
 # Every package and version of the workflow: Python 3.11 (3.12 and 3.13 admitted). Written by envs/write_envs.py --lock.
 """
@@ -77,7 +83,11 @@ def main() -> None:
     if "--lock" in sys.argv[1:]:
         frozen = subprocess.run([sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
         # The local build of torch is the same release as PyPI's: the tag of the build is no part of the version.
-        LOCK.write_text(LOCK_HEADER + frozen.stdout.replace("+cpu", ""))
+        lines = frozen.stdout.replace("+cpu", "").splitlines(keepends=True)
+        LOCK.write_text(LOCK_HEADER + "".join(line for line in lines if not line.startswith(SLURM)))
+        slurm = [line for line in lines if line.startswith(SLURM)]
+        if slurm:  # not every environment has it
+            SLURM_LOCK.write_text(SLURM_HEADER + "".join(slurm))
     lock = read_lock()
     for family, roots in FAMILIES.items():
         (HERE / f"{family}.yaml").write_text(environment_file(closure(roots, lock)))

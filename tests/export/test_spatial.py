@@ -1,14 +1,17 @@
 """SpatialData store of a slide: read back by spatialdata, with the names squidpy and napari-spatialdata look for."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import spatialdata
 from spatialdata.models import get_table_keys
 from spatialdata.transformations import get_transformation
 
 from export import made_nuclei as made
-from stnuclei.export import find_slide, write_spatialdata
+from stnuclei.export import find_slide, spatialdata_store, write_spatialdata
 from stnuclei.io.nuclei_file import NucleiFile
 
 MATRIX = np.array([[0.0, -1.2, 900.0], [1.2, 0.0, 10.0], [0, 0, 1]])
@@ -65,3 +68,25 @@ def test_without_image_and_without_nuclei(segmented, tmp_path):
     empty = made.write(tmp_path / "empty.parquet", made.outlines(made.grid(0)), np.zeros(0, int))
     write_spatialdata(empty, tmp_path / "empty.zarr")
     assert not list(spatialdata.read_zarr(tmp_path / "empty.zarr").gen_elements())
+
+
+def test_nuclei_are_written_in_pieces_and_the_store_is_the_same(store, segmented, tmp_path, monkeypatch):
+    frame, batches = NucleiFile(segmented).read(), NucleiFile.arrow_batches
+
+    def small(self, columns=None, size=64):
+        return batches(self, columns, min(size, 64))
+
+    monkeypatch.setattr(NucleiFile, "arrow_batches", small)
+    monkeypatch.setattr(NucleiFile, "read", None)  # all outlines at once
+    monkeypatch.setattr(spatialdata_store, "ROW_GROUP", 100)
+    write_spatialdata(segmented, tmp_path / "pieces.zarr")
+    pieces = spatialdata.read_zarr(tmp_path / "pieces.zarr")
+    assert pieces["nuclei"].geometry.geom_equals(store["nuclei"].geometry).all()
+    assert pieces["nuclei"].index.name == "nucleus_id"
+    ours, theirs = pieces["table"], store["table"]
+    assert np.array_equal(ours.X, theirs.X) and np.array_equal(ours.obsm["spatial"], theirs.obsm["spatial"])
+    pd.testing.assert_frame_equal(ours.obs, theirs.obs)
+    assert list(ours.uns["class_colors"]) == list(theirs.uns["class_colors"])
+    path = tmp_path / "pieces.zarr" / "shapes" / "nuclei" / "shapes.parquet"
+    geo = json.loads(pq.read_metadata(path).metadata[b"geo"])
+    np.testing.assert_allclose(geo["columns"]["geometry"]["bbox"], frame.total_bounds)

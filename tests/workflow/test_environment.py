@@ -28,6 +28,13 @@ def test_every_environment_of_a_rule_exists():
         assert f"envs/{name}.yaml" in rules
 
 
+def test_what_slurm_needs_is_no_part_of_local_runs():
+    """Each Snakemake process imports all executor plugins that are installed."""
+    pins = (ROOT / "requirements-slurm.lock").read_text().splitlines()[1:]
+    assert len(pins) == 2 and all(pin.startswith("snakemake-executor-plugin-slurm") for pin in pins)
+    assert not [pin for pin in lock() if pin.startswith("snakemake-executor-plugin")]
+
+
 def test_no_cuda_or_torchvision_in_the_lock():
     assert not [pin for pin in lock() if pin.startswith(("nvidia", "torchvision", "triton"))]
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.io.open_store import open_image
+from stnuclei.io.open_image import open_image
 from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.quality import draw_regions

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stnuclei.errors import UserError
-from stnuclei.io.open_store import open_image
+from stnuclei.io.open_image import open_image
 from stnuclei.joblog import job
 from stnuclei.quality import channel_problem, draw_tissue, find_tissue
 

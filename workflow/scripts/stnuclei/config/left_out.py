@@ -12,7 +12,15 @@ import pandas as pd
 from stnuclei.files import atomic_write
 
 #: Rules of one sample, from its files to its patches and labels; a failure there concerns no other sample.
-SAMPLE_RULES = ("read_sample", "find_tissue", "check_alignment", "cluster_cells", "label_cells", "cut_patches")
+SAMPLE_RULES = (
+    "read_sample",
+    "find_tissue",
+    "check_alignment",
+    "cluster_cells",
+    "label_cells",
+    "cut_patches",
+    "draw_regions",
+)
 _FILE = "left_out.json"
 
 

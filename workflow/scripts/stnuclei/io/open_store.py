@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -12,11 +10,9 @@ from anndata.io import read_zarr
 
 from stnuclei.errors import UserError
 from stnuclei.io.attributes import read_attributes
+from stnuclei.io.open_image import FORMAT, stored_slide
 from stnuclei.io.sample import Sample
-from stnuclei.io.store import FORMAT, REGION, content_hash, identifying_file
-from stnuclei.slides.ome_zarr import StoreSlide
-from stnuclei.slides.open import open_slide
-from stnuclei.slides.slide import Slide
+from stnuclei.io.store import REGION, content_hash
 
 
 def open_sample(path: str | Path) -> Sample:
@@ -49,35 +45,9 @@ def open_sample(path: str | Path) -> Sample:
         attributes["sample"],
         table,
         nuclei,
-        _slide(path, attributes["image"]),
+        stored_slide(path, attributes["image"]),
         float(attributes["um_per_px"]),
         attributes["tissue"],
         None if matrix is None else np.array(matrix),
         attributes["provenance"],
     )
-
-
-def open_image(path: str | Path) -> tuple[Slide, dict[str, Any]]:
-    """Open the slide of a store that `write_sample` wrote, without its cells; with the store's attributes.
-
-    Raises
-    ------
-    UserError
-        As `open_sample`.
-    """
-    attributes = read_attributes(Path(path), FORMAT)
-    return _slide(Path(path), attributes["image"]), attributes
-
-
-def _slide(path: Path, image: dict[str, Any]) -> Slide:
-    if image["copied"]:
-        slide = StoreSlide(path / "images" / "he_image")
-        if image.get("all_shards"):
-            slide.check_shards()
-        return slide
-    outside = Path(os.path.normpath(path.resolve() / image["path"]))
-    if not outside.exists():
-        raise UserError(f"{path}: refers to the slide {outside}, which is gone; bring it back or run read_sample again")
-    if identifying_file(outside).stat().st_size != image["bytes"]:
-        raise UserError(f"{path}: refers to the slide {outside}, which has changed since; run read_sample again")
-    return StoreSlide(outside) if outside.is_dir() else open_slide(outside)

@@ -42,7 +42,8 @@ def read_sample(
         The H&E slide; when not given it is looked for beside the bundle. HEST-1k and SpatialData bring their own.
     he_alignment
         Xenium, CosMx, MERSCOPE: CSV with a 3x3 matrix (H&E px to px of the run's image) or with Xenium Explorer
-        keypoints, Explorer's export zip, or the word ``identity``; when not given it is looked for beside the bundle.
+        keypoints, Explorer's export zip, an affine of QuPath, landmarks of napari, QuPath or STalign
+        (``he_file;run_file#unit``), or the word ``identity``; when not given it is looked for beside the bundle.
     sample
         Name for messages and provenance; the bundle's folder, or the HEST id, when not given.
     **options

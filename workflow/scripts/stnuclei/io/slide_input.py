@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 
 from stnuclei.errors import UserError
-from stnuclei.io.open_store import open_image
+from stnuclei.io.open_image import open_image
 from stnuclei.slides.ome_zarr import StoreSlide
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide

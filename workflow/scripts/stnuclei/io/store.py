@@ -17,15 +17,13 @@ from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, sha256
-from stnuclei.io.attributes import StoreFormat
 from stnuclei.io.image_element import write_image
+from stnuclei.io.open_image import FORMAT, identifying_file
 from stnuclei.io.sample import Sample
 from stnuclei.joblog import quiet
 from stnuclei.slides.slide import Slide
 from stnuclei.slides.wrappers import ReducedSlide
 
-#: The attributes stand under a key of their own: spatialdata writes its version beside them.
-FORMAT = StoreFormat("stnuclei-sample", 1, "a sample", "read_sample", key="stnuclei")
 REGION = "nucleus_boundaries"
 #: Column of the table that names each cell's (largest) nucleus, the row it annotates.
 INSTANCE = "nucleus_id"
@@ -106,12 +104,6 @@ def _attributes(sample: Sample, copied: bool, store: Path) -> dict[str, Any]:
         "image": image,
         "provenance": _jsonable(sample.provenance),
     }
-
-
-def identifying_file(slide: Path) -> Path:
-    """File whose size tells whether a slide has changed: the slide itself, or the metadata of one inside a store."""
-    files = (slide / name for name in ("zarr.json", ".zattrs"))
-    return next((file for file in files if file.is_file()), slide)
 
 
 def _jsonable(value: Any) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import shapely
-from geopandas import GeoDataFrame
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
@@ -18,6 +18,9 @@ from stnuclei.quality.alignment_report import AlignmentReport
 from stnuclei.quality.refine import transform
 from stnuclei.quality.tiles import SIDE, WORKING_UM, nuclei_in
 from stnuclei.quality.tissue_map import COLOURS, NAMES, TISSUE, TissueMap
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 _DPI = 110
 _ZOOM_UM = 100.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import shapely
-from geopandas import GeoDataFrame
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 _FEWEST_TILES = 6
 _ROUNDS = 10
@@ -15,6 +17,8 @@ _ROUNDS = 10
 
 def transform(nuclei: GeoDataFrame, matrix: np.ndarray) -> GeoDataFrame:
     """Move nuclei by an affine (3, 3), he_px -> he_px; a copy."""
+    from geopandas import GeoDataFrame  # not for jobs that look at pixels alone
+
     moved = shapely.transform(nuclei.geometry.to_numpy(), lambda xy: xy @ matrix[:2, :2].T + matrix[:2, 2])
     return GeoDataFrame({"cell_id": nuclei["cell_id"].to_numpy()}, geometry=moved)
 

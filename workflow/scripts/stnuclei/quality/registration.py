@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from geopandas import GeoDataFrame
 
 from stnuclei.io.sample import Sample
 from stnuclei.progress import progress
@@ -15,6 +14,9 @@ from stnuclei.quality.refine import fit_affine, transform
 from stnuclei.quality.shift import Correlator, Shift
 from stnuclei.quality.tiles import SIDE, WORKING_UM, choose_tiles, contrast, nuclei_in, paint_tile, read_density
 from stnuclei.quality.tissue_map import TissueMap
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 #: A peak lower than this many standard deviations of the rest is chance.
 _SURE, _SURE_TILE = 8.0, 6.5

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import shapely
-from geopandas import GeoDataFrame
 
 from stnuclei.io.sample import Sample
 from stnuclei.patches.raster import rasterize
 from stnuclei.quality.stain import haematoxylin
 from stnuclei.quality.tissue_map import TISSUE, TissueMap
 from stnuclei.slides.regions import level_and_block, read_um
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 #: Pixel size the check works at, um.
 WORKING_UM = 0.5
