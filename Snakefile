@@ -1,7 +1,7 @@
 # stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
 #   snakemake --cores 8                      the samples of config/samples.tsv
 #   snakemake --cores 2 --configfile config/demo/config.yaml
-#   snakemake slides | labels | patches | train | tables | expression | segment | publish --cores 8   one stage, what it needs
+#   snakemake slides | labels | patches | train | classifiers | tables | expression | segment | publish --cores 8   one stage, what it needs
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sample_inputs.smk"
 include: "workflow/rules/training_inputs.smk"
+include: "workflow/rules/classify_inputs.smk"
 
 
 pathvars:
@@ -33,6 +34,7 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation_inputs.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/classify.smk"
 include: "workflow/rules/expression_inputs.smk"
 include: "workflow/rules/expression.smk"
 include: "workflow/rules/provenance.smk"
@@ -68,6 +70,11 @@ rule patches:
 rule train:
     input:
         training_targets(),
+
+
+rule classifiers:
+    input:
+        classifier_targets(),
 
 
 rule tables:

@@ -11,11 +11,11 @@ from stnuclei.config.workflow import Configuration
 from stnuclei.errors import is_file_name, refuse
 
 #: Blocks whose keys a user chooses: a configuration's replace the shipped ones instead of joining them.
-_REPLACED = ("models",)
+_REPLACED = ("models", "classifiers")
 #: Keys whose text is a path, blocks whose entries all are, and blocks whose keys name folders.
 _PATHS = ("samples", "results", "slides_table", "taxonomy", "path", "folder", "encoder_weights", "weights")
 _PATH_BLOCKS = ("markers", "segmentation.checkpoints")
-_FOLDER_NAMES = ("segmentation.checkpoints", "expression.spots", "expression.models")
+_FOLDER_NAMES = ("segmentation.checkpoints", "expression.spots", "expression.models", "classifiers")
 
 
 def with_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
