@@ -31,16 +31,33 @@ class Workflow:
     folder: Path
     snakefile: Path = ROOT / "Snakefile"
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 1500) -> Run:
+    def run(self, *arguments: str, check: bool = True, timeout: float = 1500, fresh: bool = False) -> Run:
+        """Run; `fresh`: in an interpreter of its own, for what happens when the program ends."""
         environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
+        arguments = ("--snakefile", str(self.snakefile), *arguments)
         with tempfile.TemporaryDirectory() as said:
             output, errors = (Path(said) / name for name in ("output", "errors"))
             request = {"folder": str(self.folder), "environment": environment, "output": str(output)}
-            request |= {"errors": str(errors), "arguments": ["--snakefile", str(self.snakefile), *arguments]}
-            code = ask(request, timeout)
+            request |= {"errors": str(errors), "arguments": [*arguments]}
+            code = start(request, timeout) if fresh else ask(request, timeout)
             text = output.read_text() + errors.read_text()
         assert not check or code == 0, text[-6000:]
         return Run(code, text)
+
+
+def start(request: dict, timeout: float) -> int:
+    """Exit status of one run in a new interpreter."""
+    with open(request["output"], "wb") as output, open(request["errors"], "wb") as errors:
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", *request["arguments"]],
+            cwd=request["folder"],
+            env=request["environment"],
+            stdout=output,
+            stderr=errors,
+            timeout=timeout,
+            check=False,
+        )
+    return done.returncode
 
 
 @functools.cache

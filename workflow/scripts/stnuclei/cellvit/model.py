@@ -174,6 +174,13 @@ class CellViT(nn.Module):
             out["tokens"] = z4
         return out
 
+    def unread_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no output depends on: what only a tissue head would read, where there is none."""
+        if self.settings.tissues:
+            return []
+        only_for_tissues = "neck." if self.settings.architecture.is_sam else "norm."
+        return [p for name, p in self.encoder.named_parameters() if name.startswith(only_for_tissues)]
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that are frozen with the encoder: all of it but the tissue head."""
         return [p for name, p in self.encoder.named_parameters() if not name.startswith("head.")]

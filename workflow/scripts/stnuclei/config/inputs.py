@@ -29,7 +29,7 @@ class SlidesBlock(Settings):
         20, description="Transcripts below this quality are not counted (HEST-1k only; Xenium brings its matrix)."
     )
     on_failure: Literal["stop", "leave_out"] = Field(
-        "stop", description="A sample that fails: stop, or leave_out: the next run goes on without it and says so."
+        "stop", description="A sample that fails: stop, or leave_out: the run goes on without it, and says so."
     )
 
 
