@@ -2,6 +2,7 @@
 # make test    every check CI runs
 # make slurm   what a run on a cluster needs besides
 # make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
+# make test-paper    config/paper with all its models and label methods, small, on simulated slides and made-up weights
 # make test-faults   every stage killed, out of disk, damaged, twice at once; the table of docs/reliability.md
 # make lint    formatting and style only
 PYTHON ?= python3
@@ -14,7 +15,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test test-fast test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
+.PHONY: demo test test-fast test-paper test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -39,10 +40,13 @@ demo: environment
 # process, so that what its tests share is made once; tests/conftest.py begins with the workflow.
 test: environment
 	$(MAKE) -j2 lint
-	$(BIN)/python -m pytest -m 'not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	$(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-fast: environment
-	$(BIN)/python -m pytest -m 'not dag and not slurm' -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest -m 'not dag and not slow_dag and not slurm' -n $(CORES) --dist loadfile
+
+test-paper: environment
+	$(BIN)/python -m pytest tests/workflow/test_paper_run.py -m slow_dag --durations=0
 
 test-faults: environment
 	cd tests && ../$(BIN)/python -m faults.drill

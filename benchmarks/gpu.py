@@ -5,14 +5,16 @@
 
 Parts, most telling first: `facts`, `correctness` (CPU against GPU), `waits` (where the host waits for the device),
 `training` (every architecture: parts of a step, memory, frozen and learning, eager and compiled), `prediction` (patches
-and tiles), `resumed` (a run stopped by a signal and continued), `profile` (kernels). A
-part that fails is written down with its error and the next one begins; parts that would begin after ``--minutes`` are
-left out. It needs torch with CUDA and the wheels that `facts` lists where they are missing.
+and tiles), `resumed` (a run stopped by a signal and continued), `variants` (what can be chosen, side by side),
+`processes` (two on one device), `profile` (kernels). A part that fails is written down with its error and the next one
+begins; parts that would begin after ``--minutes`` are left out. It needs torch with CUDA and the wheels that `facts`
+lists where they are missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -40,7 +42,18 @@ WHEELS = {
     "lazy_loader": "lazy-loader",
     "matplotlib": "matplotlib",
 }
-PARTS = ("facts", "correctness", "waits", "training", "prediction", "resumed", "profile")
+#: Part -> the module beside this one that holds it.
+PARTS = {
+    "facts": "gpu_training",
+    "correctness": "gpu_correctness",
+    "waits": "gpu_training",
+    "training": "gpu_training",
+    "prediction": "gpu_prediction",
+    "resumed": "gpu_training",
+    "variants": "gpu_variants",
+    "processes": "gpu_processes",
+    "profile": "gpu_training",
+}
 
 
 def missing() -> list[str]:
@@ -52,9 +65,8 @@ def run_part(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One part: its rows, or its error."""
     started = time.perf_counter()
     try:
-        import gpu_parts  # here, so that missing wheels are a line of the report and not its end
-
-        rows = getattr(gpu_parts, name)(options)
+        module = importlib.import_module(PARTS[name])  # here: missing wheels are a line of the report, not its end
+        rows = getattr(module, name)(options)
         entry: dict[str, Any] = {"rows": rows}
     except BaseException as error:  # noqa: BLE001 - whatever ends a part must not end the others
         if isinstance(error, KeyboardInterrupt):
@@ -94,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the parts; the exit code is the number of parts that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:1 or cpu")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--minutes", type=float, default=8.0, help="no part begins later")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or ROOT / "benchmarks" / "results"))
     options = parser.parse_args(arguments)

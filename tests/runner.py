@@ -30,17 +30,38 @@ class Workflow:
 
     folder: Path
     snakefile: Path = ROOT / "Snakefile"
+    #: Scripts (without ending) whose libraries are imported once for all jobs, see forked_snakemake.py.
+    preload: tuple[str, ...] = ()
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 1500) -> Run:
+    def run(self, *arguments: str, check: bool = True, timeout: float = 1500, fresh: bool = False) -> Run:
+        """Run; `fresh`: in an interpreter of its own, for what happens when the program ends."""
         environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
+        environment["STNUCLEI_PRELOAD"] = ",".join(self.preload)
+        arguments = ("--snakefile", str(self.snakefile), *arguments)
         with tempfile.TemporaryDirectory() as said:
             output, errors = (Path(said) / name for name in ("output", "errors"))
             request = {"folder": str(self.folder), "environment": environment, "output": str(output)}
-            request |= {"errors": str(errors), "arguments": ["--snakefile", str(self.snakefile), *arguments]}
-            code = ask(request, timeout)
+            request |= {"errors": str(errors), "arguments": [*arguments]}
+            code = start(request, timeout, self.preload) if fresh or self.preload else ask(request, timeout)
             text = output.read_text() + errors.read_text()
         assert not check or code == 0, text[-6000:]
         return Run(code, text)
+
+
+def start(request: dict, timeout: float, preload: tuple[str, ...]) -> int:
+    """Exit status of one run in a new interpreter."""
+    program = [str(ROOT / "tests" / "forked_snakemake.py")] if preload else ["-m", "snakemake"]
+    with open(request["output"], "wb") as output, open(request["errors"], "wb") as errors:
+        done = subprocess.run(
+            [sys.executable, *program, *request["arguments"]],
+            cwd=request["folder"],
+            env=request["environment"],
+            stdout=output,
+            stderr=errors,
+            timeout=timeout,
+            check=False,
+        )
+    return done.returncode
 
 
 @functools.cache

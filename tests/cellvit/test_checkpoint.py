@@ -1,6 +1,7 @@
 """Checkpoints of ours and of the official layout, encoder weights: whole or refused with the names."""
 
 import argparse
+import ast
 
 import pytest
 import torch
@@ -209,6 +210,29 @@ def test_sam_weights(tmp_path, prefix):
     assert report == {"loaded": len(given), "left_out": list(others)}
     state = model.encoder.state_dict()
     assert all(torch.equal(state[name], value) for name, value in given.items())
+
+
+@pytest.mark.parametrize("name", ["cellvit-256", "cellvit-sam-b", "cellvit-sam-l", "cellvit-sam-h"])
+def test_public_encoder_files_fit_by_name_and_shape(name, monkeypatch):
+    """The published lists of names and shapes, in HIPT's and SAM's layouts, on tensors without content."""
+    with torch.device("meta"):
+        model = build_model(name, 6, 19)
+        published = {key: torch.empty(ast.literal_eval(shape)) for key, shape in golden.keys(name)}
+    given = {
+        key.removeprefix("encoder."): value
+        for key, value in published.items()
+        if key.startswith("encoder.") and not key.startswith("encoder.head.")
+    }
+    whole = prefixed("image_encoder.", given) | {"prompt_encoder.x": torch.ones(1)} if "sam" in name else hipt(given)
+    monkeypatch.setattr("stnuclei.cellvit.encoder_weights.read_tensors", lambda *_: whole)
+    report = load_encoder(model, "vit.pth")
+    assert report["loaded"] == len(given) > 100
+    assert report["left_out"] == (["prompt_encoder.x"] if "sam" in name else ["head.mlp.0.weight"])
+    given.popitem()
+    broken = prefixed("image_encoder.", given) if "sam" in name else hipt(given)
+    monkeypatch.setattr("stnuclei.cellvit.encoder_weights.read_tensors", lambda *_: broken)
+    with pytest.raises(UserError, match="1 missing"):
+        load_encoder(model, "vit.pth")
 
 
 @pytest.mark.parametrize(

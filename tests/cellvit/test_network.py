@@ -8,7 +8,7 @@ from torch import nn
 from cellvit import golden
 from stnuclei.cellvit import build_model
 from stnuclei.cellvit.decoder import SKIP_MOMENTUM
-from stnuclei.cellvit.sam import SamAttention, position_bias, split_windows
+from stnuclei.cellvit.sam import SamAttention, fold_positions, position_bias, position_terms, split_windows
 from stnuclei.cellvit.vit import Attention, DropRates, VisionTransformer
 from stnuclei.errors import UserError
 
@@ -135,11 +135,48 @@ def test_windows_padded_after_the_projection_equal_those_padded_before():
 
 def test_relative_positions_are_resized_where_the_grid_is_another():
     vectors = torch.arange(127.0)[:, None]  # distance i - j has the vector i - j + 63
-    bias = position_bias(torch.ones(1, 1, 16, 1), vectors, vectors * 0, 4, 4)
+    bias = position_bias(*position_terms(torch.ones(1, 1, 16, 1), vectors, vectors * 0, 4, 4))
     assert bias.shape == (1, 1, 16, 16)
     step = bias[0, 0, 4, 0] - bias[0, 0, 0, 0]
     assert torch.isclose(step, torch.tensor(127 / 7), rtol=1e-4)  # seven distances over 127 vectors
     assert torch.equal(bias[0, 0, 0, :4], bias[0, 0, 3, :4])  # columns are zero
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_folded_positions_give_the_numbers_and_gradients_of_the_bias(window):
+    torch.manual_seed(0)
+    attention = SamAttention(8, 2, window).double()
+    for parameter in (attention.rel_pos_h, attention.rel_pos_w):
+        nn.init.normal_(parameter)
+    x, seen = torch.randn(2, 4, 5, 8, dtype=torch.float64), []
+    for folded in (False, True):
+        fold_positions(attention, folded)
+        y = attention(x)
+        seen.append([y, *torch.autograd.grad(y.square().sum(), list(attention.parameters()))])
+    for bias, fold in zip(*seen, strict=True):
+        torch.testing.assert_close(bias, fold)
+
+
+@pytest.mark.parametrize(("window", "side", "least"), [(0, 64, 5), (14, 14, 1.2)])
+def test_folded_positions_save_memory_at_the_size_of_sam_h(monkeypatch, window, side, least):
+    """Bytes that attention is given, and so keeps for the backward pass, in fp16; on tensors without content."""
+    taken = []
+
+    def attend(q, k, v, attn_mask=None, scale=None):
+        given = [x for x in (q, k, v, attn_mask) if x is not None]
+        assert q.shape[-1] == k.shape[-1] == v.shape[-1] and q.shape[-1] % 8 == 0  # what flash attention takes
+        taken.append(2 * sum(x.numel() for x in given))
+        return torch.empty_like(q)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attend)
+    with torch.device("meta"):
+        attention, x = SamAttention(1280, 16, window), torch.empty(1, side, side, 1280)
+    for folded in (False, True):
+        fold_positions(attention, folded)
+        assert attention(x).shape == x.shape
+    assert taken[0] > least * taken[1]
+    if not window:
+        assert taken[0] > 537e6 and taken[1] < 90e6  # one tile of 1,024 px, one global block
 
 
 def test_position_embedding_is_resized_by_scale_factor():

@@ -73,3 +73,13 @@ def test_links_lead_somewhere(path):
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
 def test_no_document_asks_for_pythonpath(path):
     assert "PYTHONPATH" not in path.read_text()
+
+
+def test_every_point_of_the_gpu_page_has_its_tests():
+    rows = [line for line in (DOCS / "gpu.md").read_text().splitlines() if line.startswith("| G")]
+    assert [row.split("|")[1].strip() for row in rows] == [f"G{k}" for k in range(1, 21)]
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, name in named:
+            assert f"def {name}(" in (ROOT / file).read_text(), name

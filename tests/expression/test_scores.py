@@ -1,5 +1,8 @@
 """Correlations, gene sets, and what predictability goes with."""
 
+import gzip
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +10,14 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
+from paths import ROOT
 from stnuclei.config.expression import ExpressionSettings, ScoreSettings
 from stnuclei.errors import UserError
 from stnuclei.expression.genes import choose_genes, gene_facts, gene_sets, shared_genes
 from stnuclei.expression.report import as_markdown, expression_table, score_expression
 from stnuclei.expression.scores import drivers, mean_over_slides, pearson_by_gene, permuted_scores, summary
 from stnuclei.expression.table import log_normalise
+from stnuclei.resources import resource
 
 RANDOM = np.random.default_rng(5)
 
@@ -143,6 +148,20 @@ def test_properties_of_genes_come_from_the_shipped_table():
     assert table.loc[0, "protein_length_aa"] == 393 and table.loc[0, "isoelectric_point"] == pytest.approx(6.33)
     assert table.loc[0, "gravy"] == pytest.approx(-0.756)  # as ProtParam has it
     assert gene_properties(["PDE4C"]).notna().any(axis=None)
+
+
+def test_the_table_of_genes_says_source_and_terms_of_every_column():
+    lines = gzip.decompress(resource("genes", "properties.tsv.gz").read_bytes()).decode().splitlines()
+    head = [line.lstrip("# ") for line in lines if line.startswith("#")]
+    columns = next(line for line in lines if not line.startswith("#")).split("\t")
+    page = (ROOT / "resources" / "genes" / "README.md").read_text()
+    said = " ".join(head)
+    for column in columns:
+        assert column in said and f"`{column}`" in page, column
+    sources = re.findall(r"[\w.-]+/[\w.-]+@[0-9a-f]{8}", said)
+    assert len(sources) == 6 and all(source.partition("@")[0] in page for source in sources)
+    for terms in ("MIT", "LGPL", "GPL >= 3", "GPL-3"):
+        assert terms in said and terms in page
 
 
 def predictions(noise, seed=0, n=60, genes=8):

@@ -28,6 +28,8 @@ def test_slides_and_organs_are_those_of_table_1_and_of_the_shipped_table(metadat
         published_row("table1", "Cls.-Eval")[1]["slides"],
         ["Breast"],
     )
+    bowel = table[table["sample"].isin(organs.index[organs == "Bowel"])]
+    assert dict(bowel["tissue"].value_counts()) == {"Colon": 5, "Bowel": 1}  # HEST-1k's finer column
     assert not set(table[table["split"] == "train"]["tissue"]) & set(table[table["split"] == "seg_eval"]["tissue"])
     config = yaml.safe_load((ROOT / "config" / "paper" / "config.yaml").read_text())
     shipped = read_samples(

@@ -19,6 +19,7 @@ def test_gradients_of_two_at_n_are_those_of_one_at_2n(tmp_path):
     for name, difference in result["difference"].items():
         assert difference < 1e-10 * result["largest"], name
     assert result["buffers"] < 1e-6
+    assert result["headless"] == {"cellvit-tiny": True, "cellvit-sam-b": True}
 
 
 def test_counts_and_flags_are_agreed_on():

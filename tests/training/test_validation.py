@@ -1,11 +1,14 @@
 """The collection of patches a run reads, and the scores of its validation."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from stnuclei.loading.collection import Collection
 from stnuclei.taxonomy import Taxonomy
+from stnuclei.training import validation
 from stnuclei.training.distributed import ProcessGroup
 from stnuclei.training.failures import StopRequest
 from stnuclei.training.run import prepare
@@ -57,6 +60,30 @@ def test_neither_processes_nor_parts_of_a_batch_change_the_scores(sources, setti
     together = ValidationSums(len(classes.classes))
     together.unpack(sum(Member.sent))
     assert together.scores(classes.names) == pytest.approx(scores, rel=1e-5)
+
+
+def test_the_device_computes_while_nuclei_are_separated(sources, settings, tmp_path, monkeypatch):
+    """The scores of the first batch wait here until the network was called for the second: no deadlock, no timeout."""
+    monkeypatch.setattr(validation, "BATCH", 8)
+    alone, classes = ProcessGroup(0, 1, torch.device("cpu")), Taxonomy.load("pannuke")
+    run, _ = prepare(sources, sources, tmp_path, settings, classes, alone, StopRequest())
+    expected, second, calls, in_time = validate(run, 16), threading.Event(), [], []
+    real_outputs, real_score = validation._outputs, validation.score_patch
+
+    def outputs(run, images):
+        calls.append(len(images))
+        if len(calls) == 2:
+            second.set()
+        return real_outputs(run, images)
+
+    def score(*patch):
+        in_time.append(second.wait(60))
+        return real_score(*patch)
+
+    monkeypatch.setattr(validation, "_outputs", outputs)
+    monkeypatch.setattr(validation, "score_patch", score)
+    assert validate(run, 16) == expected
+    assert calls == [8, 8] and in_time == [True] * 16
 
 
 def test_batches_are_dealt_out_whole():

@@ -20,11 +20,19 @@ for path in map(pathlib.Path, snakemake.output):
 """
 FAIL = """
 if snakemake.wildcards.sample == "b":
-    open(snakemake.log[0], "w").write("b: nuclei lie beside nuclei")
-    raise SystemExit(1)
+    import sys
+
+    sys.path.insert(0, snakemake.scriptdir)  # this checkout's package, whatever is installed
+    from stnuclei.errors import UserError
+    from stnuclei.joblog import job
+
+    with job(snakemake.log[0]):
+        print("overlap: 1/1 tiles (100 %)")
+        raise UserError("b: nuclei lie beside nuclei")
 """
 TABLE = "sample\tplatform\tpath\ttissue\tsplit\tdonor\tdisease\na\txenium\tdata/a\tBreast\ttrain\td1\t{}\n"
 TARGETS = ("patches", "labels", "--cores", "1")
+FAILING_FIRST = ("--prioritize", "results/samples/b/alignment.json")
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +107,43 @@ def failing(finished, tmp_path):
     return Workflow(root, root / "Snakefile")
 
 
-def test_a_failed_sample_is_left_out_and_the_rest_goes_on(failing):
+def test_one_command_leaves_a_failed_sample_out_and_trains_on_the_rest(failing):
     leave = ("--configfile", "leave.yaml")
-    failing_first = ("--prioritize", "results/samples/b/alignment.json")
-    run = failing.run(*TARGETS, *leave, *failing_first, check=False)
-    assert run.code != 0 and "Sample b is left out from now on (results/samples/b/left_out.json" in run.text
-    cut = failing.folder / "results" / "samples" / "a" / "patches.zarr"
-    assert cut.is_dir(), run.text  # not stopped by the other
-    text = failing.run("train", "--cores", "1", "-n", *leave).text
-    assert "Warning: sample b is left out, check_alignment failed: b: nuclei lie beside nuclei." in text
-    assert "training model m" in text and "samples/b/" not in text
-    failing.run(*TARGETS, *leave)
+    run = failing.run("train", "--cores", "1", *leave, *FAILING_FIRST, fresh=True)
+    assert "Sample b is left out from now on (results/samples/b/left_out.json" in run.text
+    assert "Nothing else failed: the same command starts again without b." in run.text
+    assert "Warning: sample b is left out, check_alignment failed: b: nuclei lie beside nuclei." in run.text
+    assert (failing.folder / "results" / "models" / "m" / "checkpoint.pt").is_file(), run.text
+    assert not (failing.folder / "results" / "samples" / "b" / "patches.zarr").exists()
+    planned = failing.run("tables", "--cores", "1", "-n", "--verbose", *leave).text
+    assert "samples/b/" not in planned
     # Without the setting, or with another row, the sample is tried again.
     assert "checking the alignment of b" in failing.run(*TARGETS, "-n").text
     table = failing.folder / "config" / "samples.tsv"
     table.write_text(table.read_text().replace("\td2\tnormal", "\td2\tcancer"))
     assert "checking the alignment of b" in failing.run(*TARGETS, "-n", *leave).text
+
+
+def test_a_killed_job_leaves_no_sample_out_and_starts_nothing_again(failing):
+    script = failing.folder / "workflow" / "scripts" / "check_alignment.py"
+    killed = "import os, signal\n        os.kill(os.getpid(), signal.SIGKILL)"
+    script.write_text(script.read_text().replace('raise UserError("b: nuclei lie beside nuclei")', killed))
+    run = failing.run("train", "--cores", "1", "--configfile", "leave.yaml", *FAILING_FIRST, check=False)
+    assert run.code != 0 and "starts again" not in run.text and "100 %" in run.text
+    assert not (failing.folder / "results" / "samples" / "b" / "left_out.json").exists()
+    assert (failing.folder / "results" / "samples" / "a" / "patches.zarr").is_dir()  # not stopped by the other
+
+
+def test_nothing_starts_again_after_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "workflow" / "scripts"))
+    from snakemake_restart import may_start_again
+
+    log = tmp_path / "run.log"
+    log.write_text("Error in rule read_sample:\n")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/snakemake", "--cores", "1"])
+    assert may_start_again([str(log)])
+    monkeypatch.setattr("sys.argv", ["/usr/bin/pytest"])  # a program that uses Snakemake's API
+    assert not may_start_again([str(log)])
+    monkeypatch.setattr("sys.argv", ["/usr/bin/snakemake"])
+    log.write_text("Terminating processes on user request, this might take some time.\n")
+    assert not may_start_again([str(log)])

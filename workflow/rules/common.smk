@@ -21,6 +21,7 @@ sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 # dozens of lines about a coroutine (snakemake 9, rules.py) that no user can act on.
 warnings.filterwarnings("ignore", message="coroutine 'InputFiles", category=RuntimeWarning)
 
+import snakemake_restart
 import snakemake_retries
 import snakemake_terminal
 from stnuclei import __version__ as VERSION
@@ -28,6 +29,7 @@ from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
 from stnuclei.files import size_mb
+from stnuclei.joblog import sentence_of
 
 # Where this workflow is used as a module of another, the terminal is the other's.
 if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT):
@@ -211,20 +213,25 @@ def say_which_jobs_failed(main_log: Iterable[str]) -> None:
     failed = [job for path in main_log for job in runlog.failed_jobs(Path(path).read_text())]
     print(f"\n{len(failed)} job(s) failed, the log of the whole run is", *main_log)
     print("\n".join(runlog.describe_failures(failed)))
-    leave_failed_samples_out(failed)
-    print("What is finished is kept; the same command goes on from there.")
+    left = leave_failed_samples_out(failed)
+    if left and len(left) == len(failed) and workflow.is_main_process and snakemake_restart.may_start_again(main_log):
+        print(f"Nothing else failed: the same command starts again without {', '.join(sorted(set(left)))}.", flush=True)
+        snakemake_restart.start_again_at_exit()
+    else:
+        print("What is finished is kept; the same command goes on from there.")
 
 
-def leave_failed_samples_out(failed: Iterable[runlog.FailedJob]) -> None:
-    """With slides.on_failure: leave_out, record the samples whose own jobs ended in a sentence."""
+def leave_failed_samples_out(failed: Iterable[runlog.FailedJob]) -> list[str]:
+    """With slides.on_failure: leave_out, record the samples whose own jobs ended in a sentence; gives one a job."""
+    left = []
     if config["slides"]["on_failure"] != "leave_out":
-        return
+        return left
     for job in failed:
-        sample, reason = job.target.split(".")[0], runlog.last_lines(job.log, 1)[0]
-        name = job.target if job.target in SAMPLES.index else sample
-        # A traceback, a killed job or a job without a log says nothing of the sample: it is tried again.
-        explained = not job.status and "traceback in" not in reason and not reason.startswith("(")
-        of_sample = job.rule in settings.SAMPLE_RULES and name in SAMPLES.index
-        if of_sample and explained:
+        name = job.target if job.target in SAMPLES.index else job.target.split(".")[0]
+        # A traceback or a killed job says nothing of the sample: it is tried again.
+        reason = sentence_of(job.log)
+        if reason and job.rule in settings.SAMPLE_RULES and name in SAMPLES.index:
             path = settings.leave_out(RESULTS, SAMPLES.loc[name].to_dict(), job.rule, reason)
             print(f"Sample {name} is left out from now on ({path}; delete it to try the sample again).")
+            left.append(name)
+    return left

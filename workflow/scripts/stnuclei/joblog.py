@@ -17,6 +17,8 @@ from stnuclei.files import disk_full
 T = TypeVar("T")
 #: Line of a log above a sentence that another try would end with again; `was_refused` looks for it.
 REFUSED = "(not tried again: what follows has to be corrected first)"
+#: Ending of the file beside a log that holds the sentence on a user's mistake, and is there only after one.
+_SENTENCE = ".sentence"
 FULL = "the disk is full or the quota used up; free space and run again, what is finished is kept"
 
 
@@ -39,14 +41,18 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal_out, terminal_err = sys.stdout, sys.stderr
+    Path(f"{log}{_SENTENCE}").unlink(missing_ok=True)
     with open(log, "w", buffering=1) as file:
         sys.stdout = sys.stderr = file
         try:
             yield
         except UserError as error:
-            if not isinstance(error, MachineError):
+            refused = not isinstance(error, MachineError)
+            if refused:
                 print(REFUSED, file=file, flush=True)
-            _report(file, terminal_err, name, str(error))
+            sentence = _report(file, terminal_err, name, str(error))
+            if refused:
+                Path(f"{log}{_SENTENCE}").write_text(sentence)
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
             if disk_full(error):
@@ -106,8 +112,15 @@ def quiet(logger: str) -> Iterator[None]:
         library.setLevel(level)
 
 
-def _report(log: TextIO, terminal: TextIO, name: str, sentence: str) -> None:
+def sentence_of(log: str | Path) -> str:
+    """Sentence on the user's mistake that ended a job; empty where it ended otherwise or was killed."""
+    path = Path(f"{log}{_SENTENCE}")
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _report(log: TextIO, terminal: TextIO, name: str, sentence: str) -> str:
     # Many sentences begin with the sample already, as the job's name does.
     line = sentence if not name or sentence.startswith(f"{name}:") else f"{name}: {sentence}"
     for stream in (log, terminal):
         print(line, file=stream, flush=True)
+    return line

@@ -155,6 +155,13 @@ class CellViT(nn.Module):
         size, patch = (x.shape[2], x.shape[3]), self.settings.architecture.patch
         return F.interpolate(x, [side // patch * patch for side in size], mode="area"), size
 
+    def unread_parameters(self) -> list[nn.Parameter]:
+        """Parameters that no output depends on: what only a tissue head would read, where there is none."""
+        if self.settings.tissues and getattr(self.encoder, "reads_norm", True):
+            return []
+        only_for_tissues = "neck." if self.settings.architecture.is_sam else "norm."
+        return [p for name, p in self.encoder.named_parameters() if name.startswith(only_for_tissues)]
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that are frozen with the encoder: all of it but the tissue head."""
         return [p for name, p in self.encoder.named_parameters() if not name.startswith("head.")]

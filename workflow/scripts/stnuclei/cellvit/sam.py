@@ -21,11 +21,17 @@ class SamAttention(nn.Module):
         Token width, attention heads.
     window
         Side of the windows, 0 for attention over the whole grid.
+
+    Attributes
+    ----------
+    folded
+        Add the relative positions inside the product of queries and keys (`folded_attention`) and not as a bias: the
+        same numbers up to rounding, without a tensor of tokens x tokens. See `fold_positions`.
     """
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.folded = heads, window, False
         side = window or GRID
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, dim // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, dim // heads))
@@ -50,13 +56,16 @@ class SamAttention(nn.Module):
         """(B, h, w, 3 D) -> (B, h, w, D)."""
         b, h, w, _ = qkv.shape
         q, k, v = qkv.view(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = position_bias(q, self.rel_pos_h, self.rel_pos_w, h, w)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        terms = position_terms(q, self.rel_pos_h, self.rel_pos_w, h, w)
+        if self.folded:
+            y = folded_attention(q, k, v, *terms)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=position_bias(*terms))
         return y.transpose(1, 2).reshape(b, h, w, -1)
 
 
-def position_bias(q: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """Decomposed relative positions as an addition to the attention logits.
+def position_terms(q: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Decomposed relative positions: the addition to the attention logits by row and by column of the key.
 
     Parameters
     ----------
@@ -69,12 +78,55 @@ def position_bias(q: Tensor, rows: Tensor, columns: Tensor, height: int, width: 
 
     Returns
     -------
-    (B, heads, h * w, h * w), in the type of `q`.
+    (B, heads, h, w, h) and (B, heads, h, w, w), in the type of `q`.
     """
     grid = q.unflatten(2, (height, width))
     by_row = torch.einsum("bnhwd,hkd->bnhwk", grid, _distances(rows, height).to(q.dtype))
     by_column = torch.einsum("bnhwd,wkd->bnhwk", grid, _distances(columns, width).to(q.dtype))
+    return by_row, by_column
+
+
+def position_bias(by_row: Tensor, by_column: Tensor) -> Tensor:
+    """Addition to the logits of every pair of tokens, (B, heads, h * w, h * w), from `position_terms`."""
     return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).flatten(4).flatten(2, 3)
+
+
+def folded_attention(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    """Attention whose positions are more channels of queries and keys, for kernels that take no bias.
+
+    A query's terms by row and column follow its d channels, and a key's row and column, as ones among zeros, follow
+    its own: their product adds exactly the terms of `position_bias`. A bias that needs a gradient rules flash attention
+    out, is kept for the backward pass (537 MB a tile of 1,024 px and global block in SAM-H, fp16), and one of 196
+    columns is copied into rows of 208 first; here h + w more channels are kept instead.
+
+    Parameters
+    ----------
+    q, k, v
+        (B, heads, h * w, d), not scaled.
+    by_row, by_column
+        See `position_terms`.
+
+    Returns
+    -------
+    (B, heads, h * w, d).
+    """
+    d, (height, width) = q.shape[-1], by_row.shape[2:4]
+    wide = d + height + width
+    wide += -wide % 8  # flash attention takes multiples of 8 channels, the same number in all three
+    token = torch.arange(height * width, device=q.device)
+    rows, columns = torch.arange(height, device=q.device), torch.arange(width, device=q.device)
+    marks = torch.cat([(token // width)[:, None] == rows, (token % width)[:, None] == columns], dim=1).to(q.dtype)
+    query = torch.cat([q * d**-0.5, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=-1)
+    key = torch.cat([k, marks.expand(*k.shape[:2], -1, -1)], dim=-1)
+    query, key, value = (F.pad(x, (0, wide - x.shape[-1])) for x in (query, key, v))
+    return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :d]
+
+
+def fold_positions(network: nn.Module, folded: bool = True) -> None:
+    """Choose, in all attention layers of SAM encoders of a network, how relative positions are added."""
+    for layer in network.modules():
+        if isinstance(layer, SamAttention):
+            layer.folded = folded
 
 
 def _distances(vectors: Tensor, side: int) -> Tensor:

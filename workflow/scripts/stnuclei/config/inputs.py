@@ -36,7 +36,7 @@ class SlidesBlock(Settings):
         "cells", description="Transcripts of whole cells, or only those over nuclei (Xenium and HEST-1k)."
     )
     on_failure: Literal["stop", "leave_out"] = Field(
-        "stop", description="A sample that fails: stop, or leave_out: the next run goes on without it and says so."
+        "stop", description="A sample that fails: stop, or leave_out: the run goes on without it, and says so."
     )
 
 

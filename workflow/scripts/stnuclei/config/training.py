@@ -87,6 +87,10 @@ class TrainingBlock(Settings):
     precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
     compile: Flag = Field(False, description="torch.compile.")
     channels_last: Flag = Field(True, description="Memory format of images: channels last, faster on GPUs.")
+    sam_positions: Literal["bias", "folded"] = Field(
+        "bias",
+        description="Positions in SAM: a bias, as published, or folded into queries and keys: less memory.",
+    )
     fused: Flag = Field(True, description="Fused AdamW on GPUs.")
     sync_batchnorm: Flag = Field(False, description="Several GPUs: BatchNorm statistics over all of them.")
     sync_losses: Flag = Field(False, description="Several GPUs: sums inside Dice and Tversky losses over all.")

@@ -25,7 +25,7 @@ VERSION = 2  # 1 had other names
 #: May change between a run and its continuation: where and how fast it runs, not what it computes.
 _FREE = frozenset(
     {"epochs", "workers", "device", "compile", "channels_last", "fused", "validate_every", "validation_patches"}
-    | {"threads", "tensorboard", "accumulation", "precision", "processes"}
+    | {"threads", "tensorboard", "accumulation", "precision", "processes", "sam_positions"}
 )
 
 

@@ -16,6 +16,7 @@ from stnuclei.cellvit.checkpoint import save_checkpoint
 from stnuclei.cellvit.device import choose_precision, set_arithmetic
 from stnuclei.cellvit.encoder_weights import load_encoder
 from stnuclei.cellvit.model import CellViT, build_model
+from stnuclei.cellvit.sam import fold_positions
 from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.training import TrainSettings
 from stnuclei.files import disk_full_explained
@@ -192,6 +193,7 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
         attention_drop=settings.attention_drop,
         drop_path=settings.drop_path,
     )
+    fold_positions(network, settings.sam_positions == "folded")
     if settings.encoder_weights:
         load_encoder(network, settings.encoder_weights)
     if settings.sync_batchnorm:
@@ -208,10 +210,15 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
 
 
 def set_trainable(network: CellViT, settings: TrainSettings, epoch: int) -> None:
-    """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns."""
+    """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns.
+
+    What no output depends on is frozen too: `DistributedDataParallel` waits for a gradient of every other parameter.
+    """
     frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
     for parameter in network.encoder_parameters():
         parameter.requires_grad_(not frozen)
+    for parameter in network.unread_parameters():
+        parameter.requires_grad_(False)
 
 
 def build_optimizer(network: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:

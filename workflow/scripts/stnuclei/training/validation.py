@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,23 +157,47 @@ def _outputs(run: TrainingRun, images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _batch_sums(run: TrainingRun, batches: Iterator[Batch], pool: ThreadPoolExecutor) -> Iterator[ValidationSums]:
-    """Sums of each batch; the nuclei of a batch are separated in threads."""
-    settings = run.settings
+    """Sums of each batch; threads separate the nuclei of one batch while the device computes the next."""
+    before: _Scored | None = None
     for batch in batches:
-        with torch.inference_mode():
-            outputs = _outputs(run, batch["image"])
-            targets = batch_targets(batch, batch["instances"], weighted=settings.label_weight == "confidence")
-            terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
-            loss = float(total_loss(terms, settings.loss_weights))
-            foreground = outputs["nuclei_binary_map"].argmax(1).bool().cpu().numpy()
-            hv = outputs["hv_map"].cpu().numpy()
-            types = outputs["nuclei_type_map"].softmax(1).cpu().numpy()
-        true, classes = batch["instances"].cpu().numpy(), batch["classes"].cpu().numpy()
-        sums = ValidationSums(len(run.taxonomy.classes))
-        sums.patches, sums.loss = float(len(true)), loss * len(true)
-        for scored in pool.map(score_patch, true, classes, foreground, hv, types):
-            sums.add(scored)
-        yield sums
+        begun = _begin(run, batch, pool)
+        if before is not None:
+            yield before.sums()
+        before = begun
+    if before is not None:
+        yield before.sums()
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A batch whose patches are scored in threads."""
+
+    whole: ValidationSums
+    patches: list[Future[ValidationSums]]
+
+    def sums(self) -> ValidationSums:
+        """Sums of the batch, its patches added in order."""
+        for patch in self.patches:
+            self.whole.add(patch.result())
+        return self.whole
+
+
+def _begin(run: TrainingRun, batch: Batch, pool: ThreadPoolExecutor) -> _Scored:
+    """Outputs and loss of a batch; its patches are left to the threads."""
+    settings = run.settings
+    with torch.inference_mode():
+        outputs = _outputs(run, batch["image"])
+        targets = batch_targets(batch, batch["instances"], weighted=settings.label_weight == "confidence")
+        terms = cellvit_losses(outputs, targets, variant=settings.loss_variant)
+        loss = float(total_loss(terms, settings.loss_weights))
+        foreground = outputs["nuclei_binary_map"].argmax(1).bool().cpu().numpy()
+        hv = outputs["hv_map"].cpu().numpy()
+        types = outputs["nuclei_type_map"].softmax(1).cpu().numpy()
+    true, classes = batch["instances"].cpu().numpy(), batch["classes"].cpu().numpy()
+    whole = ValidationSums(len(run.taxonomy.classes))
+    whole.patches, whole.loss = float(len(true)), loss * len(true)
+    patches = zip(true, classes, foreground, hv, types, strict=True)
+    return _Scored(whole, [pool.submit(score_patch, *patch) for patch in patches])
 
 
 def score_patch(

@@ -1,0 +1,70 @@
+"""Snakemake whose scripts run in forks of one process that has imported their libraries already.
+
+A job of the tests' small runs computes for a tenth of a second and imports for three. Rules, inputs, parameters and
+scripts are those of every run; what is left out is a fresh interpreter for each job, which other tests of the workflow
+have. Called as ``python forked_snakemake.py ARGUMENTS``, arguments as of ``snakemake``.
+"""
+
+import ast
+import gc
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+
+from snakemake.benchmark import benchmarked
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+
+def preload(scripts):
+    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it."""
+    for script in scripts:
+        for node in ast.parse(script.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                for name in node.names:
+                    getattr(module, name.name)
+            elif isinstance(node, ast.Import):
+                for name in node.names:
+                    importlib.import_module(name.name)
+
+
+def execute_script(self, fname, edit=False):
+    """In place of Snakemake's method, which starts an interpreter."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            sys.argv = [fname]
+            runpy.run_path(fname, run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:  # noqa: BLE001 a script may end in any way, its process ends here
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    with benchmarked(child, self.bench_record) if self.bench_record else nullcontext():
+        _, status = os.waitpid(child, 0)
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), fname)
+
+
+if __name__ == "__main__":
+    from snakemake.cli import main
+    from snakemake.script import PythonScript
+
+    wanted = os.environ.get("STNUCLEI_PRELOAD", "").split(",")
+    preload([path for path in sorted(SCRIPTS.glob("*.py")) if path.stem in wanted])
+    gc.freeze()  # forks share these pages
+    PythonScript.execute_script = execute_script
+    sys.argv[0] = "snakemake"
+    main()
