@@ -137,6 +137,7 @@ class FoundationEncoder(nn.Module):
         self.blocks = nn.ModuleList(FoundationBlock(sizes, rates, path, activation) for path in paths)
         # CellViT++ stores this norm and never uses it: its tissue head reads the class token as it is.
         self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.reads_norm = not sizes.published
         self.head = nn.Linear(dim, tissues) if tissues else None
         self.apply(initialise)
         for token in (self.cls_token, self.reg_token, self.pos_embed):
