@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from stnuclei.cellvit import build_model, save_checkpoint
-from stnuclei.cellvit.export import export_model
 from stnuclei.cellvit.export_onnx import _any_positions, write_onnx
 from stnuclei.cellvit.light import LightSizes
 from stnuclei.cli import main
@@ -51,15 +50,6 @@ def compare(model, graph, batch, height, width):
     for name, one in zip(names, found, strict=True):
         assert expected[name].std() > 0.01, name
         np.testing.assert_allclose(one, expected[name].numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
-
-
-def test_onnxruntime_gives_what_the_model_gives(tmp_path):
-    model = lively("cellvit-256")
-    save_checkpoint(tmp_path / "m.pt", model, taxonomy="pannuke", tissues=["Breast", "Colon"])
-    export_model(tmp_path / "m.pt", tmp_path / "m.onnx", "onnx", size=64)
-    graph = session(tmp_path / "m.onnx")
-    for batch, height, width in [(3, 32, 32), (1, 224, 224), (2, 64, 160)]:
-        compare(model, graph, batch, height, width)
 
 
 def test_the_command_writes_a_graph_that_says_how_to_use_it(tmp_path):

@@ -1,10 +1,11 @@
-"""The whole way on real nuclei: targets of CoNSeP patches, post-processing, prediction store, scores, tables."""
+"""The whole way on real nuclei: targets of NuCLS patches, post-processing, prediction store, scores, tables."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from real_pixels import PATCHES, read_patch
 from stnuclei.cellvit.nuclei import nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.cellvit.targets import make_targets
@@ -18,17 +19,32 @@ from stnuclei.evaluation import (
     table3,
 )
 from stnuclei.patches import PatchStore, import_pannuke, patch_classes
+from stnuclei.patches.predictions import write_predictions
 from stnuclei.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.load("pannuke")
 
 
+def write_fold(folder):
+    """Real patches as a fold of PanNuke; nuclei of unknown class are left out."""
+    names = [*PATCHES["nucls"], *PATCHES["nucls_held_out"]]
+    images, masks = np.zeros((len(names), 256, 256, 3)), np.zeros((len(names), 256, 256, 6))
+    for k, name in enumerate(names):
+        images[k], instances, kinds = read_patch(name)
+        for channel, kind in enumerate(TAXONOMY.names):
+            masks[k, ..., channel] = np.where(np.isin(instances, np.flatnonzero(kinds == kind)), instances, 0)
+    for part, content in (("images", images), ("masks", masks)):
+        (folder / "fold_1" / part / "fold1").mkdir(parents=True)
+        np.save(folder / "fold_1" / part / "fold1" / f"{part}.npy", content)
+    np.save(folder / "fold_1" / "images" / "fold1" / "types.npy", np.full(len(names), "Breast"))
+    return folder
+
+
 @pytest.fixture(scope="module")
-def stores(shared, tmp_path_factory):
-    prediction = pytest.importorskip("stnuclei.patches.predictions")
+def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     patches, labels, out = folder / "patches.zarr", folder / "labels.parquet", folder / "predictions.zarr"
-    import_pannuke(shared / "data" / "pannuke_like", 1, patches, labels)
+    import_pannuke(write_fold(folder / "nucls"), 1, patches, labels)
     store = PatchStore(patches)
     classes = patch_classes(store, labels, TAXONOMY)
 
@@ -40,7 +56,7 @@ def stores(shared, tmp_path_factory):
         return instances, nuclei_table(instances, np.maximum(targets["types"][0].numpy(), 0), TAXONOMY.n_outputs)
 
     attrs = {"classes": ["Background", *TAXONOMY.names], "sample": store.sample, "um_per_px": 0.25}
-    prediction.write_predictions(out, map(perfect_network, range(len(store))), len(store), store.patch_px, attrs)
+    write_predictions(out, map(perfect_network, range(len(store))), len(store), store.patch_px, attrs)
     return patches, out, labels
 
 

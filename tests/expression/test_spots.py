@@ -1,26 +1,47 @@
 """Spots of HEST-1k: patches round them in the same store, and their counts."""
 
 import json
-import shutil
 
 import anndata as ad
 import numpy as np
 import pytest
+import scipy.sparse as sp
+import tifffile
 
+from paths import DATA
+from real_pixels import PATCHES, mosaic
 from stnuclei.errors import UserError
 from stnuclei.expression import cut_spots, patch_table, read_spots, spatial_genes, spot_counts
 from stnuclei.patches import PatchStore
 from stnuclei.slides import open_slide
 
 
+@pytest.fixture(scope="module")
+def spot_table():
+    """54 spots 100 um apart, each the sum of 70 real cells; neighbours in a row have cells of like type."""
+    cells = ad.read_h5ad(DATA / "janesick_breast" / "rep1_matched_3878cells_313genes.h5ad")
+    alike = np.argsort(cells.obs["cell_type"].to_numpy().astype(str), kind="stable")[: 54 * 70]
+    member = sp.csr_matrix((np.ones(54 * 70), (np.repeat(np.arange(54), 70), alike)), (54, cells.n_obs))
+    controls = sp.csr_matrix(np.tile([3.0, 1.0], (54, 1)))
+    table = ad.AnnData(sp.hstack([member @ sp.csr_matrix(cells.X), controls]).tocsr().astype(np.float32))
+    table.var_names = [*cells.var_names, "UnassignedCodeword_0178", "NegControlProbe_00042"]
+    table.obs["in_tissue"] = 1
+    table.obsm["spatial"] = 200.0 + 400.0 * np.column_stack([np.arange(54) % 9, np.arange(54) // 9])
+    table.uns["spatial"] = {"ST": {"scalefactors": {"spot_diameter_fullres": 400.0}}}
+    return table
+
+
 @pytest.fixture
-def hest(shared, tmp_path):
-    """Copy the composite's spots, so that a test can break one file."""
-    source, folder = shared / "data" / "composite_hest", tmp_path / "hest"
-    for part in ("st/CID1.h5ad", "metadata/CID1.json", "wsis/CID1.tif"):
-        (folder / part).parent.mkdir(parents=True)
-        shutil.copy(source / part, folder / part)
-        (folder / part).chmod(0o644)
+def hest(spot_table, tmp_path):
+    """A sample of spots as HEST-1k has them: real pixels, real counts."""
+    folder = tmp_path / "hest"
+    for part in ("st", "metadata", "wsis"):
+        (folder / part).mkdir(parents=True)
+    spot_table.write_h5ad(folder / "st" / "CID1.h5ad")
+    metadata = {"id": "CID1", "pixel_size_um_estimated": 0.25, "spot_diameter": 100.0, "inter_spot_dist": 100.0}
+    (folder / "metadata" / "CID1.json").write_text(json.dumps(metadata))
+    pixels = np.tile(mosaic(PATCHES["nucls_held_out"])[0], (2, 2, 1))[:2400, :3600]
+    tifffile.imwrite(folder / "wsis" / "CID1.tif", pixels, photometric="rgb", tile=(256, 256), compression="lzw")
     return folder
 
 

@@ -227,13 +227,21 @@ def test_reconstructed_ileum(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "sentence"),
-    [("insitupy_xenium_spatialdata_23cells/spatialdata_example", "is a zarr store .* not a Xenium output folder"),
-     ("xenium_real_tables/multiqc_sample1", "no H&E alignment"),
-     ("xenium_real_tables/mouse_brain_ctx_hp_xoa102", "holds no experiment.xenium"),
-     ("xenium_ileum_tiny_reconstructed", "holds no experiment.xenium, but .*outs does"),
-     ("composite_hest", "looks like HEST-1k")],
+    ("files", "sentence"),
+    [(["zarr.json"], "is a zarr store .* not a Xenium output folder"),
+     ([".zgroup", ".zattrs"], "is a zarr store .* not a Xenium output folder"),
+     (["cells.parquet"], "holds no experiment.xenium; give"),
+     (["outs/experiment.xenium"], "holds no experiment.xenium, but .*outs does"),
+     (["wsis/CID1.tif"], "looks like HEST-1k")],
 )  # fmt: skip
-def test_what_is_no_bundle_is_refused_in_a_sentence(shared, folder, sentence):
+def test_what_is_no_bundle_is_refused_in_a_sentence(tmp_path, files, sentence):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
     with pytest.raises(UserError, match=rf"^sample x: .*{sentence}"):
-        read_sample("xenium", shared / "data" / folder, sample="x")
+        read_sample("xenium", tmp_path, sample="x")
+
+
+def test_a_bundle_without_alignment_is_refused_in_a_sentence(real):
+    with pytest.raises(UserError, match="^sample x: .*no H&E alignment"):
+        read_sample("xenium", real / "multiqc_sample1", sample="x")
