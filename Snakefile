@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sample_inputs.smk"
 include: "workflow/rules/training_inputs.smk"
+include: "workflow/rules/classify_inputs.smk"
 
 
 pathvars:
@@ -33,6 +34,7 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation_inputs.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/classify.smk"
 include: "workflow/rules/expression_inputs.smk"
 include: "workflow/rules/expression.smk"
 include: "workflow/rules/provenance.smk"

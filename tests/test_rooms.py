@@ -14,6 +14,7 @@ FLOORS = (
     ("reporting",),
     ("expression",),
     ("training",),
+    ("classifiers",),
     ("export",),
     ("evaluation",),
     ("prediction",),

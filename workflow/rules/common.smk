@@ -60,6 +60,7 @@ try:
     LEFT_OUT = settings.left_out(config["results"], SAMPLES) if config["slides"]["on_failure"] == "leave_out" else {}
     SAMPLES = SAMPLES.drop(list(LEFT_OUT))
     config["models"] = settings.without_samples(config["models"], LEFT_OUT)
+    config["classifiers"] = settings.without_samples(config["classifiers"], LEFT_OUT)
     config["expression"]["models"] = settings.without_samples(config["expression"]["models"], LEFT_OUT)
     SOURCES = {
         model: {
@@ -156,7 +157,7 @@ def training_targets():
 
 def report_inputs():
     """All results of the run; the report is made last."""
-    targets = slide_targets() + label_targets() + training_targets() + table_targets()
+    targets = slide_targets() + label_targets() + training_targets() + table_targets() + classifier_targets()
     targets += expand("<results>/samples/{sample}/patches_by_class.png", sample=SAMPLES["sample"])
     targets += expand("<results>/samples/{sample}/regions.png", sample=SAMPLES["sample"][SAMPLES["regions"] != ""])
     return targets + expression_targets() + segmentation_targets() + card_targets() + ["<results>/provenance.json"]

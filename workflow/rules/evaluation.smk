@@ -42,6 +42,8 @@ rule score_segmentation:
         "<logs>/score_segmentation/{model}.{set}.log",
     benchmark:
         "<benchmarks>/score_segmentation/{model}.{set}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, SCORED)),
     conda:
         "../../envs/cellvit.yaml"
     threads: 2
@@ -100,6 +102,8 @@ rule score_classification:
         "<logs>/score_classification/{model}.{set}.log",
     benchmark:
         "<benchmarks>/score_classification/{model}.{set}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, SCORED)),
     conda:
         "../../envs/cellvit.yaml"
     threads: 2

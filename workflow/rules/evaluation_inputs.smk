@@ -1,7 +1,9 @@
 # Pairs of models and patch sets to score, and the tables and figures of them. No rules.
 TESTED = [(model, source.name) for model in MODELS for source in SOURCES[model]["test"]]
-SEGMENTED = [(model, sample) for model in MODELS for sample in SEG_EVAL]
-CLASSIFIED = [(model, sample) for model in MODELS for sample in CLS_EVAL]
+#: Models and classifiers; those whose classes do not add up to the configuration's are in no table.
+SCORED = [*MODELS, *filter(comparable, CLASSIFIERS)]
+SEGMENTED = [(model, sample) for model in SCORED for sample in SEG_EVAL]
+CLASSIFIED = [(model, sample) for model in SCORED for sample in CLS_EVAL]
 
 
 def trained_by_hand(model):
@@ -101,3 +103,10 @@ def reported_figure(name):
         category="Figures",
         labels={"figure": name},
     )
+
+
+def classifier_tables(wildcards):
+    """Input function: tables with scores of a classifier."""
+    pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
+    wanted = [table for table, scored in pairs.items() if any(name == wildcards.classifier for name, _ in scored)]
+    return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]

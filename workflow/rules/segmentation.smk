@@ -2,6 +2,7 @@
 rule segment_slide:
     input:
         checkpoint=checkpoint_of,
+        classifier=classifier_of,
         slide=wsi_input,
     output:
         nuclei="<results>/slides/{wsi}/{segmenter}/nuclei.parquet",

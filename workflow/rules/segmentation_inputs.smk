@@ -2,14 +2,18 @@
 CHECKPOINTS = config["segmentation"]["checkpoints"]
 
 try:
-    WSIS = settings.read_slides(config["slides_table"], [*SAMPLES.index, *LEFT_OUT], [*MODELS, *CHECKPOINTS])
+    WSIS = settings.read_slides(
+        config["slides_table"], [*SAMPLES.index, *LEFT_OUT], [*MODELS, *CHECKPOINTS, *CLASSIFIERS]
+    )
     WSIS = WSIS[~WSIS["sample"].isin(LEFT_OUT)]
     settings.check_segmentation(config["segmentation"], WSIS, MODELS, METHODS)
 except UserError as error:
     raise WorkflowError(str(error))
 
 SEGMENTATIONS = settings.models_of(WSIS)
-COMPARED = [(wsi, model) for wsi, model in SEGMENTATIONS if WSIS.loc[wsi, "sample"]]
+#: Classifiers whose classes are not those of the labels: nothing to compare with.
+_INCOMPARABLE = {name for name in CLASSIFIERS if settings.own_taxonomy(config["classifiers"][name], config)}
+COMPARED = [(wsi, model) for wsi, model in SEGMENTATIONS if WSIS.loc[wsi, "sample"] and model not in _INCOMPARABLE]
 #: Settings of exports and comparisons; the others are the engine's.
 EXPORTED = ("geojson", "max_nuclei_per_file", "spatialdata", "copy_image", "formats", "labels", "checkpoints")
 FORMATS = {"onnx": "onnx", "official": "pth", "pt2": "pt2"}
@@ -17,16 +21,19 @@ FORMATS = {"onnx": "onnx", "official": "pth", "pt2": "pt2"}
 
 wildcard_constraints:
     wsi="|".join(map(re.escape, WSIS.index)) or "none",
-    segmenter="|".join(map(re.escape, [*MODELS, *CHECKPOINTS])),
+    segmenter="|".join(map(re.escape, [*MODELS, *CHECKPOINTS, *CLASSIFIERS])),
     format="|".join(FORMATS.values()),
 
 
 def checkpoint_of(wildcards):
-    """Checkpoint of a model trained here, or of one that the configuration names."""
+    """Input function: checkpoint of a model, or of the one whose tokens a classifier reads."""
     name = wildcards.segmenter
-    if name not in CHECKPOINTS:
-        return f"{RESULTS}/models/{name}/checkpoint.pt"
-    return CHECKPOINTS[name] if Path(CHECKPOINTS[name]).exists() else []
+    return base_checkpoint(config["classifiers"][name]["model"] if name in CLASSIFIERS else name)
+
+
+def classifier_of(wildcards):
+    """Input function: the classifier that gives the classes, where a classifier is named."""
+    return [f"{RESULTS}/models/{wildcards.segmenter}/classifier.pt"] if wildcards.segmenter in CLASSIFIERS else []
 
 
 def wsi_path(wildcards):
@@ -53,17 +60,21 @@ def compared_sample(file):
 
 def has_seen(wildcards):
     """True where the model was trained on the slide's sample: agreement there says little."""
-    parts = SOURCES.get(wildcards.segmenter, {})
-    return any(
-        source.name == WSIS.loc[wildcards.wsi, "sample"] for part in ("train", "validation") for source in parts[part]
-    )
+    name = wildcards.segmenter
+    base = config["classifiers"][name]["model"] if name in CLASSIFIERS else name
+    lists = [parts for parts in (SOURCES.get(base), TAUGHT.get(name)) if parts]
+    seen = {source.name for parts in lists for part in ("train", "validation") for source in parts[part]}
+    return WSIS.loc[wildcards.wsi, "sample"] in seen
 
 
 def missing_slides():
     """One line for each missing slide or checkpoint of the segmentations to run."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
     wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
-    named = {job.wildcards.segmenter for job in jobs} & set(CHECKPOINTS)
+    named = {
+        getattr(job.wildcards, "segmenter", getattr(job.wildcards, "base", "")) for job in workflow.dag.needrun_jobs()
+    }
+    named = {config["classifiers"][name]["model"] if name in CLASSIFIERS else name for name in named} & set(CHECKPOINTS)
     wanted |= {(f"segmentation.checkpoints.{name}", CHECKPOINTS[name]) for name in named}
     return [
         f"  - {where}: {path} is not there"

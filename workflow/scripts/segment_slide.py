@@ -24,6 +24,7 @@ with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segme
         # What the table says is believed, also against the file.
         override_um_per_px=bool(params.um_per_px),
         threads=snakemake.threads,
+        classifier=next(iter(snakemake.input.classifier), None),
         **{**params.settings, "device": job_device(snakemake.resources, params.settings["device"])},
     )
     if not (state / "tissue.tif").is_file():

@@ -109,11 +109,7 @@ class CellViT(nn.Module):
         """
         if x.shape[2] % PATCH or x.shape[3] % PATCH:
             raise UserError(f"CellViT takes images whose sides are multiples of 16 px, not {x.shape[2]} x {x.shape[3]}")
-        x = x.contiguous(memory_format=torch.channels_last)
-        size: tuple[int, int] | None = None
-        if self.settings.architecture.resized_image:
-            size, patch = (x.shape[2], x.shape[3]), self.settings.architecture.patch
-            x = F.interpolate(x, [side // patch * patch for side in size], mode="area")
+        x, size = self._seen(x)
         tissue, skips = self.encoder(x)
         if self.settings.architecture.is_sam:
             tissue = self.classifier_head(tissue) if self.settings.tissues else None
@@ -146,6 +142,18 @@ class CellViT(nn.Module):
             self.hv_map_decoder(shared, z4, size),
             self.nuclei_type_maps_decoder(shared, z4, size),
         )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The encoder's last output (B, D, h, w), the ``tokens`` of `forward`, without the work of the decoders."""
+        return self.encoder(self._seen(x)[0])[1][-1]
+
+    def _seen(self, x: Tensor) -> tuple[Tensor, tuple[int, int] | None]:
+        """The image as the encoder sees it, and its sides where it was resized for that."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        if not self.settings.architecture.resized_image:
+            return x, None
+        size, patch = (x.shape[2], x.shape[3]), self.settings.architecture.patch
+        return F.interpolate(x, [side // patch * patch for side in size], mode="area"), size
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that are frozen with the encoder: all of it but the tissue head."""

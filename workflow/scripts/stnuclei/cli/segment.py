@@ -3,6 +3,7 @@
   stnuclei segment slide.svs --checkpoint checkpoint.pt --out slide_nuclei
   stnuclei segment pictures/ --checkpoint checkpoint.pt --out nuclei --um-per-px 0.25
   stnuclei segment patches.zarr --checkpoint checkpoint.pt --out predictions.zarr
+  stnuclei segment slide.svs --checkpoint checkpoint.pt --classifier classifier.pt --embeddings --out slide_nuclei
 
 The folder it writes holds nuclei.parquet (GeoParquet: outlines, classes, probabilities), GeoJSON for QuPath, counts and
 pictures. A stopped run continues when it is started again.
@@ -20,7 +21,7 @@ from stnuclei.errors import UserError
 
 #: Options that say what `stnuclei.export.write_exports` makes of the nuclei.
 _EXPORTS = ("geojson", "spatialdata", "overview")
-_BOTH = ("batch_size", "device", "precision", "threads", "compile")
+_BOTH = ("batch_size", "device", "precision", "threads", "compile", "classifier")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "pictures, or patches.zarr")  # fmt: skip
     add("--patches", type=Path, help="patches.zarr, the same as giving it as input")
     add("--checkpoint", type=Path, required=True, help="checkpoint of stnuclei or of CellViT")
+    add("--classifier", type=Path, help="cell classifier of stnuclei or CellViT++ that gives the classes")
     add("--out", type=Path, required=True, help="folder to write; predictions.zarr for patches")
     add("--batch-size", type=int, help="tiles (8 on a GPU, 1 on a CPU) or patches (64) at once")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0,cuda:1 or cuda:all (auto)")
@@ -58,6 +60,10 @@ def _slide_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _export_options(group: argparse._ArgumentGroup) -> None:
+    words = (
+        "one vector a nucleus, the mean token of the encoder: in nuclei.parquet, and in the SpatialData table's obsm"
+    )
+    group.add_argument("--embeddings", action="store_true", help=words)
     flag: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
     group.add_argument("--geojson", default=True, help="GeoJSON for QuPath", **flag)
     group.add_argument("--overview", default=True, help="pictures of classes and densities", **flag)
@@ -78,12 +84,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _patches(patches: Path, options: dict[str, Any]) -> str:
     settings = {name: options[name] for name in _BOTH} | {"batch_size": options["batch_size"] or 64}
+    if options["embeddings"]:
+        raise UserError(
+            "--embeddings is for slides and pictures; give the slide, or the tokens of patches by the workflow"
+        )
     counts = prediction.predict_patches(options["checkpoint"], patches, options["out"], **settings)
     return f"{counts['nuclei']:,} nuclei in {counts['patches']:,} patches, {counts['patches_per_second']:,} patches/s"
 
 
 def _slide(slide: Path, options: dict[str, Any]) -> str:
     exports = {name: options.pop(name) for name in _EXPORTS}
+    # Vectors are asked for to be opened in scanpy.
+    exports["spatialdata"] = exports["spatialdata"] or options["embeddings"]
     # What is not given is left to the defaults of `SlideSettings`.
     given = {name: value for name, value in options.items() if value is not None}
     counts = prediction.segment_slide(slide=slide, **given)

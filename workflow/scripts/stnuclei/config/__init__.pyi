@@ -1,4 +1,9 @@
 from .augmentation import AugmentSettings as AugmentSettings
+from .classifiers import ClassifierSettings as ClassifierSettings
+from .classifiers import check_classifiers as check_classifiers
+from .classifiers import classifier_taxonomy as classifier_taxonomy
+from .classifiers import collapses as collapses
+from .classifiers import own_taxonomy as own_taxonomy
 from .expression import ExpressionSettings as ExpressionSettings
 from .inputs import CutSettings as CutSettings
 from .leakage import check_models as check_models

@@ -132,8 +132,8 @@ def _idle_permissions(used: pd.DataFrame, allowed: Sequence[str]) -> Iterator[st
             yield f"evaluation.allow_shared_donors: {donor!r} is no donor on two sides; take it out"
 
 
-def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
-    """Problems of the models' lists, which may name slides and folds whatever their split.
+def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any], block: str = "models") -> list[str]:
+    """Problems of the lists of models or classifiers, which may name slides and folds whatever their split.
 
     Parameters
     ----------
@@ -143,19 +143,25 @@ def model_leaks(sources: Sources, samples: pd.DataFrame, config: Mapping[str, An
         The samples table, index = sample.
     config
         The whole configuration.
+    block
+        ``models`` or ``classifiers``, for messages.
     """
-    return [problem for model, splits in sources.items() for problem in _model_leaks(model, splits, samples, config)]
+    return [
+        problem
+        for name, splits in sources.items()
+        for problem in _model_leaks(f"{block}.{name}", splits, samples, config)
+    ]
 
 
-def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any]) -> None:
-    """Refuse models that would be scored on what they learnt from.
+def check_models(sources: Sources, samples: pd.DataFrame, config: Mapping[str, Any], block: str = "models") -> None:
+    """Refuse models (or classifiers, by `block`) that would be scored on what they learnt from.
 
     Raises
     ------
     UserError
         With one line a problem: the list, the slide or fold, and why.
     """
-    problems = model_leaks(sources, samples, config)
+    problems = model_leaks(sources, samples, config, block)
     refuse("the separation of training and evaluation data", problems)
 
 
@@ -167,13 +173,13 @@ def _model_leaks(
         for name in names.get(role, ()):
             if name in samples.index and samples.loc[name, "split"] in EVALUATION:
                 split = samples.loc[name, "split"]
-                yield f"models.{model}.{role}: {name} is a slide of split {split}, which no model may learn from"
+                yield f"{model}.{role}: {name} is a slide of split {split}, which no model may learn from"
     for earlier, later in combinations(("train", "validation", "test"), 2):
         # Some tissues of a fold are that fold: whoever learns from them has seen it.
         others = {_words(name) for name in names.get(later, ())}
         for words in dict.fromkeys(_words(name) for name in names.get(earlier, ())):
             if words in others:
-                yield f"models.{model}: {words} is in {earlier} and in {later}; keep one"
+                yield f"{model}: {words} is in {earlier} and in {later}; keep one"
     yield from _learnt_donors(model, names, samples, _keys(config["evaluation"].get("allow_shared_donors", ())))
     yield from _learnt_organs(model, splits.get("train", ()), samples, config)
 
@@ -193,7 +199,7 @@ def _learnt_donors(
     for row in trained.itertuples():
         for other in others[others["donor"].map(_key) == _key(row.donor)].itertuples():
             if other.sample != row.sample and _key(row.donor) not in allowed:
-                yield f"models.{model}.train: {row.sample} and {other.sample} are of one donor, {row.donor}; keep one"
+                yield f"{model}.train: {row.sample} and {other.sample} are of one donor, {row.donor}; keep one"
 
 
 def _learnt_organs(
@@ -208,12 +214,12 @@ def _learnt_organs(
         organ = organ_of(row.tissue)
         if organ in learnt:
             yield (
-                f"models.{model}.train: {learnt[organ]} is of the organ of {row.sample}, {row.tissue}, which seg_eval "
+                f"{model}.train: {learnt[organ]} is of the organ of {row.sample}, {row.tissue}, which seg_eval "
                 "holds out"
             )
         if organ in folds:
             yield (
-                f"models.{model}.train: PanNuke's folds hold {row.tissue}, the organ of {row.sample} (seg_eval); take "
+                f"{model}.train: PanNuke's folds hold {row.tissue}, the organ of {row.sample} (seg_eval); take "
                 f"another organ, or set evaluation.allow_pannuke_organs: [{row.tissue}], which the tables then say"
             )
 

@@ -53,11 +53,16 @@ def patch_sets(config: Mapping[str, Any], samples: pd.DataFrame) -> list[str]:
     return [*samples["sample"], *(patch_set.name for patch_set in pannuke_sets(config))]
 
 
+def learners(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Entries of all that is trained on patch sets: models and classifiers."""
+    return [*config["models"].values(), *config.get("classifiers", {}).values()]
+
+
 def pannuke_sets(config: Mapping[str, Any]) -> list[PatchSet]:
     """All folds of PanNuke where it is used, and the tissues of folds that models name."""
     folds = config["pannuke"]["folds"] if config["pannuke"]["path"] else []
     sets = [fold_set(fold) for fold in folds]
-    for model in config["models"].values():
+    for model in learners(config):
         for entry in (source for role in ("train", "validation", "test") for source in model.get(role, ())):
             if entry.get("tissues"):
                 sets += [fold_set(fold, entry["tissues"]) for fold in entry["pannuke"]]
@@ -125,7 +130,7 @@ def _check_own(names: Iterable[str], samples: pd.DataFrame, key: str) -> None:
 def label_methods(config: Mapping[str, Any]) -> list[str]:
     """Label methods that are asked for, by ``labels.methods`` or by a model."""
     methods = list(config["labels"]["methods"])
-    for model in config["models"].values():
+    for model in learners(config):
         for entry in (*model["train"], *model.get("validation", ())):
             if "samples" in entry and entry["labels"] not in methods:
                 methods.append(entry["labels"])

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from stnuclei.config.augmentation import AugmentSettings
+from stnuclei.config.classifiers import ClassifierBlock
 from stnuclei.config.expression import ExpressionModel, SpotSample
 from stnuclei.config.model import Settings
-from stnuclei.config.workflow import Configuration, FoldSource, ModelEntry, SampleSource
+from stnuclei.config.workflow import ClassifierEntry, Configuration, FoldSource, ModelEntry, SampleSource
 
 _HEAD = """# Settings
 
@@ -26,6 +27,8 @@ _ENTRIES: dict[str, type[Settings]] = {
     "models.NAME": ModelEntry,
     "models.NAME.train[], validation[]: samples": SampleSource,
     "models.NAME.train[], validation[], test[]: folds of PanNuke": FoldSource,
+    "classifiers.NAME": ClassifierEntry,
+    "classifiers.NAME.head": ClassifierBlock,
     "training.augmentation, single values": AugmentSettings,
     "expression.spots.NAME": SpotSample,
     "expression.models.NAME": ExpressionModel,

@@ -48,6 +48,9 @@ class TileSettings(Settings):
     simplify_px: Annotated[float, Field(ge=0, lt=4)] = Field(
         0.3, description="How far outlines may be moved to save points, px; 0 keeps every step of the pixels."
     )
+    embeddings: Flag = Field(
+        False, description="Keep of each nucleus the mean token of the encoder, 2 bytes a number (docs/classifiers.md)."
+    )
 
 
 class SlideSettings(TileSettings):

@@ -10,7 +10,7 @@ from stnuclei.config.model import check
 from stnuclei.config.workflow import Configuration
 
 #: Blocks whose keys a user chooses: a configuration's replace the shipped ones instead of joining them.
-_REPLACED = ("models",)
+_REPLACED = ("models", "classifiers")
 
 
 def with_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

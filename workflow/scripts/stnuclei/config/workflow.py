@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from stnuclei.config.classifiers import ClassifierBlock
 from stnuclei.config.expression import ExpressionBlock, Split
 from stnuclei.config.inputs import (
     AlignmentBlock,
@@ -73,6 +74,27 @@ class ModelEntry(Settings):
         None, description="Several seeds: one training each."
     )
     run_of: Name | None = Field(None, description="Name in tables that it shares with other runs.")
+
+
+class ClassifierEntry(Settings):
+    """One entry of ``classifiers``: a head on the frozen tokens of a model (docs/classifiers.md)."""
+
+    model: Name = Field(description="Whose tokens: a name of models or of segmentation.checkpoints.")
+    train: Annotated[list[ModelSource], Field(min_length=1)] = Field(description="What it is trained on.")
+    validation: list[ModelSource] = Field(
+        [], description="By what training stops; none: a fraction of the patches of train."
+    )
+    taxonomy: Name | None = Field(
+        None, description="Its classes, a shipped name or a YAML file; null: the configuration's."
+    )
+    tokens: Literal["box", "centre", "nucleus"] = Field(
+        "box", description="Tokens of a nucleus: mean over its box (CellViT++), the one under its centre, mean over it."
+    )
+    nuclei: Literal["run", "network"] = Field(
+        "run", description="Nuclei that it learns from: the run's, or the network's own that lie on one of these."
+    )
+    head: ClassifierBlock = Field(ClassifierBlock(), description="The head and its training.")
+    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
 
 
 class EvaluationBlock(Settings):
@@ -152,6 +174,9 @@ class Configuration(Settings):
     training: TrainingBlock = Field(TrainingBlock(), description="Training, CellViT's PanNuke recipe.")
     models: Annotated[dict[FolderName, ModelEntry], Field(min_length=1)] = Field(
         {"st": _ST_MODEL}, description="CellViTs to train, by name; a configuration's replace the shipped ones."
+    )
+    classifiers: dict[FolderName, ClassifierEntry] = Field(
+        {}, description="Cell classifiers on the tokens of models, by name."
     )
     prediction: PredictionBlock = Field(PredictionBlock(), description="Prediction on scored patches.")
     slides_table: str = Field("config/slides.tsv", description="Table of H&E slides to segment; no rows: none.")

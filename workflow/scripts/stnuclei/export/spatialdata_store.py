@@ -36,6 +36,10 @@ _ROWS = (
     f"obs/{INSTANCE}",
     "obsm/spatial",
 )
+#: Name of the nuclei's vectors in `obsm`: ``sc.pp.neighbors(table, use_rep="X_cellvit")``.
+EMBEDDING = "X_cellvit"
+#: Vectors in a chunk: 6 MB at 384 numbers.
+_CHUNK_ROWS = 8192
 
 
 def write_spatialdata(
@@ -52,8 +56,9 @@ def write_spatialdata(
     ``images/he_image`` multiscale (c, y, x) uint8; ``shapes/nuclei``; ``tables/table``, which annotates the nuclei
     through ``nucleus_id``: X are the probabilities of the classes (n, C) float32, ``obs`` holds ``class`` (categorical,
     colours in ``uns["class_colors"]`` as scanpy and squidpy look for them), ``class_probability`` and ``area_um2``,
-    ``obsm["spatial"]`` the centroids. Coordinate system ``global`` is he_px, ``um`` the same in um. Nuclei are read and
-    written in pieces: memory does not grow with their number.
+    ``obsm["spatial"]`` the centroids and, where the nuclei have them, ``obsm["X_cellvit"]`` their vectors (float16).
+    Coordinate system ``global`` is he_px, ``um`` the same in um. Nuclei are read and written in pieces: memory does not
+    grow with their number.
 
     Parameters
     ----------
@@ -83,6 +88,8 @@ def write_spatialdata(
         if len(nuclei):
             _write_outlines(nuclei, aside / "shapes" / SHAPES / "shapes.parquet")
             _write_table(nuclei, aside / "tables" / TABLE, present)
+            if nuclei.embedding_dim:
+                _write_vectors(nuclei, aside / "tables" / TABLE / "obsm" / EMBEDDING)
         if slide is not None:
             write_image(slide, aside / "images" / IMAGE, systems, chunk=chunk, threads=threads)
         with quiet("ome_zarr"):
@@ -205,6 +212,17 @@ def to_anndata(frame: gpd.GeoDataFrame, nuclei: NucleiFile, present: list[str]) 
     table.obsm["spatial"] = frame[["centroid_x", "centroid_y"]].to_numpy(np.float64)
     table.uns["class_colors"] = [nuclei.taxonomy.color_of(name) for name in present]
     return table
+
+
+def _write_vectors(nuclei: NucleiFile, path: Path) -> None:
+    """Write the vectors as anndata stores an array of `obsm`, a row group at a time."""
+    shape = (len(nuclei), nuclei.embedding_dim)
+    array = zarr.create_array(path, shape=shape, chunks=(min(_CHUNK_ROWS, shape[0]), shape[1]), dtype="float16")
+    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    begin = 0
+    for vectors in nuclei.embedding_batches(_CHUNK_ROWS):
+        array[begin : begin + len(vectors)] = vectors
+        begin += len(vectors)
 
 
 def _systems(um_per_px: float, he_to_morphology: np.ndarray | None) -> dict[str, Any]:

@@ -4,7 +4,9 @@ Columns, one row a nucleus: ``nucleus_id`` int64 (1..n in file order); ``class``
 ``class_probability`` float32, share of the nucleus's pixels that have the class; ``probability_<class>`` float32, mean
 probability over its pixels, one column a class, background first; ``centroid_x`` and ``centroid_y`` float32, he_px;
 ``area_um2`` float32, of its pixels; ``image`` str (name of the picture) only where a folder of pictures was segmented;
-``geometry`` WKB polygon, he_px. In he_px, pixel i of the slide spans [i, i + 1].
+``embedding`` float16 list of fixed length only where embeddings were asked for; ``geometry`` WKB polygon, he_px. In
+he_px, pixel i of the slide spans [i, i + 1]. Where a cell classifier gave the classes, ``class_probability`` and
+``probability_<class>`` are its probabilities.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from stnuclei.errors import UserError
 from stnuclei.taxonomy import Taxonomy
 
 FORMAT, VERSION = "stnuclei-nuclei", 1
+EMBEDDING = "embedding"
 ROW_GROUP = 1 << 16
 _GEO = {
     "version": "1.1.0",
@@ -34,8 +37,22 @@ _GEO = {
 }
 
 
-def schema(classes: list[str], images: bool = False) -> pa.Schema:
-    """Columns of the file; `classes` are the names, background first."""
+def vectors_to_arrow(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """Column of vectors (n, E), E > 0, in float16."""
+    flat = np.ascontiguousarray(vectors, np.float16).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float16()), vectors.shape[1])
+
+
+def vectors_from_arrow(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Vectors (n, E) float16 of a column of `vectors_to_arrow`."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(-1, whole.type.list_size)
+
+
+def schema(classes: list[str], images: bool = False, embedding: int = 0) -> pa.Schema:
+    """Columns of the file; `classes` are the names, background first, `embedding` the length of the vectors."""
+    vectors = [(EMBEDDING, pa.list_(pa.float16(), embedding))] if embedding else []
     probabilities = [(f"probability_{name}", pa.float32()) for name in classes]
     picture = [("image", pa.string())] if images else []
     return pa.schema(
@@ -49,6 +66,7 @@ def schema(classes: list[str], images: bool = False) -> pa.Schema:
             ("centroid_y", pa.float32()),
             ("area_um2", pa.float32()),
             *picture,
+            *vectors,
             ("geometry", pa.binary()),
         ]
     )
@@ -65,10 +83,12 @@ class NucleiWriter:
         Names, background first.
     images
         Whether rows name their picture.
+    embedding
+        Length of the vector that each row holds; 0: none.
     """
 
-    def __init__(self, path: str | Path, classes: list[str], images: bool = False) -> None:
-        self._schema = schema(classes, images)
+    def __init__(self, path: str | Path, classes: list[str], images: bool = False, embedding: int = 0) -> None:
+        self._schema = schema(classes, images, embedding)
         self._file = pq.ParquetWriter(path, self._schema, compression="zstd", write_page_checksum=True)
         self._held: list[pa.Table] = []
         self._rows = self.nuclei = 0
@@ -171,11 +191,12 @@ class NucleiFile:
         Parameters
         ----------
         columns
-            What is wanted beside ``geometry``; None: everything.
+            What is wanted beside ``geometry``; None: everything but the vectors (`embedding_batches`).
         size
             Most rows at once.
         """
-        names = None if columns is None else [*dict.fromkeys([*columns, "geometry"])]
+        wanted = [name for name in self.columns if name != EMBEDDING] if columns is None else columns
+        names = [*dict.fromkeys([*wanted, "geometry"])]
         begin = 0
         for batch in self.arrow_batches(names, size):
             frame = batch.to_pandas()
@@ -183,13 +204,25 @@ class NucleiFile:
             begin += len(frame)
             yield gpd.GeoDataFrame(frame.drop(columns="geometry"), geometry=shapely.from_wkb(frame["geometry"]))
 
+    @property
+    def embedding_dim(self) -> int:
+        """Length of the nuclei's vectors, 0 where the file holds none."""
+        if EMBEDDING not in self.columns:
+            return 0
+        return int(self._file.schema_arrow.field(EMBEDDING).type.list_size)
+
+    def embedding_batches(self, size: int = ROW_GROUP) -> Iterator[np.ndarray]:
+        """Vectors (at most `size`, E) float16 in file order."""
+        for batch in self.arrow_batches([EMBEDDING], size):
+            yield vectors_from_arrow(batch.column(0))
+
     def read(self, columns: list[str] | None = None) -> gpd.GeoDataFrame:
-        """Read all nuclei at once: for small slides and for looking."""
+        """Read all nuclei at once, without their vectors: for small slides and for looking."""
         import pandas as pd
 
         batches = list(self.batches(columns))
         if not batches:
-            names = [name for name in columns or self.columns if name != "geometry"]
+            names = [name for name in columns or self.columns if name not in ("geometry", EMBEDDING)]
             empty = self._file.schema_arrow.empty_table().select(names).to_pandas()
             return gpd.GeoDataFrame(empty, geometry=gpd.GeoSeries([], dtype="geometry"))
         return gpd.GeoDataFrame(pd.concat(batches), geometry="geometry")

@@ -58,6 +58,11 @@ def write_table(path: Path, values: np.ndarray) -> None:
         array.write(values).result()
 
 
+def create_rows(path: Path, shape: tuple[int, int], dtype: str, chunk_rows: int) -> ts.TensorStore:
+    """Create an array of vectors, `chunk_rows` a file, compressed and with a checksum, to be written piece by piece."""
+    return _create(path, shape, dtype, [max(1, min(chunk_rows, shape[0])), shape[1]], [_BYTES, _ZSTD, _CRC])
+
+
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """Write the metadata of a zarr v3 group."""
     path.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,11 @@ import geopandas as gpd
 import numpy as np
 
 from stnuclei.cellvit.nuclei import nuclei_table
+from stnuclei.cellvit.nucleus_tokens import TokenGrid
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
-from stnuclei.prediction.inference import Network
+from stnuclei.prediction.descriptors import classified
+from stnuclei.prediction.inference import Network, classifier_of
 from stnuclei.prediction.instances import SeparationSettings, measured
 from stnuclei.prediction.pictures import LARGEST
 from stnuclei.prediction.predictor import Predictor
@@ -52,10 +54,13 @@ def segment_image(
     height, width = (max(1, round(side / ratio)) for side in image.shape[:2])
     seen = image if ratio == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     padding = [(0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0)]
-    maps = network.tensors(np.pad(seen, padding, constant_values=_WHITE)[None])
-    probability, hv, types = (tensor[0, ..., :height, :width].cpu().numpy() for tensor in maps)
+    padded, classifier = np.pad(seen, padding, constant_values=_WHITE)[None], classifier_of(network)
+    maps = network.tensors(padded, tokens=True) if classifier else network.tensors(padded)
+    probability, hv, types = (tensor[0, ..., :height, :width].cpu().numpy() for tensor in maps[:3])
     labels = separate_nuclei(probability > 0.5, hv, network_um_per_px)
-    table = nuclei_table(labels, types)
+    tokens = maps[3][0].cpu().numpy() if classifier else None
+    grid = None if tokens is None else TokenGrid(tokens, padded.shape[2] / tokens.shape[1])
+    table = classified(nuclei_table(labels, types), labels, grid, classifier)
     rows = np.arange(len(table))
     settings = SeparationSettings(network_um_per_px, ratio, 0.3, None)
     nuclei = measured(labels, table, rows, (0, 0), settings, rows >= 0, rows < 0)

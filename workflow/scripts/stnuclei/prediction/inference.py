@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stnuclei.cellvit.classifier import CellClassifier
 from stnuclei.cellvit.device import thread_stream, to_host
+from stnuclei.cellvit.nucleus_tokens import TokenGrid
 from stnuclei.prediction.tiles import TileMaps
 
 #: The eight symmetries of a square: quarter turns against the clock, and whether mirrored left to right before.
@@ -26,14 +28,26 @@ class Network(Protocol):
 
     @property
     def classes(self) -> list[str]:
-        """Names of the type channels, background first."""
+        """Names of the classes, background first."""
 
-    def tensors(self, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, H, W, 3) uint8 -> nucleus probability (B, H, W), hv (B, 2, H, W), types (B, C, H, W), on its device."""
+    @property
+    def dim(self) -> int:
+        """Length of a token of the encoder."""
+
+    def tensors(self, images: np.ndarray, tokens: bool = False) -> tuple[Tensor, ...]:
+        """(B, H, W, 3) uint8 -> nucleus probability (B, H, W), hv (B, 2, H, W), types (B, C, H, W), on its device.
+
+        With `tokens` also the encoder's (B, h, w, D); asked for only where a classifier or embeddings need them.
+        """
 
 
-def tta_mean(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Test-time augmentation: mean of the maps over the eight orientations of square pictures.
+def classifier_of(network: Network) -> CellClassifier | None:
+    """Cell classifier attached to a network, None where its own branch gives the classes."""
+    return getattr(network, "classifier", None)
+
+
+def tta_mean(network: Network, images: np.ndarray, **asked: bool) -> tuple[Tensor, ...]:
+    """Test-time augmentation: mean of the maps, and of tokens, over the eight orientations of square pictures.
 
     The distance maps are components of a vector: a quarter turn against the clock takes (x, y) to (y, -x), a mirroring
     turns the sign of x.
@@ -41,11 +55,13 @@ def tta_mean(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor, Tens
     sums: list[Tensor] = []
     for k, mirrored in ORIENTATIONS:
         turned = np.rot90(images[:, :, ::-1] if mirrored else images, k, (1, 2))
-        maps = [undo_orientation(m.float(), k, mirrored) for m in network.tensors(np.ascontiguousarray(turned))]
+        probability, hv, types, *tokens = network.tensors(np.ascontiguousarray(turned), **asked)
+        tokens = [grid.permute(0, 3, 1, 2) for grid in tokens]
+        maps = [undo_orientation(m.float(), k, mirrored) for m in (probability, hv, types, *tokens)]
         maps[1] = undo_vector_orientation(maps[1], k, mirrored)
         sums = maps if not sums else [a + b for a, b in zip(sums, maps, strict=True)]
-    foreground, hv, types = (total / len(ORIENTATIONS) for total in sums)
-    return foreground, hv, types
+    probability, hv, types, *tokens = (total / len(ORIENTATIONS) for total in sums)
+    return probability, hv, types, *(grid.permute(0, 2, 3, 1) for grid in tokens)
 
 
 def undo_orientation(maps: Tensor, k: int, mirrored: bool) -> Tensor:
@@ -71,10 +87,12 @@ class Inference:
         The same model, once a device.
     tta
         Test-time augmentation: average over eight orientations, at eight times the work.
+    tokens
+        Also give the encoder's tokens.
     """
 
-    def __init__(self, networks: Sequence[Network], tta: bool = False) -> None:
-        self.networks, self.tta = list(networks), tta
+    def __init__(self, networks: Sequence[Network], tta: bool = False, tokens: bool = False) -> None:
+        self.networks, self.tta, self.tokens = list(networks), tta, tokens
         self._free: queue.SimpleQueue[Network] = queue.SimpleQueue()
         for network in self.networks * self.workers_per_device:
             self._free.put(network)
@@ -109,12 +127,22 @@ class Inference:
         -------
         B maps on the CPU; the cropped margin never leaves the device.
         """
-        network = self._free.get()
+        network, asked = self._free.get(), {"tokens": True} if self.tokens else {}
         try:
             with thread_stream(network.device):
-                foreground, hv, types = tta_mean(network, images) if self.tta else network.tensors(images)
+                maps = tta_mean(network, images, **asked) if self.tta else network.tensors(images, **asked)
+                foreground, hv, types, *tokens = maps
                 middle = (..., slice(crop, images.shape[1] - crop), slice(crop, images.shape[2] - crop))
-                arrays = to_host((foreground[middle] > 0.5, hv[middle].float(), types[middle].half()))
+                cut = (foreground[middle] > 0.5, hv[middle].float(), types[middle].half())
+                arrays = to_host((*cut, *(grid.half() for grid in tokens)))
         finally:
             self._free.put(network)
-        return [TileMaps(*tile) for tile in zip(*arrays, strict=True)]
+        return [_tile_maps(*tile, side=images.shape[2], crop=crop) for tile in zip(*arrays, strict=True)]
+
+
+def _tile_maps(
+    foreground: np.ndarray, hv: np.ndarray, types: np.ndarray, *tokens: np.ndarray, side: int, crop: int
+) -> TileMaps:
+    """Maps of one picture of width `side`, from which `crop` pixels were cut on every side."""
+    grid = TokenGrid(tokens[0], side / tokens[0].shape[1], crop) if tokens else None
+    return TileMaps(foreground, hv, types, grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -10,6 +10,7 @@ import shapely
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
 from stnuclei.cellvit.outlines import outline_polygons
 from stnuclei.cellvit.postprocess import GradientRange, separate_nuclei
+from stnuclei.prediction.descriptors import TokenUse, classified, embeddings
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.search_region import SearchRegion
 from stnuclei.prediction.tiles import MARGIN, NEAR, Neighbours, window
@@ -30,12 +31,15 @@ class SeparationSettings:
     gradients
         Range of the HV gradients for the whole slide, so that no nucleus depends on what else its window holds; None:
         each picture's range, as published.
+    use
+        Classifier and embeddings.
     """
 
     um_per_px: float
     ratio: float
     simplify_px: float
     gradients: GradientRange | None
+    use: TokenUse = field(default_factory=TokenUse)
 
 
 def separate_tile(
@@ -60,12 +64,15 @@ def separate_tile(
     border the neighbour finds the same nucleus from the same maps; its copy is given too, marked as not owned, so that
     `merge` can make sure that exactly one of both is kept. Copies cut by the window's edge are left out.
     """
-    classes = len(neighbours[0, 0].types)
-    if not neighbours[0, 0].foreground.any():
-        return NucleiArrays.none(classes)
+    tile, use = neighbours[0, 0], settings.use
+    if not tile.foreground.any():
+        return NucleiArrays.none(use.classes(len(tile.types)), use.embedding)
     maps = window(neighbours, core)
     labels = separate_nuclei(maps.foreground, maps.hv, settings.um_per_px, settings.gradients)
-    table = nuclei_table(labels, maps.types)
+    # The tokens are those of the tile's own pass, whose halo shows the nuclei on its borders: the tile that owns a
+    # nucleus describes it, whatever its neighbours saw.
+    grid = tile.tokens.shifted(MARGIN) if tile.tokens is not None else None
+    table = classified(nuclei_table(labels, maps.types), labels, grid, use.classifier)
     low, high = table.bbox[:, :2], table.bbox[:, 2:]
     middle = (low + high) // 2
     owned = np.all((middle >= MARGIN) & (middle < MARGIN + core), axis=1)
@@ -75,7 +82,8 @@ def separate_tile(
     origin = (corner[0] - MARGIN, corner[1] - MARGIN)
     wanted = np.asarray(region.contains((table.centroid + np.float64(0.5) + origin) * settings.ratio))
     rows = np.flatnonzero((owned | ~(beside | cut)) & wanted)
-    return measured(labels, table, rows, origin, settings, owned[rows], ~inner[rows])
+    nuclei = measured(labels, table, rows, origin, settings, owned[rows], ~inner[rows])
+    return nuclei.with_embedding(embeddings(table, rows, labels, grid, use))
 
 
 def measured(

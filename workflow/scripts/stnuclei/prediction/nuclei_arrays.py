@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
 import shapely
+
+from stnuclei.io.nuclei_file import EMBEDDING, vectors_from_arrow, vectors_to_arrow
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,9 @@ class NucleiArrays:
     class_id
         (n,) int8, 1..C-1.
     class_probability
-        (n,) float32: fraction of the nucleus's pixels that have the class.
+        (n,) float32: fraction of the nucleus's pixels that have the class, or the classifier's probability of it.
     probabilities
-        (n, C) float32 mean over its pixels, background first.
+        (n, C) float32 mean over its pixels, or the classifier's, background first.
     centroid
         (n, 2) float64 (x, y) he_px.
     area_um2
@@ -36,6 +38,8 @@ class NucleiArrays:
         (n,) bool: it lies on or near a border of that core.
     geometry
         (n,) shapely polygons, he_px.
+    embedding
+        (n, E) float16 vector of tokens; E is 0 where none is kept, and None stands for that.
     """
 
     class_id: np.ndarray
@@ -48,6 +52,11 @@ class NucleiArrays:
     owned: np.ndarray
     crossing: np.ndarray
     geometry: np.ndarray
+    embedding: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.embedding is None:
+            object.__setattr__(self, "embedding", np.zeros((len(self.class_id), 0), np.float16))
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -58,12 +67,17 @@ class NucleiArrays:
 
     @staticmethod
     def concat(arrays: Sequence[NucleiArrays]) -> NucleiArrays:
-        """Join at least one, in order."""
-        return NucleiArrays(*(np.concatenate([getattr(a, f.name) for a in arrays]) for f in fields(NucleiArrays)))
+        """Join at least one, in order; empty ones may be of another number of classes or length of vectors."""
+        held = [one for one in arrays if len(one)] or list(arrays[-1:])
+        return NucleiArrays(*(np.concatenate([getattr(a, f.name) for a in held]) for f in fields(NucleiArrays)))
+
+    def with_embedding(self, vectors: np.ndarray) -> NucleiArrays:
+        """The same nuclei with their vectors (n, E)."""
+        return replace(self, embedding=vectors)
 
     @staticmethod
-    def none(classes: int) -> NucleiArrays:
-        """Empty arrays for so many classes, background counted."""
+    def none(classes: int, embedding: int = 0) -> NucleiArrays:
+        """Empty arrays for so many classes, background counted, and vectors of that length."""
         return NucleiArrays(
             np.zeros(0, np.int8),
             np.zeros(0, np.float32),
@@ -75,6 +89,7 @@ class NucleiArrays:
             np.zeros(0, bool),
             np.zeros(0, bool),
             np.zeros(0, object),
+            np.zeros((0, embedding), np.float16),
         )
 
     def to_arrow(self, classes: Sequence[str], image: str | None = None) -> pa.Table:
@@ -96,6 +111,7 @@ class NucleiArrays:
             ".area": self.area,
             ".owned": self.owned,
             ".crossing": self.crossing,
+            **({EMBEDDING: vectors_to_arrow(self.embedding)} if self.embedding.shape[1] else {}),
         }
         return pa.table(columns)
 
@@ -120,4 +136,5 @@ class NucleiArrays:
             column(".owned", bool),
             column(".crossing", bool),
             shapely.from_wkb(table["geometry"].to_numpy()),
+            vectors_from_arrow(table[EMBEDDING]) if EMBEDDING in table.column_names else None,  # type: ignore[arg-type]
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stnuclei.cellvit.classifier import CellClassifier
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
@@ -18,6 +19,8 @@ from stnuclei.files import check_output, sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
 from stnuclei.patches.prefetch import prefetch_map
+from stnuclei.prediction.descriptors import classified
+from stnuclei.prediction.inference import classifier_of
 from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
 from stnuclei.progress import Progress
 
@@ -50,7 +53,7 @@ def predict_patches(
         For reading, for the arithmetic of a CPU, and for separating nuclei, which runs outside the interpreter lock.
         The result does not depend on it.
     **network
-        ``device``, ``precision`` and ``compile`` of `Predictor`.
+        ``device``, ``precision``, ``compile`` and ``classifier`` of `Predictor`.
 
     Returns
     -------
@@ -96,12 +99,13 @@ def _predictions(store: PatchStore, predictor: Predictor, batch_size: int, threa
     While the network works on a batch, the next is read and the nuclei of those before are separated.
     """
     waiting: deque[list[Future[Prediction]]] = deque()
+    classifier = classifier_of(predictor)
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="stnuclei-separate")
     try:
         # Two batches at a time on a GPU (see `thread_stream`), and never in the thread that writes the store.
         workers = 2 if predictor.device.type == "cuda" else 1
         for maps in prefetch_map(predictor, _images(store, batch_size), workers):
-            waiting.append([pool.submit(separate, maps, i, store.um_per_px) for i in range(len(maps))])
+            waiting.append([pool.submit(separate, maps, i, store.um_per_px, classifier) for i in range(len(maps))])
             if len(waiting) > WAITING:
                 yield from (future.result() for future in waiting.popleft())
         while waiting:
@@ -123,7 +127,7 @@ def _images(store: PatchStore, batch_size: int) -> Iterator[np.ndarray]:
                 yield images
 
 
-def separate(maps: PredictedMaps, i: int, um_per_px: float) -> Prediction:
+def separate(maps: PredictedMaps, i: int, um_per_px: float, classifier: CellClassifier | None = None) -> Prediction:
     """Separate the nuclei of one patch.
 
     Parameters
@@ -134,10 +138,13 @@ def separate(maps: PredictedMaps, i: int, um_per_px: float) -> Prediction:
         Number of the patch in the batch.
     um_per_px
         Size of a pixel.
+    classifier
+        Gives the classes from the maps' tokens; None: the type map does.
 
     Returns
     -------
     Label map (H, W) int32 with ids 1..K, and the table of the K nuclei.
     """
     instances = separate_nuclei(maps.foreground[i], maps.hv[i], um_per_px)
-    return instances, nuclei_table(instances, maps.types[i])
+    table = nuclei_table(instances, maps.types[i])
+    return instances, classified(table, instances, maps.grid(i), classifier)

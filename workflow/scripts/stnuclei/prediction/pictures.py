@@ -18,6 +18,7 @@ from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
 from stnuclei.io.slide_input import read_picture
 from stnuclei.patches.prefetch import prefetch_map
+from stnuclei.prediction.descriptors import classified, embeddings
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, measured
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
@@ -60,7 +61,7 @@ class PictureJob:
 
 def segment_pictures(job: PictureJob, files: list[Path], partial: PartialResults, bar: Progress) -> None:
     """Segment pictures and keep the nuclei as partial results, in the order of the files."""
-    classes = job.inference.classes
+    classes, embedding = job.inference.classes, job.separation.use.embedding
     for number, begin in enumerate(range(0, len(files), PART_SIZE)):
         chunk = files[begin : begin + PART_SIZE]
         if number < partial.finished(0):
@@ -68,7 +69,7 @@ def segment_pictures(job: PictureJob, files: list[Path], partial: PartialResults
         tables, bad = [], 0
         for path, nuclei in _nuclei(job, chunk):
             bad += nuclei is None
-            arrays = NucleiArrays.none(len(classes)) if nuclei is None else nuclei
+            arrays = NucleiArrays.none(len(classes), embedding) if nuclei is None else nuclei
             tables.append(arrays.to_arrow(classes, path.name))
             bar.update(1, f"{sum(map(len, tables)):,} nuclei in the last {len(tables)}")
         with job.timer.of(MERGING):
@@ -143,7 +144,8 @@ def _maps(job: PictureJob, batch: Batch) -> list[TileMaps | None]:
 
 
 def _cut(maps: TileMaps, window: tuple[EllipsisType | slice, ...]) -> TileMaps:
-    return TileMaps(*(np.ascontiguousarray(array[window]) for array in (maps.foreground, maps.hv, maps.types)))
+    arrays = (np.ascontiguousarray(array[window]) for array in (maps.foreground, maps.hv, maps.types))
+    return TileMaps(*arrays, maps.tokens)
 
 
 def _separate(job: PictureJob, maps: TileMaps | None) -> NucleiArrays | None:
@@ -151,7 +153,9 @@ def _separate(job: PictureJob, maps: TileMaps | None) -> NucleiArrays | None:
         return None
     with job.timer.of(SEPARATION):
         labels = separate_nuclei(maps.foreground, maps.hv, job.separation.um_per_px)
-        table = nuclei_table(labels, maps.types)
+        use = job.separation.use
+        table = classified(nuclei_table(labels, maps.types), labels, maps.tokens, use.classifier)
         everything = np.arange(len(table))
         flags = np.ones(len(table), bool)
-        return measured(labels, table, everything, (0, 0), job.separation, flags, ~flags)
+        nuclei = measured(labels, table, everything, (0, 0), job.separation, flags, ~flags)
+        return nuclei.with_embedding(embeddings(table, everything, labels, maps.tokens, use))

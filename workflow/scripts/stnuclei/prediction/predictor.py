@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from stnuclei.cellvit.checkpoint import load_checkpoint
+from stnuclei.cellvit.classifier import CellClassifier, load_classifier
 from stnuclei.cellvit.device import (
     choose_device,
     choose_precision,
@@ -20,6 +21,7 @@ from stnuclei.cellvit.device import (
     thread_stream,
     to_host,
 )
+from stnuclei.cellvit.nucleus_tokens import TokenGrid
 from stnuclei.errors import UserError
 from stnuclei.prediction.inference import Network
 from stnuclei.taxonomy import Taxonomy
@@ -37,14 +39,23 @@ class PredictedMaps:
         (B, 2, H, W) float32 distance maps, channel 0 = x.
     types
         (B, C, H, W) float class probabilities, channel 0 background.
+    tokens
+        (B, h, w, D) float16 tokens of the encoder; None where nobody asked for them.
     """
 
     foreground: np.ndarray
     hv: np.ndarray
     types: np.ndarray
+    tokens: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.foreground)
+
+    def grid(self, i: int) -> TokenGrid | None:
+        """Tokens of picture `i`."""
+        if self.tokens is None:
+            return None
+        return TokenGrid(self.tokens[i], self.foreground.shape[2] / self.tokens.shape[2])
 
 
 class Predictor:
@@ -60,11 +71,14 @@ class Predictor:
         ``fp32``, ``bf16``, ``fp16``, or ``auto``: fp16 on a GPU (as fast as bf16 and more exact), fp32 on CPU.
     compile
         Hand the network to torch.compile; pays from some thousand pictures on.
+    classifier
+        Cell classifier, or its file, that gives the nuclei their classes instead of the network's own branch.
 
     Attributes
     ----------
     metadata
-        What the checkpoint says, see `stnuclei.cellvit.load_checkpoint`.
+        What the checkpoint says, see `stnuclei.cellvit.load_checkpoint`; taxonomy and classes are the classifier's
+        where there is one.
     device, dtype
         Where and in what numbers the network computes.
 
@@ -75,12 +89,21 @@ class Predictor:
     """
 
     def __init__(
-        self, checkpoint: str | Path, device: str = "auto", precision: str = "auto", *, compile: bool = False
+        self,
+        checkpoint: str | Path,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        compile: bool = False,
+        classifier: CellClassifier | str | Path | None = None,
     ) -> None:
         self.device = choose_device(device, "prediction.device")
         self.dtype = choose_precision(precision, self.device, prefer="fp16")
         set_arithmetic(deterministic=False)
         self.model, self.metadata = load_checkpoint(checkpoint, self.device)
+        self.classifier: CellClassifier | None = None
+        if classifier is not None:
+            self.attach(classifier, checkpoint)
         self._at_once: int | None = None  # pictures the memory was found to hold
         shape = (1, 3, 1, 1)
         self._mean = 255 * torch.tensor(self.metadata["mean"], device=self.device).view(shape)
@@ -90,9 +113,35 @@ class Predictor:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the weights are there before another stream uses them
 
+    def attach(self, classifier: CellClassifier | str | Path, checkpoint: str | Path | None = None) -> None:
+        """Let a cell classifier give the classes from now on.
+
+        Parameters
+        ----------
+        classifier
+            The classifier or its file.
+        checkpoint
+            File of this model, compared with the one that the classifier was trained on; None: not compared.
+
+        Raises
+        ------
+        UserError
+            If the classifier was trained on another model's tokens.
+        """
+        where = "in memory" if isinstance(classifier, CellClassifier) else str(classifier)
+        attached = classifier if isinstance(classifier, CellClassifier) else load_classifier(classifier)
+        attached.check_fits(self.dim, checkpoint, where)
+        self.classifier = attached
+        self.metadata = {**self.metadata, "taxonomy": attached.taxonomy, "classes": attached.classes}
+
+    @property
+    def dim(self) -> int:
+        """Length of a token."""
+        return self.model.settings.architecture.dim
+
     @property
     def classes(self) -> list[str]:
-        """Names of the channels of the type map, background first."""
+        """Names of the nuclei's classes, background first: the channels of the type map, or the classifier's."""
         return list(self.metadata["classes"])
 
     @torch.inference_mode()
@@ -113,24 +162,45 @@ class Predictor:
         UserError
             If the pictures' sides are no multiples of 16 or the GPU's memory does not hold the batch.
         """
-        with thread_stream(self.device):
-            probability, hv, types = self.tensors(images)
-            # Half the bytes to the host; the probabilities were computed in half precision.
-            types = types.half() if self.dtype == torch.float16 else types
-            return PredictedMaps(*to_host([probability > 0.5, hv, types]))
+        return self.maps(images, tokens=self.classifier is not None)
 
     @torch.inference_mode()
-    def tensors(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def maps(self, images: np.ndarray, tokens: bool = False) -> PredictedMaps:
+        """Run the network as a call does; `tokens`: with the encoder's tokens."""
+        with thread_stream(self.device):
+            probability, hv, types, *grids = self.tensors(images, tokens)
+            # Half the bytes to the host; the probabilities were computed in half precision.
+            types = types.half() if self.dtype == torch.float16 else types
+            return PredictedMaps(*to_host([probability > 0.5, hv, types, *(grid.half() for grid in grids)]))
+
+    @torch.inference_mode()
+    def token_grids(self, images: np.ndarray) -> np.ndarray:
+        """Tokens (B, h, w, D) float16 of pictures (B, H, W, 3) uint8, by the encoder alone.
+
+        For cellvit-256 that is a twentieth of the arithmetic of a whole pass.
+        """
+        check_pictures(images)
+        with thread_stream(self.device):
+            x = self._normalised(images)
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                grid = self.model.encode(x)
+            return to_host([grid.permute(0, 2, 3, 1).half()])[0]
+
+    @torch.inference_mode()
+    def tensors(self, images: np.ndarray, tokens: bool = False) -> tuple[torch.Tensor, ...]:
         """Run the network and leave its outputs on the device.
 
         Parameters
         ----------
         images
             As for a call.
+        tokens
+            Also give the encoder's tokens.
 
         Returns
         -------
-        Float32: probability of a nucleus (B, H, W), distance maps (B, 2, H, W), class probabilities (B, C, H, W).
+        Float32: probability of a nucleus (B, H, W), distance maps (B, 2, H, W), class probabilities (B, C, H, W) and,
+        where asked for, tokens (B, h, w, D).
 
         Raises
         ------
@@ -141,7 +211,7 @@ class Predictor:
         pieces, begin = [], 0
         while begin < len(images):
             size = min(self._at_once or len(images), len(images) - begin)
-            piece = self._fitting(images[begin : begin + size])
+            piece = self._fitting(images[begin : begin + size], tokens)
             if piece is None:
                 self._halve(size, images.shape[1])
             else:
@@ -149,13 +219,12 @@ class Predictor:
                 begin += size
         if len(pieces) == 1:
             return pieces[0]
-        probability, hv, types = (torch.cat(maps) for maps in zip(*pieces, strict=True))
-        return probability, hv, types
+        return tuple(torch.cat(maps) for maps in zip(*pieces, strict=True))
 
-    def _fitting(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    def _fitting(self, images: np.ndarray, tokens: bool) -> tuple[torch.Tensor, ...] | None:
         """Outputs for some pictures; None where the memory does not hold them."""
         try:
-            return self._tensors(images)
+            return self._tensors(images, tokens)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -173,19 +242,23 @@ class Predictor:
         self._at_once = size // 2
         print(f"prediction: {self.device} does not hold {size} pictures of {px} px, {size // 2} at a time", flush=True)
 
-    def _tensors(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _normalised(self, images: np.ndarray) -> torch.Tensor:
         host = torch.from_numpy(np.ascontiguousarray(images))
         if self.device.type == "cuda":
             host = host.pin_memory()
         # (B, H, W, 3) seen as (B, 3, H, W) already lies in channels_last order.
-        x = (host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() - self._mean) / self._std
+        return (host.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+    def _tensors(self, images: np.ndarray, tokens: bool) -> tuple[torch.Tensor, ...]:
+        x = self._normalised(images)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            out = self.model(x)
+            out = self.model(x, tokens=True) if tokens else self.model(x)
         binary = out["nuclei_binary_map"].float()
         return (
             torch.sigmoid(binary[:, 1] - binary[:, 0]),  # softmax of two
             out["hv_map"].float(),
             torch.softmax(out["nuclei_type_map"].float(), 1),
+            *([out["tokens"].float().permute(0, 2, 3, 1)] if tokens else []),
         )
 
 
@@ -225,9 +298,11 @@ def cpu_threads(threads: int, device: torch.device) -> Iterator[None]:
 def describe(predictor: Network) -> dict[str, Any]:
     """Description of the model for a store of predictions, as plain values."""
     meta = predictor.metadata
+    classifier = getattr(predictor, "classifier", None)
     return {key: meta[key] for key in ("arch", "architecture", "epoch", "tissues", "provenance")} | {
         "precision": str(predictor.dtype).removeprefix("torch."),
         "device": predictor.device.type,
+        **({"classifier": {"sha256": classifier.sha256, "tokens": classifier.tokens}} if classifier else {}),
     }
 
 

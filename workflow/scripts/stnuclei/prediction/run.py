@@ -20,7 +20,8 @@ from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
 from stnuclei.prediction.border_merge import assemble, merge_rows
 from stnuclei.prediction.calibrate import calibrate
-from stnuclei.prediction.inference import Inference, Network
+from stnuclei.prediction.descriptors import TokenUse
+from stnuclei.prediction.inference import Inference, Network, classifier_of
 from stnuclei.prediction.instances import SeparationSettings
 from stnuclei.prediction.partial_results import PartialResults, partial_folder
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
@@ -46,6 +47,11 @@ ENGINE = 1
 def tiles_at_once(settings: SlideSettings, device: torch.device) -> int:
     """Batch size on a device; a tile takes a CellViT-256 2 GB, hence one on a CPU."""
     return settings.batch_size or (8 if device.type == "cuda" else 1)
+
+
+def token_use(settings: SlideSettings, network: Network) -> TokenUse:
+    """Uses of the encoder's tokens that settings and network ask for."""
+    return TokenUse(classifier_of(network), network.dim if settings.embeddings else 0)
 
 
 def implausible(path: Path, count: int) -> list[str]:
@@ -77,7 +83,8 @@ class SegmentationRun:
         model: dict[str, Any],
     ) -> None:
         self.source, self.settings, self.out, self.model = source, settings, out, model
-        self.inference = Inference(networks, settings.tta)
+        self.use = token_use(settings, networks[0])
+        self.inference = Inference(networks, settings.tta, tokens=bool(self.use))
         self.classes, self.device = self.inference.classes, networks[0].device
         self.ratio = pixel_ratio(source.um_per_px, settings.network_um_per_px)
         self.tissue = TissueMap.load(tissue) if isinstance(tissue, str | Path) and tissue != "whole" else tissue
@@ -95,7 +102,7 @@ class SegmentationRun:
             "engine": ENGINE,
             "source": self.source.identity,
             "um_per_px": self.source.um_per_px,
-            "model": {key: self.model[key] for key in ("sha256", "precision")},
+            "model": {key: self.model[key] for key in ("sha256", "precision", "classifier") if key in self.model},
             "settings": self.settings.identity(),
             "tissue": tissue,
         }
@@ -136,7 +143,7 @@ class SegmentationRun:
 
     def _separation(self, gradients: GradientRange | None) -> SeparationSettings:
         um = self.source.um_per_px * self.ratio
-        return SeparationSettings(um, self.ratio, self.settings.simplify_px, gradients)
+        return SeparationSettings(um, self.ratio, self.settings.simplify_px, gradients, self.use)
 
     def _pictures(self, partial: PartialResults) -> None:
         settings, files = self.settings, self.source.pictures
@@ -209,7 +216,7 @@ class SegmentationRun:
                     shutil.copyfile(partial.folder / name, temporary)
         pictures = self.source.slide is None
         with self.timer.of(MERGING), atomic_write(self.out / "nuclei.parquet") as temporary:
-            writer = NucleiWriter(temporary, self.classes, pictures)
+            writer = NucleiWriter(temporary, self.classes, pictures, self.use.embedding)
             try:
                 counts = assemble(partial, writer, self.classes)
                 writer.close(self._metadata(counts))

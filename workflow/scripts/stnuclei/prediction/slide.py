@@ -39,6 +39,7 @@ def segment_slide(
     *,
     tissue: TissueMap | str | Path | None = None,
     predictor: Network | Sequence[Network] | None = None,
+    classifier: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Find the nuclei of a slide and write the folder `out`.
@@ -61,12 +62,14 @@ def segment_slide(
         The slide's tissue map or its file; ``"whole"``: everything is searched; None: tissue is detected here.
     predictor
         Used instead of loading the checkpoint, one for each device.
+    classifier
+        File of a cell classifier, of ours or of CellViT++, that gives the classes.
     **settings
         Of the slide (`stnuclei.io.slide_input.open_slide_input`): ``um_per_px`` (size of a pixel where the slide does
         not state it), ``override_um_per_px`` (use it even where the slide states another), ``image`` (its name in a
         SpatialData store with several) and ``name`` (for pictures and messages; default: the file's). All others are
         those of `SlideSettings`: tile, overlap, batch_size, tta, device, precision, compile, threads,
-        damaged, network_um_per_px, simplify_px, region.
+        damaged, network_um_per_px, simplify_px, embeddings, region.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def segment_slide(
     check_output(out)
     source = _open(slide, **of_slide)
     chosen.check_slide(source.name, source.um_per_px)
-    networks = _networks(checkpoint, chosen, predictor)
+    networks = _networks(checkpoint, chosen, predictor, classifier)
     run = SegmentationRun(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
     if done := run.finished():
         return done
@@ -105,14 +108,19 @@ def _open(
 
 
 def _networks(
-    checkpoint: str | Path | None, settings: SlideSettings, given: Network | Sequence[Network] | None
+    checkpoint: str | Path | None,
+    settings: SlideSettings,
+    given: Network | Sequence[Network] | None,
+    classifier: str | Path | None,
 ) -> list[Network]:
     if given is not None:
+        if classifier is not None:
+            raise UserError("segment_slide: give the classifier to the predictor (Predictor.attach), not beside it")
         return list(given) if isinstance(given, Sequence) else [given]
     if checkpoint is None:
         raise UserError("segment_slide needs a checkpoint; give the file of a trained model")
     return [
-        Predictor(checkpoint, name, settings.precision, compile=settings.compile)
+        Predictor(checkpoint, name, settings.precision, compile=settings.compile, classifier=classifier)
         for name in device_names(settings.device)
     ]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stnuclei.cellvit.nucleus_tokens import TokenGrid
 from stnuclei.errors import UserError
 
 #: Pixels around a core in which its nuclei and their neighbours are seen whole: 32 um at 0.25 um/px, two large nuclei.
@@ -103,11 +104,15 @@ class TileMaps:
         (2, h, w) float32.
     types
         (C, h, w) float16 class probabilities: half the memory, and their third digit is kept.
+    tokens
+        Tokens of all that the network saw, halo included; None where nobody asked for them, or where they are not
+        needed any more.
     """
 
     foreground: np.ndarray
     hv: np.ndarray
     types: np.ndarray
+    tokens: TokenGrid | None = None
 
     def lower(self) -> TileMaps:
         """Copy of the last `MARGIN` rows: all that the row of tiles below needs."""

@@ -36,6 +36,10 @@ TABLES = {
         "Means over the tissues of the means over their patches, then over folds. In brackets CellViT as published.",
     ),
 }
+CLASSIFIERS = (
+    "Heads on the frozen tokens of a model. Scores are those of validation nuclei; patches and seconds of the tokens "
+    "are of all sets together, taken once for all classifiers; the head is trained on a CPU."
+)
 BREAKDOWNS = {"organs": "By organ", "classes": "By class", "sizes": "By area of the nucleus"}
 FIGURES = {
     "figure2": "Figure 2: patches labelled by hand and by each method; those with most nuclei labelled differently.",
@@ -69,6 +73,7 @@ def landing_page(run: ReportRun, pages: list[Page]) -> Page:
         Section("Figures", pictures=_figures(run, ("figure2", "figure3"))),
         Section("Samples", tables=[_samples(run)]),
         Section("Models", tables=[_models(run)]),
+        Section("Cell classifiers", tables=_classifiers(run)),
         _breakdowns(run),
         expression_section(run),
         *_other_tables(run),
@@ -86,7 +91,8 @@ def _headline(run: ReportRun) -> list[tuple[str, str]]:
         ("organs", number(len({row["tissue"] for row in run.samples.values()}))),
         ("nuclei", number(nuclei)),
         ("patches", number(sum(count.get("patches", 0) for count in counts))),
-        ("models", number(len(run.groups))),
+        ("models", number(len(run.models))),
+        *([("classifiers", number(len(run.classifiers)))] if run.classifiers else []),
     ]
 
 
@@ -101,7 +107,7 @@ def _failed_alignments(run: ReportRun) -> list[str]:
 
 def _untrained(run: ReportRun) -> list[str]:
     """Models that learned nothing, by their histories."""
-    paths = {name: run.model_folder(name) / "history.csv" for name in run.groups}
+    paths = {name: run.model_folder(name) / "history.csv" for name in run.models}
     return [
         f"Model {name} may have learned nothing: {problem}."
         for name, path in paths.items()
@@ -157,7 +163,7 @@ def _samples(run: ReportRun) -> Table:
 
 def _models(run: ReportRun) -> Table:
     rows = []
-    for name in run.groups:
+    for name in run.models:
         entry = run.config["models"][name]
         history = run.model_folder(name) / "history.csv"
         last = pd.read_csv(history).iloc[-1] if history.is_file() else pd.Series(dtype=float)
@@ -176,6 +182,11 @@ def _models(run: ReportRun) -> Table:
     return plain_table(columns, rows)
 
 
+def _classifiers(run: ReportRun) -> list[Table]:
+    frame = read_table(run.results / "tables" / "classifiers.tsv")
+    return [score_table(frame, "", CLASSIFIERS, run.taxonomy, run.link_of)] if len(frame) else []
+
+
 def _breakdowns(run: ReportRun) -> Section:
     section = Section("Scores by organ, class and size", pictures=_figures(run, ("pq", "calibration")))
     for name, title in BREAKDOWNS.items():
@@ -187,7 +198,7 @@ def _breakdowns(run: ReportRun) -> Section:
 
 def _other_tables(run: ReportRun) -> list[Section]:
     """Tables that other parts of the workflow wrote beside ours, so that no result is left out."""
-    known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues", "expression"}
+    known = {*TABLES, *BREAKDOWNS, "calibration", "pannuke_tissues", "expression", "classifiers"}
     section = Section("More tables")
     for path in sorted((run.results / "tables").glob("*.tsv")):
         frame = read_table(path)

@@ -79,9 +79,9 @@ def write_card(
         "## Data\n\n" + _data(sets, meta),
         "## Training\n\n" + _recipe(meta),
         "## Scores\n\n" + _scores(meta, tables),
-        "## Terms\n\n" + _bullets(terms(trained, meta["config"].get("encoder_weights"), meta["architecture"]))
+        "## Terms\n\n" + bullets(terms(trained, meta["config"].get("encoder_weights"), meta["architecture"]))
         + "\n\nWhoever passes the model on has to keep to all of these.",
-        "## Limits\n\n" + _bullets(_limits(meta, trained)),
+        "## Limits\n\n" + bullets(_limits(meta, trained)),
         "## How to use it\n\n" + _use(Path(checkpoint).name, meta),
     ]  # fmt: skip
     with atomic_write(out) as aside:
@@ -189,6 +189,17 @@ def _recipe(meta: Mapping[str, Any]) -> str:
 
 
 def _scores(meta: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
+    blocks = score_tables(tables)
+    last = meta["provenance"].get("scores") or {}
+    if last:
+        listing = ", ".join(f"{key.removeprefix('val_')} {format_score(last, key).value}" for key in last)
+        note = f" {FEW_NOTE}" if FEW_MARK in listing else ""
+        blocks.append(f"On the validation set after the last epoch: {listing}.{note}")
+    return "\n\n".join(blocks) or f"Scores: {UNKNOWN}."
+
+
+def score_tables(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Rows of table 2 and 3 in Markdown, one text a table."""
     blocks = []
     words = {
         "segmentation": "Segmentation of slides of organs it was never trained on (table 2)",
@@ -201,12 +212,7 @@ def _scores(meta: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> str:
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         text = f"{words[kind]}:\n\n" + "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
         blocks.append(text + (f"\n\n{FEW_NOTE}" if FEW_MARK in text else ""))
-    last = meta["provenance"].get("scores") or {}
-    if last:
-        listing = ", ".join(f"{key.removeprefix('val_')} {format_score(last, key).value}" for key in last)
-        note = f" {FEW_NOTE}" if FEW_MARK in listing else ""
-        blocks.append(f"On the validation set after the last epoch: {listing}.{note}")
-    return "\n\n".join(blocks) or f"Scores: {UNKNOWN}."
+    return blocks
 
 
 def _score(row: Mapping[str, Any], key: str) -> str:
@@ -218,7 +224,8 @@ def _score(row: Mapping[str, Any], key: str) -> str:
     return _number(value)
 
 
-def _bullets(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """List in Markdown."""
     return "\n".join(f"- {line}" for line in lines)
 
 

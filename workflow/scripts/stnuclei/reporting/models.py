@@ -43,15 +43,15 @@ def model_page(run: ReportRun, name: str) -> Page:
         Section(
             "Training", "", picture(folder, "curves.png", "Losses and validation scores by epoch."), _last(history)
         ),
-        Section("Scores", tables=_tables(run, name, SCORES)),
-        Section("Scores by organ, class and size", tables=_tables(run, name, BREAKDOWNS)),
-        _pictures(folder),
-        _card(folder / "README.md"),
+        Section("Scores", tables=own_rows(run, name, SCORES)),
+        Section("Scores by organ, class and size", tables=own_rows(run, name, BREAKDOWNS)),
+        error_pictures(folder),
+        card_section(folder / "README.md"),
     ]
     return page
 
 
-def _card(path: Path) -> Section:
+def card_section(path: Path) -> Section:
     """The model card, word for word."""
     if not path.is_file():
         return Section("Model card")
@@ -109,7 +109,7 @@ def _last(history: pd.DataFrame) -> list[Table]:
     return [Table(heads, entries, note=few_note(formatted))]
 
 
-def _tables(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:
+def own_rows(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:
     """The rows of this model, or of what it is a run of."""
     out = []
     for table, title in titles.items():
@@ -122,7 +122,8 @@ def _tables(run: ReportRun, name: str, titles: dict[str, str]) -> list[Table]:
     return out
 
 
-def _pictures(folder: Path) -> Section:
+def error_pictures(folder: Path) -> Section:
+    """Confusion of classes and error atlas of each scored set."""
     section = Section("Errors")
     for path in sorted((folder / "scores").glob("*.confusion.png")):
         on = path.name.removesuffix(".confusion.png")

@@ -29,7 +29,7 @@ class ReportRun:
     methods
         Label methods in the order of the tables.
     groups
-        Model -> name of what it is a run of.
+        Model or classifier -> name of what it is a run of.
     warnings
         Leaks that the configuration permits (shared donors, organs of PanNuke).
     """
@@ -51,6 +51,16 @@ class ReportRun:
     def jobs(self) -> pd.DataFrame:
         """Times and memory of the jobs."""
         return read_jobs(self.benchmarks)
+
+    @property
+    def classifiers(self) -> list[str]:
+        """Names of the cell classifiers."""
+        return list(self.config.get("classifiers") or {})
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that were trained whole."""
+        return [name for name in self.groups if name not in self.classifiers]
 
     def sample_folder(self, name: str) -> Path:
         """Folder of a sample, or of a fold of PanNuke."""

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from stnuclei import __version__
 from stnuclei.files import atomic_write
+from stnuclei.reporting.classifiers import classifier_page
 from stnuclei.reporting.content import Page, published_page
 from stnuclei.reporting.landing import landing_page
 from stnuclei.reporting.models import model_page
@@ -55,7 +56,8 @@ def write_report(run: ReportRun, html: str | Path, archive: str | Path, max_mb: 
     pages, pictures, mb (of `html`) and whole (whether `html` holds all pages).
     """
     others = [sample_page(run, name) for name in run.samples]
-    others += [model_page(run, name) for name in run.groups]
+    others += [model_page(run, name) for name in run.models]
+    others += [classifier_page(run, name) for name in run.classifiers]
     others += slide_pages(run)
     pages = [published_page(page) for page in (landing_page(run, others), *others)]
     pictures = EncodedPictures()
