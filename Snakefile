@@ -1,7 +1,7 @@
 # stnuclei: train H&E nuclei models from spatial transcriptomics (arXiv 2604.23481).
 #   snakemake --cores 8                      the samples of config/samples.tsv
 #   snakemake --cores 2 --configfile config/demo/config.yaml
-#   snakemake slides | labels | patches | train | tables | expression | segment | publish --cores 8   one stage, what it needs
+#   snakemake slides | labels | patches | train | classifiers | tables | expression | segment | publish --cores 8   one stage, what it needs
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -70,6 +70,11 @@ rule patches:
 rule train:
     input:
         training_targets(),
+
+
+rule classifiers:
+    input:
+        classifier_targets(),
 
 
 rule tables:

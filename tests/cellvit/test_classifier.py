@@ -78,7 +78,7 @@ def test_a_file_round_trips_in_the_official_layout(tmp_path):
     assert {name: tuple(v.shape) for name, v in content["model_state_dict"].items()} == {
         "fc1.weight": (8, 12), "fc1.bias": (8,), "fc2.weight": (11, 8), "fc2.bias": (11,)
     }  # fmt: skip
-    assert content["config"]["data.num_classes"] == 11 and content["config"]["data.label_map.0"] == "T cell"
+    assert content["config"]["data.num_classes"] == 11 and content["config"]["data.label_map.0"] == taxonomy.names[0]
     loaded, x = load_classifier(tmp_path / "c.pt"), np.random.default_rng(0).normal(size=(5, 12))
     assert np.array_equal(loaded.probabilities(x), classifier.probabilities(x))
     assert (loaded.names, loaded.tokens, loaded.epoch) == (classifier.names, "nucleus", 3)

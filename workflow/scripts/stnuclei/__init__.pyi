@@ -1,5 +1,6 @@
 from . import (
     cellvit as cellvit,
+    classifiers as classifiers,
     clustering as clustering,
     evaluation as evaluation,
     export as export,

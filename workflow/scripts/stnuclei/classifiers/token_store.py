@@ -60,8 +60,11 @@ def write_tokens(
             offset.append(offset[-1] + len(indices))
         rows.close()
         nucleus = np.concatenate(nuclei)
-        tables = {"nuclei_offset": np.array(offset, np.int64), "nucleus": nucleus}
-        tables["cell_index"] = np.asarray(cell_index, np.int32)[nucleus]
+        tables: dict[str, np.ndarray] = {
+            "nuclei_offset": np.array(offset, np.int64),
+            "nucleus": nucleus,
+            "cell_index": np.asarray(cell_index, np.int32)[nucleus],
+        }
         for name, values in tables.items():
             write_table(temporary / name, values)
             rows.sha256.update(values.tobytes())

@@ -99,7 +99,8 @@ def _joined(pieces: list[TileMaps], axis: int) -> TileMaps:
     whole = [np.concatenate([getattr(piece, name) for piece in pieces], axis) for name in names]
     rows = slice(0, SQUARE) if axis == -2 else slice(None)
     columns = slice(0, SQUARE) if axis == -1 else slice(None)
-    return TileMaps(*(array[..., rows, columns] for array in whole))
+    foreground, hv, types = (array[..., rows, columns] for array in whole)
+    return TileMaps(foreground, hv, types)
 
 
 def ideal_range(um_per_px: float) -> GradientRange:

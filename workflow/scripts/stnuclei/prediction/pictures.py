@@ -144,8 +144,8 @@ def _maps(job: PictureJob, batch: Batch) -> list[TileMaps | None]:
 
 
 def _cut(maps: TileMaps, window: tuple[EllipsisType | slice, ...]) -> TileMaps:
-    arrays = (np.ascontiguousarray(array[window]) for array in (maps.foreground, maps.hv, maps.types))
-    return TileMaps(*arrays, maps.tokens)
+    foreground, hv, types = (np.ascontiguousarray(array[window]) for array in (maps.foreground, maps.hv, maps.types))
+    return TileMaps(foreground, hv, types, maps.tokens)
 
 
 def _separate(job: PictureJob, maps: TileMaps | None) -> NucleiArrays | None:

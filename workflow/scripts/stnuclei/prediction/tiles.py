@@ -116,7 +116,8 @@ class TileMaps:
 
     def lower(self) -> TileMaps:
         """Copy of the last `MARGIN` rows: all that the row of tiles below needs."""
-        return TileMaps(*(array[..., -MARGIN:, :].copy() for array in (self.foreground, self.hv, self.types)))
+        rows = np.s_[..., -MARGIN:, :]
+        return TileMaps(self.foreground[rows].copy(), self.hv[rows].copy(), self.types[rows].copy())
 
 
 Neighbours = Mapping[tuple[int, int], TileMaps]
