@@ -12,7 +12,7 @@ import stnuclei
 PAGE = Path(__file__).with_name("api.md")
 #: Packages whose public names the page lists, in the order of the work.
 PACKAGES = ("io", "slides", "quality", "clustering", "markers", "labels", "patches", "cellvit", "training",
-            "prediction", "evaluation", "export")  # fmt: skip
+            "prediction", "evaluation", "classifiers", "export")  # fmt: skip
 _HEAD = """\
 # Public names
 
