@@ -151,7 +151,7 @@ def test_store_says_what_made_it(checkpoint, store, tmp_path):
 
 
 def test_nothing_is_left_after_a_failure(checkpoint, store, tmp_path, monkeypatch):
-    def separate(maps, i, um_per_px):
+    def separate(maps, i, um_per_px, classifier):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(module, "separate", separate)

@@ -19,11 +19,9 @@ from real_pixels import PATCHES, make_bundle
 from reporting.browser import Browser, find
 from reporting.test_browser import SHOWN, check
 from runner import Workflow, count
-from stnuclei.cellvit import load_checkpoint, load_classifier
-from stnuclei.classifiers import TokenStore
+from stnuclei.cellvit import load_checkpoint
 from stnuclei.io import open_sample
-from stnuclei.patches import PatchStore, PredictionStore
-from stnuclei.taxonomy import Taxonomy
+from stnuclei.patches import PatchStore
 
 pytestmark = pytest.mark.dag
 
@@ -73,28 +71,11 @@ def test_scores_are_taken_apart_and_what_is_let_pass_is_said(finished):
         assert "evaluation.allow_pannuke_organs permits it" in (tables / f"{name}.md").read_text()
 
 
-def test_a_classifier_of_another_taxonomy_has_tokens_rows_and_card(finished):
-    results = finished.folder / "results"
-    store = TokenStore(results / "models" / "st" / "tokens" / "nucls.run.box.zarr")
-    patches = PatchStore(results / "samples" / "nucls" / "patches.zarr")
-    assert len(store) == len(patches.cell_index) and store.dim == 96
-    classifier = load_classifier(results / "models" / "fine" / "classifier.pt")
-    assert "T cell" in classifier.names and classifier.provenance["train"] == [["nucls", "stnuclei"]]
-    # Scored in the configuration's classes, to which its own add up.
-    for number in (2, 3):
-        assert "fine" in set(pd.read_csv(results / "tables" / f"table{number}.tsv", sep="\t")["model"])
-    predictions = PredictionStore(results / "models" / "fine" / "predictions" / "nucls_held_out.zarr")
-    assert predictions.classes[1:] == list(Taxonomy.load("pannuke").names)
-    row = pd.read_csv(results / "tables" / "classifiers.tsv", sep="\t").iloc[0]
-    assert row["tokens_of"] == "st" and row["nuclei"] > 500 and row["device"] == "cpu"
-    assert "| taxonomy | tissue11 |" in (results / "models" / "fine" / "README.md").read_text()
-
-
 @pytest.mark.skipif(find() is None, reason="no Chromium: apt-get install chromium")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_report_has_a_page_of_everything_and_none_is_broken(finished, tmp_path, width):
     with Browser(tmp_path) as browser:
-        for place in ("index", "samples--nucls", "models--st", "models--pannuke", "models--fine"):
+        for place in ("index", "samples--nucls", "models--st", "models--pannuke"):
             browser.open(f"file://{finished.folder}/results/report.html#{place}", width)
             assert browser.run(SHOWN) == [place]
             check(browser, place)
@@ -140,7 +121,6 @@ def test_two_processes_train_the_model_of_one(finished):
     parts = {name: content["models"]["st"][name] for name in ("train", "validation")}
     ways = {"one": {"processes": 1}, "two": {"processes": 2}}
     content["models"] = {name: {**parts, "training": way} for name, way in ways.items()}
-    content["classifiers"] = {}
     (finished.folder / "ways.yaml").write_text(yaml.safe_dump(content))
     made = [f"results/models/{name}/checkpoint.pt" for name in ways]
     # Training also depends on what the workflow wrote before; only the models are made here.
