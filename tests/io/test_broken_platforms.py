@@ -7,9 +7,9 @@ import hest_bundle
 import pytest
 from platforms import make_cosmx, make_merscope, make_visium_hd
 
+from stnuclei.config.samples import PLATFORMS
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample, write_sample
-from stnuclei.io.read import READERS
 
 
 def make_store(folder):
@@ -69,7 +69,7 @@ def good(tmp_path_factory):
 
 
 def test_every_platform_is_broken_here():
-    assert list(MAKE) == list(FILES) == list(READERS)
+    assert list(MAKE) == list(FILES) == list(PLATFORMS)
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty"])

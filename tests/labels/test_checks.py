@@ -7,7 +7,7 @@ import pytest
 
 from stnuclei.labels import LabelContext, Labels, draw_labels, label_cells, register
 from stnuclei.labels.checks import describe_counts, label_doubts
-from stnuclei.labels.registry import _METHODS
+from stnuclei.labels.registry import _REGISTERED
 from stnuclei.labels.result import cell_table, read_info
 from stnuclei.markers.organ_fit import better_organ, organ_scores
 from stnuclei.taxonomy import Taxonomy
@@ -92,7 +92,7 @@ def all_undecided(table, clustering):
     try:
         return label_cells(work, "undecided", "Breast", **given)
     finally:
-        del _METHODS["undecided"]
+        del _REGISTERED["undecided"]
 
 
 def test_alternatives_are_kept_and_cells_without_counts_lose_them(all_undecided):

@@ -9,7 +9,7 @@ from stnuclei.errors import UserError
 from stnuclei.labels import Labels, label_cells, register
 from stnuclei.labels.paper.neoplastic import CancerRule
 from stnuclei.labels.paper.voting import VoteTable, decide, random_votes, rank_weights, vote, vote_table
-from stnuclei.labels.registry import _METHODS
+from stnuclei.labels.registry import _REGISTERED
 from stnuclei.markers import load_markers
 
 CATEGORIES = ("A", "B", "Unknown")
@@ -234,7 +234,7 @@ def test_a_method_can_be_registered(table, clustering):
         )
         assert set(labels.cells["label"]) == {"Connective"} and labels.info["method"] == "connective"
     finally:
-        del _METHODS["connective"]
+        del _REGISTERED["connective"]
 
 
 def test_labels_are_kept_and_read(table, clustering, tmp_path):

@@ -72,7 +72,8 @@ def check_nuclei(
 
 def _on_slide(points: np.ndarray, slide: Slide) -> np.ndarray:
     """Whether points (n, 2), he_px, lie on the slide, bool (n,)."""
-    return ((points >= 0) & (points < slide.shape[1::-1])).all(axis=1)
+    inside: np.ndarray = (points >= 0) & (points < slide.shape[1::-1])
+    return np.asarray(inside.all(axis=1))
 
 
 def check_centres(
