@@ -4,12 +4,14 @@ import zipfile
 
 import bundle
 import numpy as np
+import pandas as pd
 import pytest
 
 from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
-from stnuclei.io.alignment import apply, read_alignment
+from stnuclei.io.alignment import Alignment, apply, read_alignment
+from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.pixel_size import settle
 
 UM = 0.2125
@@ -133,3 +135,43 @@ def test_a_bundle_whose_slide_states_another_size_stops(tmp_path):
     ):
         read_sample("xenium", folder, sample="s")
     assert read_sample("xenium", folder, he_um_per_px=0.25).um_per_px == 0.25
+
+
+def exchanged(path, scale):
+    """Keypoints whose fixed and moving columns are exchanged; the true scale is H&E px to morphology px."""
+    moving = np.random.default_rng(0).uniform(0, 4000, (8, 2))
+    fixed = moving * scale + 50
+    names = ["fixedX", "fixedY", "alignmentX", "alignmentY"]
+    pd.DataFrame(np.hstack([moving, fixed]), columns=names).to_csv(path, index=False)
+    return path
+
+
+def test_an_inverted_matrix_and_exchanged_keypoints_are_named(tmp_path):
+    # A slide of 1.5 um/px; the other way round its pixels would be 0.03 um.
+    scale = 1.5 / 0.2125
+    with pytest.raises(UserError, match="fixed and moving keypoints are exchanged: swap fixedX"):
+        read_alignment(exchanged(tmp_path / "k.csv", scale), 0.2125)
+    np.savetxt(tmp_path / "m.csv", np.diag([1 / scale, 1 / scale, 1]), delimiter=",")
+    with pytest.raises(UserError, match="goes from morphology px to H&E px: give its inverse"):
+        read_alignment(tmp_path / "m.csv", 0.2125)
+
+
+def test_nuclei_beside_the_slide_are_tried_the_other_way_round(good_bundle):
+    sample = read_sample("xenium", good_bundle, checksums=False)
+    shift = np.array([[1.0, 0, 5000], [0, 1, 5000], [0, 0, 1]])
+    nuclei = sample.nuclei.set_geometry(sample.nuclei.geometry.translate(10_000, 10_000))
+    with pytest.raises(UserError, match="the other way round it puts 100 % on it: the matrix goes from morphology px"):
+        check_nuclei("a.csv", sample.he, nuclei, 0.25, "?", Alignment(np.linalg.inv(shift), "matrix", {}))
+    with pytest.raises(UserError, match="100 % of the nuclei outside .*; it must fit"):
+        check_nuclei("a.csv", sample.he, nuclei, 0.25, "it must fit", Alignment(shift, "matrix", {}))
+
+
+def test_a_slide_that_states_the_inverses_pixel_size_names_the_inverse(tmp_path):
+    folder = bundle.make_bundle(tmp_path / "run")
+    alignment = next(folder.glob("*alignment.csv"))
+    np.savetxt(alignment, np.linalg.inv(bundle.MATRIX), delimiter=",")
+    bundle.write_he(folder / "test_he_image.ome.tif", um=0.25)
+    with pytest.raises(
+        UserError, match="not sure.*the other way round it would agree: the matrix goes from morphology"
+    ):
+        read_sample("xenium", folder, checksums=False)

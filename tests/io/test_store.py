@@ -256,3 +256,43 @@ def test_a_store_that_is_none_is_told(store, tmp_path, content, says):
 def test_nan_in_a_name_stays():
     content = {"path": "data/NaN/a.tif", "value": float("nan"), "list": [1.0, float("inf")], 3: Path("NaN")}
     assert _jsonable(content) == {"path": "data/NaN/a.tif", "value": None, "list": [1.0, None], "3": "NaN"}
+
+
+def test_a_store_names_no_folder_of_this_machine_and_still_finds_its_slide(tmp_path):
+    folder = bundle.make_bundle(tmp_path / "run")
+    write_sample(read_sample("xenium", folder, checksums=False), tmp_path / "s.zarr", copy_image=False)
+    assert str(tmp_path) not in (tmp_path / "s.zarr" / "zarr.json").read_text()
+    assert open_sample(tmp_path / "s.zarr").he.shape[:2] == bundle.HE_SHAPE
+    # With its slide it may go elsewhere.
+    (tmp_path / "moved").mkdir()
+    for name in ("run", "s.zarr"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    assert open_sample(tmp_path / "moved" / "s.zarr").he.shape[:2] == bundle.HE_SHAPE
+
+
+def test_a_changed_byte_of_a_table_or_outline_and_a_lost_file_of_pixels_are_errors(tmp_path):
+    folder = bundle.make_bundle(tmp_path / "run")
+    write_sample(read_sample("xenium", folder, checksums=False), tmp_path / "s.zarr")
+    largest = [max((tmp_path / "s.zarr" / part).rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
+               for part in ("tables", "shapes")]  # fmt: skip
+    for path in largest:
+        content = path.read_bytes()
+        path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        with pytest.raises(UserError, match=r"s.zarr: is damaged \(not what was written\)|is damaged"):
+            open_sample(tmp_path / "s.zarr")
+        path.write_bytes(content)
+    assert open_sample(tmp_path / "s.zarr").table.n_obs == bundle.N_CELLS
+    next(path for path in (tmp_path / "s.zarr" / "images" / "he_image").rglob("c/*/*/*") if path.is_file()).unlink()
+    with pytest.raises(UserError, match="1 of 1 files are lost"):
+        open_sample(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize("name", ["=cmd|'/c calc'!A1", "@SUM(A1)", "+1+1", "-cmd"])
+def test_names_that_a_spreadsheet_would_run_are_refused(tmp_path, name):
+    from stnuclei.io.read import _check_names
+
+    sample = read_sample("xenium", bundle.make_bundle(tmp_path / "run"), checksums=False)
+    _check_names(sample)
+    sample.table.var_names = [name, *sample.table.var_names[1:]]
+    with pytest.raises(UserError, match="gene .* is named like a formula"):
+        _check_names(sample)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stnuclei.errors import UserError
-from stnuclei.io import read_annotation
+from stnuclei.io import check_cells, read_annotation
 from stnuclei.labels import label_cells
 
 NAMES = {"Epithelial": "Luminal", "Inflammatory": "T cells", "Connective": "CAF"}
@@ -104,3 +104,18 @@ def test_mistakes_are_named(table, given, mapping, tmp_path):
 def test_a_column_of_an_annotation_can_be_named_too(table, mapping, tmp_path):
     annotation = read_annotation(write_seurat(theirs(table), tmp_path), mapping)
     assert len(annotation) == 590 and set(annotation["label"]) == {*NAMES, "Unknown"}
+
+
+def test_most_cells_of_another_sample_are_refused_and_some_are_warned_of():
+    """Two runs number their cells alike, so that some ids of another sample's file are always known."""
+    cells = [f"c{k}" for k in range(100)]
+    named = pd.DataFrame({"cell_id": [f"c{k}" for k in range(60, 200)]})
+    with pytest.raises(UserError, match="s: only 40 of its 140 cells are among .*is it of this sample"):
+        check_cells(named, cells, "s")
+    some = pd.DataFrame({"cell_id": [f"c{k}" for k in range(10, 120)]})
+    assert check_cells(some, cells, "s") == [
+        "s: only 90 of its 110 cells are among the sample's 100; the others are left out"
+    ]
+    # A whole slide's annotation for a piece of it, and a piece's annotation for the whole slide, are right.
+    assert len(check_cells(pd.DataFrame({"cell_id": [f"c{k}" for k in range(9000)]}), cells, "s")) == 1
+    assert check_cells(pd.DataFrame({"cell_id": cells[:3]}), cells, "s") == []

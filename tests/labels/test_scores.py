@@ -1,9 +1,13 @@
+import json
+
 import anndata
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import spatialdata
 from sklearn.metrics import f1_score
+from spatialdata.models import TableModel
 
 from paths import DATA
 from stnuclei.errors import UserError
@@ -204,6 +208,22 @@ def test_a_published_copy_carries_the_labels(table, clustering, tmp_path):
     with pytest.raises(UserError, match="lack"):
         publish_labels(store, {"paper": labels.cells.head(3)}, tmp_path / "other.zarr")
     assert not (tmp_path / "other.zarr").exists()
+
+
+def test_a_published_copy_names_no_folder_and_takes_no_file_from_outside(tmp_path):
+    store, outside = tmp_path / "sample.zarr", tmp_path / "secret.txt"
+    table = anndata.AnnData(np.ones((2, 1), np.float32), obs=pd.DataFrame({"cell_id": ["a", "b"]}, index=["a", "b"]))
+    ours = {"image": {"copied": False, "path": "../../home/me/slide.tif"}, "content": "abc"}
+    data = spatialdata.SpatialData(tables={"table": TableModel.parse(table)}, attrs={"stnuclei": ours})
+    data.write(store)
+    labels = {"m": cells(["Neoplastic", "Connective"]).assign(cell_id=["a", "b"])}
+    publish_labels(store, labels, tmp_path / "copy.zarr")
+    attributes = json.loads((tmp_path / "copy.zarr" / "zarr.json").read_text())["attributes"]["stnuclei"]
+    assert attributes == {"image": {"copied": False, "path": "slide.tif"}}
+    outside.write_text("secret")
+    (store / "tables" / "table" / "note").symlink_to(outside)
+    with pytest.raises(UserError, match="tables/table/note is a link out of the store"):
+        publish_labels(store, labels, tmp_path / "other.zarr")
 
 
 def test_an_undecided_label_counts_as_its_most_probable_class():

@@ -1,5 +1,6 @@
 """The alignment check on real H&E with known errors put into it."""
 
+import dataclasses
 import json
 
 import cv2
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stnuclei.cli.draw_alignment import oriented, write_repaired
 from stnuclei.errors import UserError
+from stnuclei.io.alignment import apply
 from stnuclei.quality import check_alignment, draw_alignment, load_correction
+from stnuclei.quality.refine import transform
 from stnuclei.quality.shift import Correlator
 
 
@@ -172,3 +176,28 @@ def test_shift_of_random_pictures_to_a_tenth_of_a_pixel():
             assert (alone.x, alone.y) == pytest.approx((x, y), abs=0.3)
         found = both.shift(40)
         assert (found.x, found.y) == pytest.approx((x, y), abs=0.1) and found.certainty > 20
+
+
+def test_an_alignment_taken_the_wrong_way_round_is_named_and_repaired(hest, hest_tissue, tools, tmp_path):
+    """Nuclei placed by the inverse of the matrix; the correction brings them back, and the repaired file holds it."""
+    middle = np.array(hest.he.shape[1::-1]) / 2
+    quarter = np.eye(3)
+    quarter[:2, :2] = [[0, -1], [1, 0]]
+    quarter[:2, 2] = middle - quarter[:2, :2] @ middle
+    # The true matrix is inverse(quarter); the file holds `quarter`, and the nuclei were moved by its inverse.
+    nuclei = transform(hest.nuclei, np.linalg.inv(quarter @ quarter))
+    wrong = dataclasses.replace(hest, nuclei=nuclei, he_to_morphology=quarter)
+    report = check_alignment(wrong, hest_tissue)
+    assert not report.passed and "with the alignment taken the other way round" in report.message
+    repaired = oriented(report)
+    write_repaired(wrong, repaired, tmp_path / "repaired.csv")
+    matrix = np.loadtxt(tmp_path / "repaired.csv", delimiter=",")
+    points = np.array([[100.0, 200.0], [900.0, 300.0]])
+    assert np.abs(apply(matrix, points) - apply(np.linalg.inv(quarter), points)).max() < 4  # 1 um
+
+
+def test_a_failed_check_says_which_refinement_corrects_it(hest, hest_tissue, tools):
+    report = check_alignment(tools.moved(hest, np.eye(2), (20.0, 0.0)), hest_tissue)
+    assert (
+        not report.passed and "alignment.refine: translation corrects that (stnuclei draw-alignment" in report.message
+    )

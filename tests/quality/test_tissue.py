@@ -6,9 +6,12 @@ import pytest
 import shapely
 from PIL import Image
 
+from paths import DATA
 from stnuclei.errors import UserError
-from stnuclei.quality import TissueMap, draw_tissue
+from stnuclei.quality import TissueMap, channel_problem, draw_tissue
+from stnuclei.quality.channels import blue_varies_more
 from stnuclei.quality.tissue_map import BACKGROUND, BLURRED, PEN, TISSUE
+from stnuclei.slides import open_slide
 
 
 def cells(tissue, x0, y0, x1, y1, rim=0):
@@ -131,3 +134,26 @@ def test_an_empty_slide_is_told(breast, tools):
         tools.tissue_of(tools.with_pixels(breast, glass))
     with pytest.raises(UserError, match="tissue.um_per_px 0.3 is finer"):
         tools.tissue_of(breast, um_per_px=0.3)
+
+
+def test_exchanged_channels_are_named_and_real_slides_pass(breast, breast_tissue, tools):
+    assert channel_problem(breast.he, breast.um_per_px, breast_tissue) == ""
+    swapped = np.ascontiguousarray(breast.he[:][..., ::-1])
+    problem = channel_problem(swapped, breast.um_per_px, breast_tissue)
+    assert "red and blue seem to be exchanged (BGR)" in problem and "write the slide as RGB" in problem
+    grey = np.repeat(breast.he[:].mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    assert channel_problem(grey, breast.um_per_px, breast_tissue) == ""
+
+
+def test_every_real_patch_and_slide_of_the_tests_is_rgb(tmp_path):
+    """15 patches of NuCLS and OpenSlide's sample slide: red varies more than blue in each."""
+    patches = [cv2.imread(str(path))[..., ::-1] for path in sorted((DATA / "nucls").glob("*_?*.png"))
+               if "instances" not in path.name]  # fmt: skip
+    slide = open_slide(next((DATA / "openslide").glob("*.svs")))
+    for pixels, um in ((np.concatenate(patches, axis=1), 0.25), (slide[:], 0.5)):
+        height, width = (int(side * um / 8) for side in pixels.shape[:2])
+        small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        tissue = TissueMap((small.mean(axis=2) < 215).astype(np.uint8), 8.0, 8 / um)
+        blue, said = blue_varies_more(pixels, um, tissue)
+        other, _ = blue_varies_more(np.ascontiguousarray(pixels[..., ::-1]), um, tissue)
+        assert blue <= 0.1 * said and other >= 0.9 * said and said > 40

@@ -1,9 +1,10 @@
-"""Slides and pictures made to exhaust memory, or to run code."""
+"""Slides, pictures, archives and stores made to exhaust memory, to run code, or to write elsewhere."""
 
 import json
 import os
 import pickle
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 import tifffile
 
 from stnuclei.errors import UserError
+from stnuclei.io.alignment import read_alignment
 from stnuclei.io.slide_input import open_slide_input, read_picture
+from stnuclei.patches import PatchStore
+from stnuclei.reporting.pictures import shrink
 from stnuclei.slides import open_slide
 
 
@@ -41,8 +45,8 @@ def test_memory_that_is_short_is_a_sentence(tmp_path, monkeypatch):
         slide.read(0, 0, 1, 0, 1)
 
 
-def test_a_picture_larger_than_memory_is_refused(tmp_path):
-    path = tmp_path / "bomb.png"
+def picture_bomb(path):
+    """A PNG of 60,000 x 60,000 px in half a kB."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -50,6 +54,13 @@ def test_a_picture_larger_than_memory_is_refused(tmp_path):
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     rows = zlib.compress(b"\0" * 180_001 * 2)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_picture_larger_than_memory_is_refused(tmp_path):
+    path = picture_bomb(tmp_path / "bomb.png")
+    with pytest.raises(UserError, match="is no picture for the report .*exceeds limit"):
+        shrink(path)
     with pytest.raises(UserError, match="is too large for a picture"):
         read_picture(path)
 
@@ -89,3 +100,34 @@ def test_a_truncated_slide_is_one_sentence_and_no_messages(tmp_path, part, caplo
     with pytest.raises(UserError, match="cut short|cannot be opened"):
         open_slide(path)
     assert not caplog.records and not "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("name", ["../../matrix.csv", "/matrix.csv", "a/../../b/matrix.csv"])
+def test_an_archive_writes_nothing_elsewhere(tmp_path, name):
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "alignment.zip", "w") as archive:
+        archive.writestr(name, "1,0,0\n0,1,0\n0,0,1\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert np.array_equal(read_alignment(folder / "alignment.zip", 0.2125).matrix, np.eye(3))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "alignment.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("matrix.csv", bytes(32 << 20))
+    assert (tmp_path / "alignment.zip").stat().st_size < 1 << 20
+    with pytest.raises(UserError, match="its matrix.csv is too large for an alignment"):
+        read_alignment(tmp_path / "alignment.zip", 0.2125)
+
+
+def test_a_patch_store_with_a_foreign_codec_runs_nothing(tmp_path):
+    from training.conftest import write_source
+
+    write_source(tmp_path, "a", 4, "Breast", 0)
+    metadata = tmp_path / "a.zarr" / "image" / "zarr.json"
+    content = json.loads(metadata.read_text())
+    content["codecs"] = [{"name": "numcodecs.pickle", "configuration": {}}]
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"a\.zarr"):
+        PatchStore(tmp_path / "a.zarr").image[:]

@@ -18,6 +18,7 @@ sys.path.insert(0, str(CHECKOUT / "workflow" / "scripts"))
 # dozens of lines about a coroutine (snakemake 9, rules.py) that no user can act on.
 warnings.filterwarnings("ignore", message="coroutine 'InputFiles", category=RuntimeWarning)
 
+import snakemake_retries
 import snakemake_terminal
 from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
@@ -28,6 +29,9 @@ from stnuclei.files import size_mb
 # Where this workflow is used as a module of another, the terminal is the other's.
 if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT):
     snakemake_terminal.install(workflow.output_settings.dryrun, workflow.output_settings.verbose)
+# Jobs of another workflow have logs of their own, which never hold the mark.
+if workflow.is_main_process:
+    snakemake_retries.install()
 
 
 def load_settings():
@@ -77,6 +81,8 @@ try:
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
     settings.check_teachers(config)
+    if Path(config["results"]).is_file():
+        raise UserError(f"results: {config['results']} is a file, not a folder; give another one")
     SETS = settings.patch_sets(config, SAMPLES)
     PANNUKE = {part.name: part for part in settings.pannuke_sets(config)}
 except UserError as error:

@@ -133,8 +133,9 @@ def say_what_is_missing(most=8):
 
 
 def say_what_is_shared():
-    """Print the leakage that the configuration permits, and samples whose disease is not given."""
-    for warning in [*WARNINGS, *filter(None, [settings.diseases_not_given(SAMPLES, METHODS)])]:
+    """Print the leakage that the configuration permits, samples whose disease is not given, models without validation."""
+    missing = [settings.diseases_not_given(SAMPLES, METHODS), settings.without_validation(SOURCES)]
+    for warning in [*WARNINGS, *filter(None, missing)]:
         print(f"Warning: {warning}.", file=sys.stderr)
 
 

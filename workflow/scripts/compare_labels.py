@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.labels import draw_comparison, label_agreement
+from stnuclei.tables import read_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"labels of {snakemake.wildcards.sample}"):
     sets = {
-        method: pd.read_parquet(path)
-        for method, path in zip(snakemake.params.methods, snakemake.input.labels, strict=True)
+        method: read_table(path) for method, path in zip(snakemake.params.methods, snakemake.input.labels, strict=True)
     }
     label_agreement(sets).to_csv(snakemake.output.agreement, sep="\t")
     sample = open_sample(snakemake.input.store)

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from stnuclei.errors import UserError
 from stnuclei.io.open_image import open_image
 from stnuclei.joblog import job
-from stnuclei.quality import draw_tissue, find_tissue
+from stnuclei.quality import channel_problem, draw_tissue, find_tissue
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -14,5 +15,7 @@ with job(snakemake.log[0], f"tissue of {snakemake.wildcards.sample}"):
     slide, attributes = open_image(snakemake.input.store)
     name = attributes["sample"]
     tissue = find_tissue(slide, attributes["um_per_px"], um_per_px=snakemake.params.um_per_px, name=name)
+    if problem := channel_problem(slide, attributes["um_per_px"], tissue):
+        raise UserError(f"sample {name}: {problem}")
     tissue.save(snakemake.output.tissue)
     draw_tissue(tissue, snakemake.output.figure)

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from stnuclei.io import open_sample
 from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.labels import draw_labels, label_cells, restrict_labels, write_explorer_groups
+from stnuclei.tables import read_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -20,8 +19,8 @@ with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.m
         table,
         snakemake.wildcards.method,
         row["tissue"],
-        clusters=pd.read_parquet(snakemake.input.clusters),
-        ranked_genes=pd.read_parquet(snakemake.input.ranked_genes),
+        clusters=read_table(snakemake.input.clusters),
+        ranked_genes=read_table(snakemake.input.ranked_genes),
         taxonomy=snakemake.params.taxonomy,
         disease=row["disease"] or None,
         seed=snakemake.params.seed,

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from stnuclei.files import atomic_write
-from stnuclei.io import annotation_table, open_sample, read_annotation
+from stnuclei.io import annotation_table, check_cells, open_sample, read_annotation
 from stnuclei.joblog import job
+from stnuclei.labels.result import with_info
+from stnuclei.tables import write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,7 +14,9 @@ row, taxonomy = snakemake.params.sample, snakemake.params.taxonomy
 with job(snakemake.log[0], f"annotation of {row['sample']}"):
     annotation = read_annotation(row["annotation"], row["annotation_map"] or None, taxonomy, sample=row["sample"])
     cells = open_sample(snakemake.input.store).table.obs["cell_id"]
+    warnings = check_cells(annotation, cells, f"sample {row['sample']}: annotation {row['annotation']}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     table = annotation_table(annotation, cells, taxonomy)
     print(f"{(table['confidence'] > 0).sum():,} of {len(table):,} cells are annotated")
-    with atomic_write(snakemake.output[0]) as temporary:
-        table.to_parquet(temporary, index=False)
+    write_table(with_info(table, {"warnings": warnings}), snakemake.output[0])

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import figure_confusion, score_classification
-from stnuclei.files import atomic_write
 from stnuclei.joblog import job
+from stnuclei.tables import write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,6 +26,5 @@ with job(snakemake.log[0], f"class scores of {name}"):
         ).assign(policy=policy)
         for policy in ("official", "corrected")
     ]
-    with atomic_write(snakemake.output.scores) as aside:
-        pd.concat(scores).to_parquet(aside, index=False)
+    write_table(pd.concat(scores), snakemake.output.scores)
     figure_confusion(snakemake.output.figure, scores[0], params.taxonomy, title=name)

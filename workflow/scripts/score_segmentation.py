@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stnuclei.evaluation import error_atlas, score_segmentation
-from stnuclei.files import atomic_write
 from stnuclei.joblog import job
+from stnuclei.tables import write_table
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -26,6 +26,5 @@ with job(snakemake.log[0], f"segmentation scores of {snakemake.wildcards.model} 
         ).assign(policy=policy)
         for policy in ("official", "corrected")
     ]
-    with atomic_write(snakemake.output.scores) as aside:
-        pd.concat(scores).to_parquet(aside, index=False)
+    write_table(pd.concat(scores), snakemake.output.scores)
     error_atlas(snakemake.output.atlas, source.patches, source.predictions, scores[0], labels, params.taxonomy, n=3)

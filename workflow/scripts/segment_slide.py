@@ -1,11 +1,10 @@
 """Find the nuclei of a slide; a retry goes on where a killed try stopped."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei.errors import UserError
-from stnuclei.files import deliver
+from stnuclei.files import deliver, remove
 from stnuclei.joblog import job, job_device
 from stnuclei.prediction import segment_slide
 
@@ -32,5 +31,5 @@ with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segme
     for made, wanted in (("tissue.tif", "tissue"), ("tissue.png", "figure"), ("nuclei.parquet", "nuclei")):
         deliver(state / made, output.get(wanted))
     # Last: a job killed before this line finds the finished state and delivers it again.
-    shutil.rmtree(state)
+    remove(state)
     print({name: value for name, value in counts.items() if name != "stages"})

@@ -19,6 +19,10 @@ class UserError(Exception):
     """
 
 
+class MachineError(UserError):
+    """A `UserError` that may pass by itself: network, full disk, a folder in use. Such a job is worth another try."""
+
+
 def suggestion(name: object, known: Collection[str]) -> str:
     """Suggest the known name nearest to an unknown one; list all names where none is near."""
     by_case = {candidate.casefold(): candidate for candidate in known}

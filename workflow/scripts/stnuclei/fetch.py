@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urldefrag, urlsplit, urlunsplit
 
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 from stnuclei.files import atomic_write, checksum, sha256
 
 SCHEMES = ("http", "https", "file")
@@ -153,11 +153,11 @@ def _download(address: str, target: Path, shown: str) -> str:
             if error.code in (401, 403) and address.startswith(_endpoint()):
                 raise _refused(address, shown) from error
             if error.code < 500 and error.code not in (408, 429):
-                raise _failed(shown, str(error)) from error
+                raise _failed(shown, str(error), UserError) from error
             reason = str(error)
         except (OSError, http.client.HTTPException) as error:
             if urlsplit(address).scheme == "file":
-                raise _failed(shown, str(error)) from error
+                raise _failed(shown, str(error), UserError) from error
             reason = str(error) or type(error).__name__
         failed = failed + 1 if target.stat().st_size <= before else 0
         if failed >= TRIES:
@@ -189,5 +189,5 @@ def _refused(address: str, shown: str) -> UserError:
     return UserError(f"{shown}: access is refused; accept the terms on {page}{token}")
 
 
-def _failed(shown: str, reason: str) -> UserError:
-    return UserError(f"{shown}: cannot be fetched ({reason}); try later, or fetch it elsewhere and give its path")
+def _failed(shown: str, reason: str, error: type[UserError] = MachineError) -> UserError:
+    return error(f"{shown}: cannot be fetched ({reason}); try later, or fetch it elsewhere and give its path")

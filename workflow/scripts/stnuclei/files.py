@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 
 _PREFIX = ".partial-"
 #: Short name of this machine: process numbers of another one mean nothing here.
@@ -122,7 +122,7 @@ def _lock(path: Path) -> IO[str]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             file.close()
-            raise UserError(
+            raise MachineError(
                 f"{path.parent}: another process ({owner}) is at work in it; wait for it, or give another folder"
             ) from None
         except OSError as error:
@@ -266,7 +266,7 @@ def disk_full_explained(path: str | Path, kept: str) -> Iterator[None]:
         torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
         if not disk_full(error) and not torn:
             raise
-        raise UserError(
+        raise MachineError(
             f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
         ) from error
 

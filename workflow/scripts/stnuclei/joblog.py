@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 from stnuclei.files import disk_full
 
 T = TypeVar("T")
+#: Line of a log above a sentence that another try would end with again; `was_refused` looks for it.
+REFUSED = "(not tried again: what follows has to be corrected first)"
 FULL = "the disk is full or the quota used up; free space and run again, what is finished is kept"
 
 
@@ -42,6 +44,8 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
         try:
             yield
         except UserError as error:
+            if not isinstance(error, MachineError):
+                print(REFUSED, file=file, flush=True)
             _report(file, terminal_err, name, str(error))
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
@@ -53,6 +57,19 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
             raise SystemExit(1) from None
         finally:
             sys.stdout, sys.stderr = terminal_out, terminal_err
+
+
+def was_refused(log: str | Path, since: float) -> bool:
+    """Whether a job's log, written after `since` (s, as time.time), ends in a mistake that a retry would repeat."""
+    path = Path(log)
+    try:
+        if path.stat().st_mtime < since:
+            return False
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - (64 << 10)))
+            return REFUSED in file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return False
 
 
 def job_device(resources: Mapping[str, Any], wanted: T) -> T | str:

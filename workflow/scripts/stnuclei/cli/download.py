@@ -131,6 +131,11 @@ def _check_disk(row: dict[str, str], folder: Path) -> None:
 def _unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
     try:
         with zipfile.ZipFile(archive) as members:
+            needed, free = sum(member.file_size for member in members.infolist()), shutil.disk_usage(folder).free
+            if needed > free:
+                raise UserError(
+                    f"{archive}: unpacked it takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in {folder}"
+                )
             for member in members.infolist():
                 # Some archives hold their files in a folder; names alone are used, so none can lie outside `folder`.
                 name = Path(member.filename).name

@@ -18,7 +18,7 @@ from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, t
 from stnuclei.clustering.leiden import PARTITIONS, merge_small
 from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
-from stnuclei.files import atomic_write
+from stnuclei.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Clustering:
     def save(self, cells: str | Path, ranked_genes: str | Path) -> None:
         """Write both tables as parquet."""
         for table, target in ((self.cells, cells), (self.ranked_genes, ranked_genes)):
-            with atomic_write(target) as path:
-                table.to_parquet(path, index=False)
+            write_table(table, target)
 
 
 def cluster_cells(

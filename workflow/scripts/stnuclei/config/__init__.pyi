@@ -20,6 +20,7 @@ from .patch_sets import label_methods as label_methods
 from .patch_sets import pannuke_sets as pannuke_sets
 from .patch_sets import patch_sets as patch_sets
 from .runs import expand_runs as expand_runs
+from .runs import without_validation as without_validation
 from .samples import DISEASES as DISEASES
 from .samples import diseases_not_given as diseases_not_given
 from .samples import read_samples as read_samples

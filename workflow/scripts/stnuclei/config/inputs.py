@@ -14,6 +14,10 @@ from stnuclei.errors import UserError
 MOST_ENLARGED = 4.0
 
 
+#: Pixel size of a network, um: at 1 um a lymphocyte is 6 px wide, coarser shows no nuclei.
+NetworkPixel = Annotated[float, Field(gt=0, le=1.0)]
+
+
 class SlidesBlock(Settings):
     """Block ``slides``: reading a sample's slide and counts."""
 
@@ -96,7 +100,7 @@ class CutSettings(Settings):
 
     block: ClassVar[str] = "patches"
 
-    um_per_px: Positive = Field(
+    um_per_px: NetworkPixel = Field(
         0.25, description="Pixel size the network sees, um; a slide within 0.5 % of it is not resampled."
     )
     size: Annotated[int, Field(ge=32, multiple_of=16)] = Field(256, description="Side of a patch, px.")

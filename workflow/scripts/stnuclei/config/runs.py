@@ -8,6 +8,17 @@ from typing import Any
 from stnuclei.errors import UserError
 
 
+def without_validation(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Sentence about models without a validation set, "" where there are none."""
+    names = [name for name, entry in models.items() if not entry.get("validation")]
+    if not names:
+        return ""
+    return (
+        f"models.{', models.'.join(names)}: no validation set: nothing shows whether they learn, and the last epoch is "
+        "kept; give samples of another donor the split val"
+    )
+
+
 def expand_runs(models: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Give every seed a model of its own.
 

@@ -73,7 +73,10 @@ _DISEASE_WORDS = {
     "inflamed": ("inflammation", "inflammatory", "colitis", "ibd", "infection"),
     "diseased": ("disease", "fibrosis", "copd"),
 }
-PATH_COLUMNS = ("path", "he_image", "he_alignment", "annotation", "annotation_map")
+PATH_COLUMNS = (
+    *("path", "he_image", "he_alignment", "annotation", "annotation_map"),
+    *("labels", "labels_map", "nuclei", "counts", "regions"),
+)
 SPLITS = ("train", "val", "seg_eval", "cls_eval", "none")
 
 

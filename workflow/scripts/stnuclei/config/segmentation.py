@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Tag
 
-from stnuclei.config.inputs import MOST_ENLARGED
+from stnuclei.config.inputs import MOST_ENLARGED, NetworkPixel
 from stnuclei.config.labels import Method
-from stnuclei.config.model import Count, Distinct, Flag, Name, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.config.model import Count, Distinct, Flag, Name, Settings, TextOrOther, WholeNumber
 from stnuclei.config.training import Precision
 from stnuclei.errors import UserError
 
@@ -30,7 +30,7 @@ class TileSettings(Settings):
 
     block: ClassVar[str] = "segmentation"
 
-    network_um_per_px: Positive = Field(
+    network_um_per_px: NetworkPixel = Field(
         0.25, description="Pixel size the models were trained at, um (0.5: the official x20 checkpoints)."
     )
     tile: Annotated[int, Field(ge=64, multiple_of=16)] = Field(1024, description="Side of what the network sees, px.")

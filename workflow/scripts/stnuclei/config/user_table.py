@@ -44,10 +44,13 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
 
 
 def path_problems(row: Mapping[str, str], columns: Iterable[str], subject: str) -> Iterator[str]:
-    """Problems of the paths in a row: braces, which Snakemake would fill in with other names."""
+    """Problems of the paths in a row: braces, which Snakemake would fill in with other names, and line breaks."""
     for column in columns:
-        if set("{}") & set(row.get(column) or ""):
-            yield f"{subject}, column {column}: {row[column]!r} has braces, which stand for names here; rename the file"
+        if set("{}\n\r\0") & set(row.get(column) or ""):
+            yield (
+                f"{subject}, column {column}: {row[column]!r} has braces, which stand for names here, or a line break; "
+                "rename the file"
+            )
 
 
 def _text(path: Path, noun: str) -> str:

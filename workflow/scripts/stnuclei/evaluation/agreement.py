@@ -15,6 +15,7 @@ from stnuclei.files import atomic_write
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.io.sample import Sample
 from stnuclei.metrics import cohen_kappa, f1_precision_recall, ratio
+from stnuclei.tables import read_table, write_table
 from stnuclei.taxonomy import Taxonomy
 
 PAIRED, NOT_PREDICTED, NOT_IN_RUN = "paired", "not predicted", "not in the run"
@@ -97,8 +98,7 @@ class Agreement:
             self.confusion().to_csv(aside, sep="\t", lineterminator="\n")
         with atomic_write(scores) as aside:
             self.scores().to_csv(aside, sep="\t", index=False, float_format="%.4f", lineterminator="\n")
-        with atomic_write(nuclei) as aside:
-            self.nuclei.to_parquet(aside, index=False)
+        write_table(self.nuclei, nuclei)
 
 
 def compare_slide(
@@ -167,7 +167,7 @@ def _predicted(nuclei: NucleiFile) -> pd.DataFrame:
 
 
 def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
-    table = labels if isinstance(labels, pd.DataFrame) else pd.read_parquet(labels)
+    table = labels if isinstance(labels, pd.DataFrame) else read_table(labels)
     table = table.set_index(table["cell_id"].astype(str))
     cells = sample.nuclei["cell_id"]
     strange = sorted(set(table["label"]) - {*taxonomy.names, taxonomy.unknown.name})

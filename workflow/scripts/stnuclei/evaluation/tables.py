@@ -13,6 +13,7 @@ import yaml
 from stnuclei.evaluation.formatting import few_note, format_frame
 from stnuclei.files import atomic_write
 from stnuclei.resources import resource
+from stnuclei.tables import read_table
 
 
 @lru_cache
@@ -49,7 +50,7 @@ def read_scores(pairs: Iterable[Sequence[str]], paths: Iterable[str | Path]) -> 
     Their rows with ``model`` and ``sample`` added; no columns at all where there is no file.
     """
     tables = [
-        pd.read_parquet(path).assign(model=model, sample=name) for (model, name), path in zip(pairs, paths, strict=True)
+        read_table(path).assign(model=model, sample=name) for (model, name), path in zip(pairs, paths, strict=True)
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

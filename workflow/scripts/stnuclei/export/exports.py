@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from stnuclei.errors import UserError
@@ -124,7 +125,7 @@ def find_slide(nuclei: NucleiFile, slide: str | Path | None = None) -> Slide | N
     meta = nuclei.metadata
     if not meta.get("width"):
         return None
-    path = Path(slide or meta["slide_path"])
+    path = Path(slide) if slide else Path(os.path.normpath(nuclei.path.resolve().parent / meta["slide_path"]))
     if not path.exists():
         raise UserError(f"{nuclei.path}: its slide {path} is gone; say where it is now")
     pixels = open_slide_input(path, nuclei.um_per_px, override=True, image=meta.get("image")).slide

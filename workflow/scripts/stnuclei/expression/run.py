@@ -22,6 +22,7 @@ from stnuclei.expression.networks import build_network, head_of, load_weights, p
 from stnuclei.expression.split import SPLITS, split_patches
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.provenance.publish import publishable
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState
 
@@ -202,7 +203,7 @@ def write_checkpoint(run: ExpressionRun, provenance: Mapping[str, Any]) -> None:
         "facts": {name: run.facts[name].tolist() for name in ("mean", "fraction", "dispersion")},
         "tissues": sorted(trained["tissue"].unique()),
         "donors": sorted(trained["donor"].unique()),
-        "config": run.settings.to_dict(),
+        "config": publishable(run.settings.to_dict()),
         "epoch": run.best.epoch + 1,
         "parameters": parameter_count(run.network),
         "provenance": {**provenance, "train_patches": len(trained), "val_loss": run.best.loss},

@@ -1,4 +1,6 @@
-from .annotation import annotation_table as annotation_table, read_annotation as read_annotation
+from .annotation import annotation_table as annotation_table
+from .annotation import check_cells as check_cells
+from .annotation import read_annotation as read_annotation
 from .download import download_hest as download_hest
 from .hest_metadata import select_hest as select_hest
 from .nuclei_file import NucleiFile as NucleiFile, NucleiWriter as NucleiWriter

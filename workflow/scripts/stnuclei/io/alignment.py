@@ -25,6 +25,8 @@ _ACCEPTED = (
     "accepted are a 3x3 matrix (csv), QuPath's affine (text of 2x3 or JSON of m00 to m12), Xenium Explorer's "
     f"keypoints or zip, STalign's landmarks.npz, or two files of landmarks he;run ({FORMS})"
 )
+#: Bytes of a table in Explorer's zip; a hundred keypoints take 10 kB.
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,18 @@ class Alignment:
     def um_per_px(self, morphology_um: float) -> float:
         """H&E pixel size in um: the morphology's times the square root of the matrix's area factor."""
         return morphology_um * scale_of(self.matrix)
+
+    @property
+    def inverse_means(self) -> str:
+        """What is wrong with the file, and what to do, where its inverse fits and it does not."""
+        if self.kind == "keypoints":
+            return (
+                "its fixed and moving keypoints are exchanged: swap fixedX, fixedY with alignmentX, alignmentY, or "
+                "mark the H&E as the moving image in Xenium Explorer"
+            )
+        if self.kind == "landmarks":
+            return "the landmarks of H&E and run are exchanged: give them as he;run"
+        return "the matrix goes from morphology px to H&E px: give its inverse"
 
     @property
     def mirrored(self) -> bool:
@@ -109,7 +123,12 @@ def scale_of(matrix: np.ndarray) -> float:
 def _read_zip(path: Path, morphology_um: float) -> Alignment:
     with zipfile.ZipFile(path) as archive:
         inside = {Path(name).name.lower(): name for name in archive.namelist()}
-        members = {key: archive.read(inside[key]) for key in ("matrix.csv", "keypoints.csv") if key in inside}
+        wanted = [key for key in ("matrix.csv", "keypoints.csv") if key in inside]
+        for key in wanted:
+            if archive.getinfo(inside[key]).file_size > _MOST_BYTES:
+                raise UserError(f"{path}: its {key} is too large for an alignment; export the alignment again")
+        # By member, never extracted: a name such as ../../matrix.csv writes nothing anywhere.
+        members = {key: archive.read(inside[key]) for key in wanted}
     if not members:
         raise UserError(f"{path}: holds neither matrix.csv nor keypoints.csv; export the alignment again")
     first = next(iter(members))
@@ -234,7 +253,10 @@ def _check(path: Path, alignment: Alignment, morphology_um: float, hint: str = "
         )
     um = alignment.um_per_px(morphology_um)
     if not PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]:
+        inverse = morphology_um / scale_of(alignment.matrix)
+        inverted = PLAUSIBLE_UM[0] <= inverse <= PLAUSIBLE_UM[1]
+        expected = f"expected a matrix from H&E pixels to morphology pixels{hint}"
+        advice = alignment.inverse_means if inverted else expected
         raise UserError(
-            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; expected a "
-            f"matrix from H&E pixels to morphology pixels{hint}"
+            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; {advice}"
         )

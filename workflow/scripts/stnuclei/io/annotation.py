@@ -15,6 +15,8 @@ from stnuclei.taxonomy import Taxonomy
 
 # The last is what a first column without a name becomes: the row names of R's write.csv.
 ID_NAMES = ("cell_id", "cell id", "barcode", "cell_barcode", "cell", "cellid", "id", "unnamed: 0")
+#: Fraction of a file's cells below which a sample that lacks the others is warned of.
+_KNOWN = 0.95
 LABEL_NAMES = ("label", "cell_type", "celltype", "cell type", "annotation", "cluster", "group", "class")
 
 
@@ -99,6 +101,43 @@ def annotation_table(
             "alternatives": np.full(len(ids), ""),
         }
     )
+
+
+def check_cells(annotation: pd.DataFrame, cells: Sequence[str], where: str) -> list[str]:
+    """Compare the cells that a file names with a sample's.
+
+    Parameters
+    ----------
+    annotation
+        ``cell_id`` (see `read_annotation`).
+    cells
+        Ids of the sample's cells.
+    where
+        Begins the message: sample and file.
+
+    Returns
+    -------
+    Warnings: none, or one with both counts where more than 5 % of the file's cells are not in the sample.
+
+    Raises
+    ------
+    UserError
+        If none is, or if most of the file's cells are not in the sample and most of the sample's not in the file: two
+        runs number their cells alike, so that some ids of another sample's file are always known.
+    """
+    ids = pd.Index([str(cell) for cell in cells])
+    named = annotation["cell_id"].astype(str)
+    known = int(named.isin(ids).sum())
+    verb = "are" if known else "is"
+    counts = (
+        f"{f'only {known:,}' if known else 'none'} of its {len(named):,} cells {verb} among the sample's {len(ids):,}"
+    )
+    if not known or (known < len(named) / 2 and known < len(ids) / 2):
+        example = f" (e.g. {named.iloc[0]!r} against {ids[0]!r})" if len(named) and len(ids) else ""
+        raise UserError(f"{where}: {counts}{example}; is it of this sample? Cell ids must be those of the run")
+    if known >= _KNOWN * len(named):
+        return []
+    return [f"{where}: {counts}; the others are left out"]
 
 
 def _read_cells(path: str, where: str) -> pd.DataFrame:

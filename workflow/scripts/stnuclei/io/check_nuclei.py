@@ -7,8 +7,10 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 
 from stnuclei.errors import UserError
+from stnuclei.io.alignment import Alignment, apply
 from stnuclei.slides.slide import Slide
 
 #: Median nucleus area, um2, that tissue can have; Xenium runs have 24 to 60.
@@ -17,7 +19,14 @@ PLAUSIBLE_AREA = (4.0, 600.0)
 _FARTHEST_UM = 25.0
 
 
-def check_nuclei(path: str | Path, slide: Slide, nuclei: gpd.GeoDataFrame, um_per_px: float, need: str) -> None:
+def check_nuclei(
+    path: str | Path,
+    slide: Slide,
+    nuclei: gpd.GeoDataFrame,
+    um_per_px: float,
+    need: str,
+    alignment: Alignment | None = None,
+) -> None:
     """Stop where most nuclei lie beside the slide, or cannot be nuclei by their size.
 
     Parameters
@@ -30,6 +39,8 @@ def check_nuclei(path: str | Path, slide: Slide, nuclei: gpd.GeoDataFrame, um_pe
         H&E pixel size.
     need
         What the file must hold, for the message.
+    alignment
+        It placed the nuclei, and is tried the other way round where they lie beside the slide.
 
     Raises
     ------
@@ -37,9 +48,15 @@ def check_nuclei(path: str | Path, slide: Slide, nuclei: gpd.GeoDataFrame, um_pe
         If fewer than half of the nuclei have their centre on the slide, or their median area is impossible.
     """
     height, width = slide.shape[:2]
-    centre = nuclei.geometry.centroid
-    inside = (centre.x >= 0) & (centre.x < width) & (centre.y >= 0) & (centre.y < height)
+    centre = shapely.get_coordinates(nuclei.geometry.centroid.to_numpy())
+    inside = _on_slide(centre, slide)
     if inside.mean() < 0.5:
+        if alignment is not None:
+            # he_px -> morphology_px by the matrix; the inverse was used, so the matrix twice undoes it and inverts.
+            other = _on_slide(apply(alignment.matrix @ alignment.matrix, centre), slide).mean()
+            need = f"taken the other way round it puts {100 * other:.0f} % on it: {alignment.inverse_means}" if (
+                other > 0.9
+            ) else need  # fmt: skip
         x0, y0, x1, y1 = nuclei.total_bounds
         raise UserError(
             f"{path}: puts {100 * (1 - inside.mean()):.0f} % of the nuclei outside {slide.path.name} (nuclei span "
@@ -51,6 +68,12 @@ def check_nuclei(path: str | Path, slide: Slide, nuclei: gpd.GeoDataFrame, um_pe
             f"{path}: makes the median nucleus {area:.3g} um2, which no tissue has "
             f"({PLAUSIBLE_AREA[0]:g}-{PLAUSIBLE_AREA[1]:g}); are the units or the pixel size wrong? {need}"
         )
+
+
+def _on_slide(points: np.ndarray, slide: Slide) -> np.ndarray:
+    """Whether points (n, 2), he_px, lie on the slide, bool (n,)."""
+    inside = (points >= 0) & (points < np.array(slide.shape[1::-1]))
+    return np.asarray(inside.all(axis=1))
 
 
 def check_centres(

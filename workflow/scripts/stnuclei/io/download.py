@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError, UserError
 from stnuclei.files import atomic_write, sha256
 from stnuclei.progress import progress
 
@@ -117,7 +117,7 @@ def _say(repository: str, call: Any) -> Any:
         raise UserError(f"{repository}: has no such revision; give a branch, tag or commit of it") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
         message = (str(error).strip() or type(error).__name__).splitlines()[0][:140]
-        raise UserError(
+        raise MachineError(
             f"{repository}: download failed ({message}); run it again, it goes on where it stopped"
         ) from error
 
@@ -140,7 +140,7 @@ def _fetch(api: Any, repository: str, revision: str, folder: Path, remote: Any) 
         if _matches(folder / remote.path, remote):
             return
     (folder / remote.path).unlink(missing_ok=True)
-    raise UserError(f"{folder / remote.path}: came damaged twice (its checksum is not the hub's); try again later")
+    raise MachineError(f"{folder / remote.path}: came damaged twice (its checksum is not the hub's); try again later")
 
 
 def _stated(remote: Any) -> str | None:

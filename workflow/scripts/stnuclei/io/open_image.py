@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def stored_slide(path: Path, image: dict[str, Any]) -> Slide:
         If the file is gone, or another one by its size.
     """
     if image["copied"]:
-        return StoreSlide(path / "images" / "he_image")
-    outside = Path(image["path"])
+        slide = StoreSlide(path / "images" / "he_image")
+        if image.get("all_shards"):
+            slide.check_shards()
+        return slide
+    outside = Path(os.path.normpath(path.resolve() / image["path"]))
     if not outside.exists():
         raise UserError(f"{path}: refers to the slide {outside}, which is gone; bring it back or run read_sample again")
     if identifying_file(outside).stat().st_size != image["bytes"]:

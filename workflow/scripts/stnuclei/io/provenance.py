@@ -30,7 +30,6 @@ def describe(*, name: str, files: Sequence[Path], checksums: bool, **facts: Any)
     """
     sources = {
         path.name: {
-            "path": str(path.resolve()),
             "bytes": path.stat().st_size,
             **({"sha256": sha256(path)} if checksums else {}),
         }

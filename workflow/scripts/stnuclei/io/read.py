@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
@@ -24,6 +25,8 @@ READERS = {
     "merscope": "stnuclei.io.merscope:read_merscope",
     "visium_hd": "stnuclei.io.visium_hd:read_visium_hd",
 }
+#: Beginnings that make a spreadsheet run a text; a minus before anything but a number.
+_FORMULA = re.compile(r"[=@+\t\r]|-[^\d.]")
 _COMMON = tuple(field.name for field in fields(SampleInputs) if field.name not in ("path", "name"))
 
 
@@ -85,9 +88,18 @@ def read_sample(
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; give the {platform} output folder")
         read = _reader(platform)(given, **options)
+        _check_names(read)
         return resegment(read, given) if given.nuclei else read
     except UserError as error:
         raise UserError(f"sample {name}: {error}") from error.__cause__
+
+
+def _check_names(sample: Sample) -> None:
+    """Refuse cells and genes that a spreadsheet would take for a formula: they are written into tables as they are."""
+    for noun, names in (("cell", sample.table.obs_names), ("gene", sample.table.var_names)):
+        strange = next((name for name in names if _FORMULA.match(name)), None)
+        if strange is not None:
+            raise UserError(f"{noun} {strange[:60]!r} is named like a formula of a spreadsheet; is the run damaged?")
 
 
 def platform_options(platform: str) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import zarr
 from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
-from stnuclei.files import atomic_write
+from stnuclei.files import atomic_write, sha256
 from stnuclei.io.image_element import write_image
 from stnuclei.io.open_image import FORMAT, identifying_file
 from stnuclei.io.sample import Sample
@@ -57,22 +59,40 @@ def write_sample(
         If a tile of the slide cannot be decoded.
     """
     with atomic_write(path) as aside:
-        _write_elements(sample, aside, _attributes(sample, copy_image))
+        _write_elements(sample, aside, _attributes(sample, copy_image, Path(path)))
         group = aside / "images" / ("he_image" if copy_image else "he_overview")
         source, scale = (sample.he, 1.0) if copy_image else _overview(sample.he)
         try:
             write_image(source, group, transformations(sample, scale), chunk=chunk, threads=threads)
         except UserError as error:
             raise UserError(f"sample {sample.name}: {error}") from error.__cause__
+        _note_content(aside)
         with quiet("ome_zarr"):
             zarr.consolidate_metadata(aside)
 
 
-def _attributes(sample: Sample, copied: bool) -> dict[str, Any]:
-    image: dict[str, Any] = {"copied": copied, "shape": list(sample.he.shape)}
+def content_hash(store: Path) -> str:
+    """SHA-256 over the files of a store's tables and shapes, names and bytes; pixels are not read."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in ("tables", "shapes") for path in (store / part).rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(store).as_posix()}\n{sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _note_content(store: Path) -> None:
+    """Put `content_hash` into the attributes: neither zarr nor GeoParquet notices a byte that changed."""
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    ours: Any = group.attrs["stnuclei"]
+    group.attrs["stnuclei"] = {**ours, "content": content_hash(store)}
+
+
+def _attributes(sample: Sample, copied: bool, store: Path) -> dict[str, Any]:
+    image: dict[str, Any] = {"copied": copied, "shape": list(sample.he.shape), "all_shards": True}
     if not copied:
         path = sample.he.path.resolve()
-        image |= {"path": str(path), "bytes": identifying_file(path).stat().st_size}
+        # From the store on: an absolute path would tell whoever gets the store how this machine is laid out.
+        relative = os.path.relpath(path, store.resolve())
+        image |= {"path": relative, "bytes": identifying_file(path).stat().st_size}
     matrix = None if sample.he_to_morphology is None else np.asarray(sample.he_to_morphology).tolist()
     return {
         "format": FORMAT.name,

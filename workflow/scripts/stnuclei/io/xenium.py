@@ -38,20 +38,16 @@ def read_xenium(given: SampleInputs, *, count_in: Literal["cells", "nuclei"] = "
     alignment_path = find_alignment(folder, given.he_alignment)
     alignment = read_alignment(alignment_path, experiment.pixel_size)
     slide = open_slide(find_he(folder, given.he_image))
-    um_per_px, size_record = settle(
-        alignment.um_per_px(experiment.pixel_size),
-        f"alignment {Path(alignment_path).name}",
-        {f"{slide.path.name} {where}": um for where, um in slide.stated_um.items()},
-        given.he_um_per_px,
-        given.pixel_size_tolerance,
-    )
+    um_per_px, size_record = _pixel_size(given, slide, alignment, str(alignment_path), experiment.pixel_size)
     warnings: list[str] = []
     table, nuclei = _cells_and_nuclei(folder, um_to_he(alignment, experiment), um_per_px, warnings)
     counted: dict[str, Any] = {"count_in": count_in}
     if count_in == "nuclei":
         table, numbers_counted = with_nuclear_counts(table, folder, min_qv)
         counted |= {"min_qv": min_qv, **numbers_counted}
-    check_nuclei(alignment_path, slide, nuclei, um_per_px, "it must take H&E px of this slide to morphology px")
+    check_nuclei(
+        alignment_path, slide, nuclei, um_per_px, "it must take H&E px of this slide to morphology px", alignment
+    )
     morphology = find_morphology(folder, experiment)
     provenance = describe(
         name=given.name,
@@ -69,6 +65,21 @@ def read_xenium(given: SampleInputs, *, count_in: Literal["cells", "nuclei"] = "
         warnings=warnings,
     )
     return Sample(given.name, table, nuclei, slide, um_per_px, given.tissue, alignment.matrix, provenance)
+
+
+def _pixel_size(
+    given: SampleInputs, slide: Slide, alignment: Alignment, alignment_path: str, morphology_um: float
+) -> tuple[float, dict[str, object]]:
+    """Pixel size that alignment and slide agree on (`settle`); an alignment whose inverse agrees is named."""
+    stated = {f"{slide.path.name} {where}": um for where, um in slide.stated_um.items()}
+    derived, tolerance = alignment.um_per_px(morphology_um), given.pixel_size_tolerance
+    try:
+        return settle(derived, f"alignment {Path(alignment_path).name}", stated, given.he_um_per_px, tolerance)
+    except UserError as error:
+        inverse = morphology_um**2 / derived
+        if given.he_um_per_px is None and all(abs(um / inverse - 1) <= tolerance for um in stated.values()):
+            raise UserError(f"{error}; the other way round it would agree: {alignment.inverse_means}") from error
+        raise
 
 
 def read_cell_table(folder: str | Path) -> AnnData:

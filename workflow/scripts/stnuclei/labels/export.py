@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,26 @@ def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
     with atomic_write(path) as temporary:
         groups = cells[["cell_id", "label"]].rename(columns={"label": "group"})
         groups.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _forget_paths(store: Path) -> None:
+    """Keep of a slide outside the store the file's name alone, and no hash of tables that are written anew."""
+    metadata = store / "zarr.json"
+    content = json.loads(metadata.read_text())
+    ours = content.get("attributes", {}).get("stnuclei", {})
+    ours.pop("content", None)
+    image = ours.get("image", {})
+    if "path" in image:
+        image["path"] = Path(image["path"]).name
+    metadata.write_text(json.dumps(content, indent=2))
+
+
+def _refuse_links(store: Path) -> None:
+    """Refuse a store with links to files outside it: what they point to would be published with it."""
+    inside = store.resolve()
+    for path in store.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise UserError(f"{store}: {path.relative_to(store)} is a link out of the store; it is not published")
 
 
 def publish_labels(
@@ -62,8 +83,10 @@ def publish_labels(
     taxonomy = Taxonomy.load(taxonomy)
     if not Path(store).is_dir():
         raise UserError(f"{store}: no such SpatialData store")
+    _refuse_links(Path(store))
     with atomic_write(out) as copy:
         shutil.copytree(store, copy)
+        _forget_paths(copy)
         data = spatialdata.read_zarr(copy)
         table = data.tables["table"]
         ids = (table.obs["cell_id"] if "cell_id" in table.obs else table.obs_names.to_series()).astype(str)

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stnuclei.clustering.counts import cell_ids
-from stnuclei.errors import UserError
-from stnuclei.io.annotation import annotation_table, read_annotation
+from stnuclei.io.annotation import annotation_table, check_cells, read_annotation
 from stnuclei.labels.registry import LabelContext, register
 from stnuclei.labels.result import Labels
 
@@ -67,14 +66,8 @@ def _nothing() -> dict[str, Any]:
 
 def _match(given: pd.DataFrame, ids: np.ndarray, path: str) -> dict[str, Any]:
     """Number of cells in both; a warning where the file names fewer than half of the table's."""
+    warnings = check_cells(given, ids.tolist(), f"labels {path}")
     known = int(np.isin(ids, given["cell_id"]).sum())
-    if not known:
-        raise UserError(
-            f"labels {path}: none of its {len(given):,} cells is among the sample's {len(ids):,} "
-            f"(e.g. {given['cell_id'].iloc[0] if len(given) else 'none'!r} against {ids[0]!r}): is it of this sample? "
-            "Cell ids must be those of the Xenium run"
-        )
-    warnings = []
     if known < len(ids) / 2:
         warnings.append(f"the file names {known:,} of {len(ids):,} cells; the others are Unknown")
     return {"cells_named": known, "warnings": warnings}

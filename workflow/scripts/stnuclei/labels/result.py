@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.tables import read_table, write_table
 
 # Metadata of the parquet file: what a report says of the label set.
 INFO_KEY = b"stnuclei_info"
@@ -43,11 +45,7 @@ class Labels:
 
     def save(self, cells: str | Path, evidence: str | Path | None = None) -> None:
         """Write the cells as parquet and the evidence as tsv (lists joined by commas)."""
-        table = pa.Table.from_pandas(self.cells, preserve_index=False)
-        kept = {name: self.info[name] for name in ("counts", "warnings") if name in self.info}
-        metadata = (table.schema.metadata or {}) | {INFO_KEY: json.dumps(kept).encode()}
-        with atomic_write(cells) as path:
-            pq.write_table(table.replace_schema_metadata(metadata), path)
+        write_table(with_info(self.cells, self.info), cells)
         if evidence is not None:
             with atomic_write(evidence) as path:
                 self.evidence.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
@@ -63,12 +61,19 @@ class Labels:
         """
         if not Path(cells).is_file():
             raise UserError(f"labels {cells}: no such file")
-        table = pd.read_parquet(cells)
+        table = read_table(cells)
         missing = [column for column in CELL_COLUMNS if column not in table]
         if missing:
             raise UserError(f"labels {cells}: column {missing[0]!r} is missing; a label table has {CELL_COLUMNS}")
         rows = pd.read_csv(evidence, sep="\t", keep_default_na=False) if evidence else pd.DataFrame()
         return cls(table, rows, read_info(cells))
+
+
+def with_info(cells: pd.DataFrame, info: Mapping[str, Any]) -> pa.Table:
+    """Table of cells with the sentences ``counts`` and ``warnings`` of `info` in its metadata; see `read_info`."""
+    table = pa.Table.from_pandas(cells, preserve_index=False)
+    kept = {name: info[name] for name in ("counts", "warnings") if name in info}
+    return table.replace_schema_metadata((table.schema.metadata or {}) | {INFO_KEY: json.dumps(kept).encode()})
 
 
 def cell_table(

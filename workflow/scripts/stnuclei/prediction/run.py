@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ from stnuclei.prediction.sweep import SweepJob, readers, sweep
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import TileGrid
 from stnuclei.progress import Progress, StageTimer
-from stnuclei.quality import TissueMap, draw_tissue, find_tissue
+from stnuclei.quality import TissueMap, channel_problem, draw_tissue, find_tissue
 from stnuclei.slides.regions import pixel_ratio
 from stnuclei.slides.wrappers import DamageTolerantSlide
 
@@ -184,6 +185,8 @@ class SegmentationRun:
             whole = self.source.require_slide()
             slide = whole if self.settings.damaged == "stop" else DamageTolerantSlide(whole)
             tissue = self.tissue or find_tissue(slide, self.source.um_per_px, name=self.source.name)
+            if problem := channel_problem(slide, self.source.um_per_px, tissue):
+                print(f"warning: {self.source.name}: {problem}", flush=True)
             if tissue.overview is not None:
                 draw_tissue(tissue, partial.folder / "tissue.png")
             tissue.save(path)
@@ -232,7 +235,8 @@ class SegmentationRun:
         source = self.source
         return {
             "slide": source.name,
-            "slide_path": str(source.path.resolve()),
+            # From the output's folder on, see `stnuclei.export.find_slide`; nothing of this machine's layout beyond.
+            "slide_path": os.path.relpath(source.path.resolve(), self.out.resolve()),
             "source": source.format,
             "image": source.image,
             "slide_um_per_px": source.um_per_px,

@@ -73,8 +73,10 @@ def check_alignment(
         details["after_correction"] = {name: getattr(kept, name) for name in names}
         message += f" (after correction by {refine}; it was {np.hypot(*measured.shift_um):.2f} um)"
     if not passed and not believable(measured, best) and measured.n_nuclei >= _FEWEST_NUCLEI:
-        details["orientation"], hint = _orientation(scorer)
+        details["orientation"], hint = _inverted(scorer) or _orientation(scorer)
         message += hint
+    elif not passed and refine == "none" and measured.n_nuclei >= _FEWEST_NUCLEI:
+        message += _advice(scorer, measured, max_shift_um)
     numbers = (measured.shift_um, measured.shift_px, measured.contrast, measured.darker_fraction)
     return AlignmentReport(sample.name, passed, message, *numbers, details, correction, kept.tiles)
 
@@ -141,6 +143,42 @@ def _on_tissue(sample: Sample, tissue: TissueMap | None) -> float | None:
     return float(np.mean(tissue.at(centre) == TISSUE))
 
 
+def _advice(scorer: ShiftScorer, measured: Measured, max_shift_um: float) -> str:
+    """Refinement after which the nuclei would fit, as the end of a sentence."""
+    for refine in REFINEMENTS[1:]:
+        moved = scorer.moved(correction_of(refine, measured))
+        if judge("", moved, moved, max_shift_um)[0]:
+            return (
+                f"; alignment.refine: {refine} corrects that (stnuclei draw-alignment --refine {refine} shows it first)"
+            )
+    return "; neither a shift nor an affine corrects that: align the slide anew"
+
+
+def _inverted(scorer: ShiftScorer) -> tuple[dict[str, Any], str] | None:
+    """Whether the nuclei would fit with the alignment taken the other way round; None where not."""
+    matrix = scorer.sample.he_to_morphology
+    if matrix is None or np.allclose(matrix, np.eye(3)):
+        return None
+    # Nuclei lie at inverse(M) @ morphology; M @ M brings them to M @ morphology.
+    twice = np.asarray(matrix) @ np.asarray(matrix)
+    turned = scorer.moved(twice)
+    correction = correction_of("affine", turned) @ twice
+    fitted = scorer.moved(correction)
+    if turned.n_nuclei < _FEWEST_NUCLEI or not believable(turned, fitted):
+        return None
+    proposal = {
+        "name": "inverted",
+        "matrix": correction.tolist(),
+        "certainty": turned.shared.certainty,
+        "fits": True,
+        "darker_fraction": fitted.darker_fraction,
+    }
+    return proposal, (
+        "; they would fit with the alignment taken the other way round: the matrix goes from morphology px to H&E px, "
+        "or fixed and moving keypoints are exchanged"
+    )
+
+
 def _orientation(scorer: ShiftScorer) -> tuple[dict[str, Any], str]:
     """Whether the nuclei would fit turned or mirrored; believed only where single nuclei then fit."""
     none = "; no turn or mirror of the slide fits either: is it the H&E of this run?"
@@ -152,4 +190,8 @@ def _orientation(scorer: ShiftScorer) -> tuple[dict[str, Any], str]:
     fits = believable(turned, fitted)
     proposal |= {"matrix": matrix.tolist(), "certainty": turned.shared.certainty, "fits": fits}
     proposal["darker_fraction"] = fitted.darker_fraction
-    return proposal, f"; they would fit {proposal['name']}: correct the alignment file" if fits else none
+    named = (
+        f"; they would fit {proposal['name']}: correct the alignment file (stnuclei draw-alignment --refine "
+        "orientation draws it first, --repaired writes it)"
+    )
+    return proposal, named if fits else none

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from pathlib import Path
 
 from PIL import Image
 
+from stnuclei.errors import UserError
 from stnuclei.progress import progress
 from stnuclei.reporting.content import Page
 
 MAX_SIDE = 1500  # px; a page is at most 1,100 px wide
 _FEW_COLORS = 4000  # a chart has fewer, a photograph more
-Image.MAX_IMAGE_PIXELS = None  # contact sheets of whole slides are no decompression bombs
+#: Pixels above which a picture is refused before it is decoded (1.2 GB as RGB). Ours have 30 million at most, but any
+#: file that lies in the results is drawn.
+MOST_PIXELS = 400_000_000
 
 
 def shrink(path: Path, max_side: int = MAX_SIDE, quality: int = 80) -> tuple[bytes, str, tuple[int, int]]:
@@ -31,9 +35,13 @@ def shrink(path: Path, max_side: int = MAX_SIDE, quality: int = 80) -> tuple[byt
     Returns
     -------
     The encoded picture, its ending (``jpg`` or ``png``) and its size (width, height), px.
+
+    Raises
+    ------
+    UserError
+        If it is damaged or has more than `MOST_PIXELS`.
     """
-    with Image.open(path) as opened:
-        image = opened.convert("RGB") if opened.mode != "RGBA" else _on_white(opened)
+    image = _read(path)
     image.thumbnail((max_side, max_side * 2), Image.Resampling.LANCZOS)
     photograph = image.resize((200, 200)).getcolors(_FEW_COLORS) is None
     buffer = io.BytesIO()
@@ -42,6 +50,23 @@ def shrink(path: Path, max_side: int = MAX_SIDE, quality: int = 80) -> tuple[byt
     else:
         image.quantize(128, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue(), "jpg" if photograph else "png", image.size
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # Pillow itself warns from 90 million pixels on and refuses 180: less than a contact sheet may have.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS // 2
+            try:
+                opened = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
+        with opened:
+            return opened.convert("RGB") if opened.mode != "RGBA" else _on_white(opened)
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path}: is no picture for the report ({reason}); make it again or move it away") from error
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from stnuclei.labels.result import read_info, undecided
 from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture
 from stnuclei.reporting.page_tables import plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
+from stnuclei.tables import read_table as read_labels
 
 SPLITS = {
     "train": "training",
@@ -96,7 +97,7 @@ def composition(run: ReportRun, path: Path, name: str) -> list[Bar]:
     """Fractions of the classes in one label set, and of the cells undecided between several."""
     if not path.is_file():
         return []
-    cells = pd.read_parquet(path)
+    cells = read_labels(path)
     fractions = cells["label"].astype(str).value_counts(normalize=True)
     order = [label for label in (*run.taxonomy.names, run.taxonomy.unknown.name) if label in fractions]
     open_between = float(undecided(cells).mean()) if len(cells) else 0.0
@@ -115,7 +116,9 @@ def label_warnings(run: ReportRun, folder: Path) -> list[str]:
         path = folder / "labels" / f"{method}.parquet"
         for sentence in read_info(path).get("warnings", []) if path.is_file() else []:
             methods.setdefault(sentence, []).append(method)
-    return [f"{', '.join(names)}: {sentence}" for sentence, names in methods.items()]
+    said = [f"{', '.join(names)}: {sentence}" for sentence, names in methods.items()]
+    annotation = folder / "annotation.parquet"
+    return said + (read_info(annotation).get("warnings", []) if annotation.is_file() else [])
 
 
 def _labels(run: ReportRun, name: str, folder: Path) -> Section:

@@ -31,11 +31,15 @@ def _slide_page(run: ReportRun, folder: Path) -> Page:
     page = Page(f"slides/{folder.name}", folder.name, "Segmented slide")
     for model in sorted(path for path in folder.iterdir() if path.is_dir()):
         section = Section(f"By model {model.name}")
-        images = sorted([*model.glob("*.png"), *model.glob("*.jpg")], key=_order)
+        # A link out of the results would put a picture of elsewhere on the page.
+        images = [path for path in (*model.glob("*.png"), *model.glob("*.jpg")) if not path.is_symlink()]
+        images.sort(key=_order)
         captions = {path: PICTURES.get(path.stem, path.stem.replace("_", " ")) for path in images}
         section.pictures = [Picture(path, words, path.stem != "tissue") for path, words in captions.items()]
         for path in sorted(model.glob("*.tsv")):
             frame = read_table(path)
+            if path.stem == "summary" and "nuclei" in frame and not frame["nuclei"].sum():
+                page.warnings.append(f"Model {model.name} found no nucleus on this slide.")
             if len(frame):
                 title = path.stem.replace("_", " ")
                 folded = path.stem != "summary"

@@ -43,6 +43,21 @@ class StoreSlide(Slide):
         self.stated_um = _stated_um(described["multiscales"][0])
         self.info = {"library": f"zarr {zarr.__version__}", "chunks": list(self._arrays[0].chunks)}
 
+    def check_shards(self) -> None:
+        """Refuse an image of ours that lost files: zarr reads what is absent as glass.
+
+        Raises
+        ------
+        UserError
+            If a level has fewer files than shards.
+        """
+        for array in self._arrays:
+            folder = self.path / array.basename / "c"
+            wanted = int(np.prod([-(-n // s) for n, s in zip(array.shape, array.shards or array.chunks, strict=True)]))
+            found = sum(path.is_file() for path in folder.rglob("*"))
+            if found < wanted:
+                raise UserError(f"{folder}: {wanted - found} of {wanted} files are lost; run read_sample again")
+
     def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
         return np.asarray(self._arrays[level][self._colours, y0:y1, x0:x1]).transpose(1, 2, 0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from stnuclei.progress import Progress
 from stnuclei.slides.slide import Slide
@@ -126,7 +126,9 @@ def _create(path: Path, shape: tuple[int, int], chunk: int, side: int) -> zarr.A
         shards=(3, *shard),
         dtype="uint8",
         fill_value=255,
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+        # A flipped bit on disk is then an error and not a colour.
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
         dimension_names=("c", "y", "x"),
-        config={"write_empty_chunks": False},
+        # Glass is written like tissue (it takes no space): a shard that is absent is then one that was lost.
+        config={"write_empty_chunks": True},
     )

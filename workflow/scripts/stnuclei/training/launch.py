@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import stnuclei
-from stnuclei.errors import UserError
+from stnuclei.errors import MachineError
 from stnuclei.training.loop import train
 from stnuclei.training.run_file import read_run
 from stnuclei.training.walltime import warned_before_the_end
@@ -67,4 +67,4 @@ def _torchrun(run: Path, processes: int) -> None:
     ):
         status = started.wait()
     if status:
-        raise UserError(f"torchrun ended with status {status}; what happened stands above in the job's log")
+        raise MachineError(f"torchrun ended with status {status}; what happened stands above in the job's log")

@@ -24,6 +24,7 @@ from stnuclei.loading.loader import PatchLoader
 from stnuclei.loading.sampler import Sampler, patch_weights
 from stnuclei.loading.slow_disk import by_shards
 from stnuclei.loading.sources import Source
+from stnuclei.provenance.publish import publishable
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import resume
 from stnuclei.training.best import BestEpoch
@@ -238,7 +239,7 @@ def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any], epoch: int
             run.network,
             taxonomy=run.taxonomy,
             tissues=list(run.data.tissues),
-            config=run.settings.to_dict(),
+            config=publishable(run.settings.to_dict()),
             epoch=epoch,
             provenance={**provenance, "seed": run.settings.seed, "scores": dict(scores)},
         )
