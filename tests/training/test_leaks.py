@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prediction.oracle import Oracle, Scene
 from stnuclei.loading.loader import PatchLoader, ReadSettings
-from stnuclei.prediction import segment_slide
 from training.conftest import write_source
 
 BATCHES = int(os.environ.get("STNUCLEI_BATCHES", "600"))
@@ -36,15 +34,3 @@ def test_batches_leave_nothing_behind(tmp_path):
     # The first quarter fills caches and buffers; from there on a batch may not keep as much as 1 kB.
     assert seen[-1][0] - seen[0][0] < max(4.0, 0.75 * BATCHES / 1000), seen
     assert seen[-1][1] <= seen[0][1] and seen[-1][2] <= seen[0][2], seen
-
-
-def test_segmentations_leave_nothing_behind(tmp_path):
-    from prediction.conftest import write_slide
-
-    slide = write_slide(tmp_path / "s.tif", Scene.random(40, 40, seed=3).draw(0.25, 160, 160)[0])
-    seen = []
-    for number in range(max(4, BATCHES // 200)):
-        segment_slide(None, slide, tmp_path / f"out{number}", predictor=Oracle(), tile=256, tissue="whole", threads=2)
-        seen.append(state())
-    assert seen[-1][1] <= seen[1][1] and seen[-1][2] <= seen[1][2], seen
-    assert seen[-1][0] - seen[1][0] < 5.0 * len(seen), seen

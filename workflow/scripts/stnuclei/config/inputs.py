@@ -15,7 +15,7 @@ MOST_ENLARGED = 4.0
 
 
 #: Pixel size of a network, um: at 1 um a lymphocyte is 6 px wide, coarser shows no nuclei.
-NetworkPixel = Annotated[float, Field(ge=0.1, le=1.0)]
+NetworkPixel = Annotated[float, Field(gt=0, le=1.0)]
 
 
 class SlidesBlock(Settings):

@@ -54,11 +54,13 @@ class Alignment:
     @property
     def inverse_means(self) -> str:
         """What is wrong with the file, and what to do, where its inverse fits and it does not."""
-        if "keypoints" in self.info and self.kind == "keypoints":
+        if self.kind == "keypoints":
             return (
                 "its fixed and moving keypoints are exchanged: swap fixedX, fixedY with alignmentX, alignmentY, or "
                 "mark the H&E as the moving image in Xenium Explorer"
             )
+        if self.kind == "landmarks":
+            return "the landmarks of H&E and run are exchanged: give them as he;run"
         return "the matrix goes from morphology px to H&E px: give its inverse"
 
     @property
@@ -253,7 +255,8 @@ def _check(path: Path, alignment: Alignment, morphology_um: float, hint: str = "
     if not PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]:
         inverse = morphology_um / scale_of(alignment.matrix)
         inverted = PLAUSIBLE_UM[0] <= inverse <= PLAUSIBLE_UM[1]
-        advice = alignment.inverse_means if inverted else "expected a matrix from H&E pixels to morphology pixels"
+        expected = f"expected a matrix from H&E pixels to morphology pixels{hint}"
+        advice = alignment.inverse_means if inverted else expected
         raise UserError(
-            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; {advice}{hint}"
+            f"{path}: makes an H&E pixel {um:.4g} um wide, outside {PLAUSIBLE_UM[0]}-{PLAUSIBLE_UM[1]}; {advice}"
         )

@@ -72,7 +72,7 @@ def check_nuclei(
 
 def _on_slide(points: np.ndarray, slide: Slide) -> np.ndarray:
     """Whether points (n, 2), he_px, lie on the slide, bool (n,)."""
-    inside: np.ndarray = (points >= 0) & (points < slide.shape[1::-1])
+    inside = (points >= 0) & (points < np.array(slide.shape[1::-1]))
     return np.asarray(inside.all(axis=1))
 
 

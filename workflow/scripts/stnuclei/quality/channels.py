@@ -38,8 +38,7 @@ def blue_varies_more(slide: SlideOrArray, um_per_px: float, tissue: TissueMap) -
     Windows in which blue varies more, and windows that say anything.
     """
     rows, columns = np.nonzero(tissue.classes == TISSUE)
-    spread_out = np.linspace(0, len(rows) - 1, _MOST if len(rows) else 0)
-    chosen = np.unique(spread_out.astype(int))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, _MOST).astype(int)) if len(rows) else np.zeros(0, int)
     ratio, side = _PIXEL_UM / um_per_px, int(_SIDE_UM / _PIXEL_UM)
     height, width = (int(length / ratio) for length in slide.shape[:2])
     blue = said = 0

@@ -116,9 +116,9 @@ def label_warnings(run: ReportRun, folder: Path) -> list[str]:
         path = folder / "labels" / f"{method}.parquet"
         for sentence in read_info(path).get("warnings", []) if path.is_file() else []:
             methods.setdefault(sentence, []).append(method)
+    said = [f"{', '.join(names)}: {sentence}" for sentence, names in methods.items()]
     annotation = folder / "annotation.parquet"
-    doubts = read_info(annotation).get("warnings", []) if annotation.is_file() else []
-    return [f"{', '.join(names)}: {sentence}" for sentence, names in methods.items()] + doubts
+    return said + (read_info(annotation).get("warnings", []) if annotation.is_file() else [])
 
 
 def _labels(run: ReportRun, name: str, folder: Path) -> Section:
