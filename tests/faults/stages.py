@@ -5,13 +5,11 @@ which reads everything that was written, as the next stage does, and hashes what
 """
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from expression.slides import visible_slide
@@ -19,104 +17,30 @@ from prediction.conftest import write_slide
 from prediction.oracle import Oracle, Scene
 from stnuclei.cellvit import build_model, load_checkpoint, save_checkpoint
 from stnuclei.cellvit.tensors import read_tensors
-from stnuclei.clustering import Clustering
 from stnuclei.config import ExpressionSettings, TrainSettings
-from stnuclei.export import write_geojson, write_summary
 from stnuclei.expression import PatchSource, read_table, train_expression
 from stnuclei.files import atomic_write, deliver, remove
-from stnuclei.io import NucleiFile, open_sample, read_sample, write_sample
-from stnuclei.labels import Labels, write_explorer_groups
-from stnuclei.labels.result import cell_table
+from stnuclei.io import NucleiFile
 from stnuclei.loading import Source
 from stnuclei.patches import PatchBlock, PatchStore, write_patches
 from stnuclei.patches.predictions import PredictionStore
 from stnuclei.prediction import predict_patches, segment_slide
-from stnuclei.tables import read_table as read_parquet
 from stnuclei.training import train
 from training.conftest import write_source
-
-for folder in ("io", "export"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
-import made_nuclei  # noqa: E402
-from bundle import make_bundle  # noqa: E402
 
 
 def _hash(*contents: bytes) -> str:
     return hashlib.sha256(b"|".join(contents)).hexdigest()
 
 
-def _make_run(inputs: Path) -> None:
-    make_bundle(inputs / "run")
-
-
-def _read_run(inputs: Path, out: Path) -> None:
-    sample = read_sample("xenium", inputs / "run", sample="s", tissue="Colon", checksums=False)
-    write_sample(sample, out / "sample.zarr")
-
-
-def _sample(out: Path) -> str:
-    sample = open_sample(out / "sample.zarr")
-    counts = (sample.table.X.toarray(), np.asarray(sample.table.obsm["spatial"]), sample.he[:])
-    return _hash(*(np.ascontiguousarray(array).tobytes() for array in counts), *sample.nuclei.geometry.to_wkb())
-
-
-def _make_clusters(inputs: Path) -> None:
-    random, ids = np.random.default_rng(0), [f"c{k}" for k in range(2000)]
-    cells = pd.DataFrame({"cell_id": ids, "cluster": random.integers(0, 9, 2000).astype(np.int32)})
-    genes = pd.DataFrame({"cluster": np.repeat(np.arange(9), 50), "gene": [f"G{k}" for k in range(450)]})
-    Clustering(cells, genes.assign(score=random.normal(size=450))).save(inputs / "cells", inputs / "genes")
-
-
-def _save_clusters(inputs: Path, out: Path) -> None:
-    tables = (read_parquet(inputs / name) for name in ("cells", "genes"))
-    Clustering(*tables).save(out / "clusters.parquet", out / "ranked_genes.parquet")
-
-
-def _clusters(out: Path) -> str:
-    names = ("clusters.parquet", "ranked_genes.parquet")
-    return _hash(*(read_parquet(out / name).to_csv().encode() for name in names))
-
-
-def _save_labels(inputs: Path, out: Path) -> None:
-    clusters = read_parquet(inputs / "cells")
-    names = np.array(["Neoplastic", "Inflammatory", "Connective"])[clusters["cluster"] % 3]
-    confidence = np.random.default_rng(1).random(len(names))
-    labels = Labels(
-        cell_table(clusters["cell_id"], names, confidence, clusters["cluster"]), pd.DataFrame({"why": ["x"]})
-    )
-    labels.save(out / "labels.parquet", out / "evidence.tsv")
-    write_explorer_groups(labels.cells, out / "explorer.csv")
-
-
-def _labels(out: Path) -> str:
-    labels = Labels.load(out / "labels.parquet", out / "evidence.tsv")
-    return _hash(labels.cells.to_csv().encode(), (out / "explorer.csv").read_bytes())
-
-
-def _make_nuclei(inputs: Path) -> None:
-    made_nuclei.write(inputs / "nuclei.parquet", made_nuclei.outlines(made_nuclei.grid(300)), np.arange(300) % 5)
-
-
-def _export(inputs: Path, out: Path) -> None:
-    """What workflow/scripts/export_slide.py does, without pictures."""
-    nuclei = NucleiFile(inputs / "nuclei.parquet")
-    write_geojson(nuclei, out / "qupath", form="plain", max_nuclei_per_file=100)
-    write_summary(nuclei, out / "summary.tsv")
-
-
-def _exported(out: Path) -> str:
-    files = [*sorted((out / "qupath").iterdir()), out / "summary.tsv"]
-    return _hash(*(f"{path.name} {path.read_text()}".encode() for path in files))
-
-
 def _make_slide(inputs: Path) -> None:
-    write_slide(inputs / "slide.tif", Scene.random(100, 125, seed=3).draw(0.25, 400, 500)[0])
+    write_slide(inputs / "slide.tif", Scene.random(175, 225, seed=3).draw(0.25, 700, 900)[0])
 
 
 def _segment(inputs: Path, out: Path) -> None:
     """What workflow/scripts/segment_slide.py does."""
     state = out / "state"
-    segment_slide(None, inputs / "slide.tif", state, predictor=Oracle(), tile=256, tissue="whole", threads=1)
+    segment_slide(None, inputs / "slide.tif", state, predictor=Oracle(), tile=384, tissue="whole", threads=1)
     deliver(state / "nuclei.parquet", out / "nuclei.parquet")
     remove(state)
 
@@ -218,13 +142,9 @@ class Stage:
 
 
 STAGES = {
-    "sample.zarr": Stage(_make_run, _read_run, _sample, ("sample.zarr",)),
-    "clusters": Stage(_make_clusters, _save_clusters, _clusters, ("clusters.parquet", "ranked_genes.parquet")),
-    "labels": Stage(_make_clusters, _save_labels, _labels, ("labels.parquet",)),
     "patches.zarr": Stage(_make_patches, _cut, _patches, ("patches.zarr",)),
     "predictions.zarr": Stage(_make_patches, _predict, _predictions, ("predictions.zarr",)),
     "segmentation of a slide": Stage(_make_slide, _segment, _nuclei, ("nuclei.parquet",)),
-    "exports of a slide": Stage(_make_nuclei, _export, _exported, ()),
     "training": Stage(_make_patches, _train, _model, ("checkpoint.pt",)),
     "expression table": Stage(_make_expression, _write_table, _table, ("expression.h5ad",)),
     "expression baseline": Stage(_make_expression, _train_expression, _expression_model, ("checkpoint.pt",)),

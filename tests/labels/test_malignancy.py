@@ -132,7 +132,7 @@ def test_groups_that_are_malignant_only_by_their_company_are_undecided(monkeypat
     module = "stnuclei.labels.evidence.malignancy."
     monkeypatch.setattr(module + "_marker_scores", lambda *_: np.array([2.5, 2.5, 0.6, -2.0, -2.0]))
     monkeypatch.setattr(module + "_proliferation", lambda *_: np.zeros(5))
-    outcome = malignant_epithelium(counts, label, groups, "Epithelial", EVIDENCE, GENES, CYCLE, n_categories=3)
+    outcome = _judge(LabelledCells(counts, label, groups))
     clear = np.r_[0:200, 300:500]
     assert outcome.present and outcome.malignant[:200].mean() > 0.95 and outcome.malignant[300:].mean() < 0.05
     assert outcome.undecided[200:300].mean() > 0.5 and outcome.undecided[clear].mean() < 0.1
