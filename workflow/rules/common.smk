@@ -230,7 +230,8 @@ def leave_failed_samples_out(failed: Iterable[runlog.FailedJob]) -> list[str]:
         name = job.target if job.target in SAMPLES.index else job.target.split(".")[0]
         # A traceback or a killed job says nothing of the sample: it is tried again.
         reason = sentence_of(job.log)
-        if reason and job.rule in settings.SAMPLE_RULES and name in SAMPLES.index:
+        of_sample = job.rule in settings.SAMPLE_RULES and name in SAMPLES.index
+        if reason and of_sample:
             path = settings.leave_out(RESULTS, SAMPLES.loc[name].to_dict(), job.rule, reason)
             print(f"Sample {name} is left out from now on ({path}; delete it to try the sample again).")
             left.append(name)
