@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-import training as synthetic
 from stnuclei.cellvit.device import choose_device
 from stnuclei.config.training import TrainSettings
 from stnuclei.loading.sources import Source
@@ -21,6 +23,17 @@ from stnuclei.training.distributed import process_group
 from stnuclei.training.failures import StopRequest
 from stnuclei.training.run import TrainingRun, prepare
 
+
+def _beside(name: str) -> ModuleType:
+    """A benchmark of this folder, by its file: `training` is also the name of a folder of tests."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+synthetic = _beside("training")
 Rows = list[dict[str, Any]]
 ALL = ("cellvit-256", "cellvit-sam-b", "cellvit-sam-l", "cellvit-sam-h")
 

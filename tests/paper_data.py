@@ -40,7 +40,7 @@ def write_paper_data(folder: Path, size_um: tuple[float, float] = (190.0, 190.0)
     for seed, (key, organ) in enumerate(HEST.items(), start=3):
         simulate_hest(folder / "hest_data", key, organ, seed, size_um=size_um)
     bundle = folder / "xenium_breast_rep1"
-    simulate_sample(bundle, "Breast", 7, layout="xoa1", size_um=size_um, annotated=True, truth=folder / "truth")
+    simulate_sample(bundle, "Breast", 7, layout="xoa1", size_um=size_um, annotated=True)
     cells = pd.read_csv(bundle / "annotation.csv")
     names = cells["label"].map(PUBLISHED_NAMES).fillna("Unlabeled")
     sheet = pd.DataFrame({"Barcode": cells["cell_id"], "Cluster": names})

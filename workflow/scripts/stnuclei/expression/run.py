@@ -22,7 +22,7 @@ from stnuclei.expression.networks import build_network, head_of, load_weights, p
 from stnuclei.expression.split import SPLITS, split_patches
 from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write, disk_full_explained
-from stnuclei.provenance.record import publishable
+from stnuclei.provenance.publish import publishable
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from stnuclei import __version__
-from stnuclei.fetch import without_secrets
 from stnuclei.progress import progress
 from stnuclei.provenance.content import content_hashes
 from stnuclei.provenance.inputs import fingerprints
+from stnuclei.provenance.publish import publishable
 
 FORMAT, VERSION = "stnuclei-provenance", 1
 #: The libraries whose version can change a number.
@@ -136,26 +135,3 @@ def _git(checkout: str | Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.rstrip()
-
-
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+")
-#: An absolute path in running text. Not: um/px, a/b, the slashes of a URL.
-_PATH = re.compile(r"(?<![\w.:/~*)<])~?/(?:[^/\s'\",:;()<>]+/)*([^/\s'\",:;()<>]+)/?")
-
-
-def publishable(value: Any) -> Any:
-    """Configuration that may be published: URLs without user, password and query, absolute paths by their last part."""
-    if isinstance(value, Mapping):
-        return {key: publishable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [publishable(entry) for entry in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith(("/", "~")):
-        return f".../{PurePosixPath(value).name}"
-    return publishable_text(value)
-
-
-def publishable_text(text: str) -> str:
-    """Running text that may be published: the same for every URL and absolute path in it."""
-    return _PATH.sub(r".../\1", _URL.sub(lambda match: without_secrets(match[0]), text))

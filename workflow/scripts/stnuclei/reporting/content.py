@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stnuclei.provenance.record import publishable_text
+from stnuclei.provenance.publish import publishable_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import yaml
 
 from stnuclei.evaluation.formatting import number
 from stnuclei.expression.report import HEADS, as_cell
-from stnuclei.provenance.record import publishable
+from stnuclei.provenance.publish import publishable
 from stnuclei.reporting.content import Bar, Entry, Page, Picture, Section, Table, picture
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on

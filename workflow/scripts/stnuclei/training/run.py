@@ -25,7 +25,7 @@ from stnuclei.loading.loader import PatchLoader
 from stnuclei.loading.sampler import Sampler, patch_weights
 from stnuclei.loading.slow_disk import by_shards
 from stnuclei.loading.sources import Source
-from stnuclei.provenance.record import publishable
+from stnuclei.provenance.publish import publishable
 from stnuclei.taxonomy import Taxonomy
 from stnuclei.training import resume
 from stnuclei.training.best import BestEpoch
