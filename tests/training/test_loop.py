@@ -44,7 +44,7 @@ def rows(folder):
 
 
 def same(one, other):
-    """Whether two nested states hold the same bits."""
+    """True if two nested states hold the same bits."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):

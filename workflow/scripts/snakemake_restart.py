@@ -17,7 +17,7 @@ _ENDED_FROM_OUTSIDE = ("Terminating processes on user request", "Will exit after
 
 
 def may_start_again(logs: Iterable[str]) -> bool:
-    """Whether this process is the command `snakemake` itself, and nobody asked it to end.
+    """True if this process is the command `snakemake` itself, and nobody asked it to end.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import time
 
 from snakemake.jobs import Job
 
-from stnuclei.joblog import was_refused
+from stnuclei.joblog import sentence_of
 
 
 def install() -> None:
@@ -21,7 +21,7 @@ def install() -> None:
 
     def restart_times(job: Job) -> int:
         # Only logs of this run count: a log of last week says nothing of a job that was killed before it wrote one.
-        return 0 if any(was_refused(path, begun) for path in job.log) else original.fget(job)
+        return 0 if any(sentence_of(path, begun) for path in job.log) else original.fget(job)
 
     restart_times.of_stnuclei = True  # type: ignore[attr-defined]
     Job.restart_times = property(restart_times)

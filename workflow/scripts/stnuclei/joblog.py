@@ -15,10 +15,8 @@ from stnuclei.errors import MachineError, UserError
 from stnuclei.files import disk_full
 
 T = TypeVar("T")
-#: Line of a log above a sentence that another try would end with again; `was_refused` looks for it.
+#: Line of a log above a sentence that another try would end with again; `sentence_of` looks for it.
 REFUSED = "(not tried again: what follows has to be corrected first)"
-#: Ending of the file beside a log that holds the sentence on a user's mistake, and is there only after one.
-_SENTENCE = ".sentence"
 FULL = "the disk is full or the quota used up; free space and run again, what is finished is kept"
 
 
@@ -41,18 +39,14 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal_out, terminal_err = sys.stdout, sys.stderr
-    Path(f"{log}{_SENTENCE}").unlink(missing_ok=True)
     with open(log, "w", buffering=1) as file:
         sys.stdout = sys.stderr = file
         try:
             yield
         except UserError as error:
-            refused = not isinstance(error, MachineError)
-            if refused:
+            if not isinstance(error, MachineError):
                 print(REFUSED, file=file, flush=True)
-            sentence = _report(file, terminal_err, name, str(error))
-            if refused:
-                Path(f"{log}{_SENTENCE}").write_text(sentence)
+            _report(file, terminal_err, name, str(error))
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 a job ends here whatever it was, and its log holds the traceback
             if disk_full(error):
@@ -65,17 +59,30 @@ def job(log: str | Path, name: str = "") -> Iterator[None]:
             sys.stdout, sys.stderr = terminal_out, terminal_err
 
 
-def was_refused(log: str | Path, since: float) -> bool:
-    """Whether a job's log, written after `since` (s, as time.time), ends in a mistake that a retry would repeat."""
+def sentence_of(log: str | Path, since: float = 0.0) -> str:
+    """Sentence on the user's mistake that ended a job.
+
+    Parameters
+    ----------
+    log
+        The job's log, see `job`.
+    since
+        Logs written before it do not count, s as `time.time`.
+
+    Returns
+    -------
+    The sentence; empty where the job ended otherwise, was killed, or has no log.
+    """
     path = Path(log)
     try:
         if path.stat().st_mtime < since:
-            return False
+            return ""
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - (64 << 10)))
-            return REFUSED in file.read().decode(errors="replace").splitlines()
+            _, marked, sentence = file.read().decode(errors="replace").partition(f"{REFUSED}\n")
     except OSError:
-        return False
+        return ""
+    return sentence.strip() if marked else ""
 
 
 def job_device(resources: Mapping[str, Any], wanted: T) -> T | str:
@@ -112,15 +119,8 @@ def quiet(logger: str) -> Iterator[None]:
         library.setLevel(level)
 
 
-def sentence_of(log: str | Path) -> str:
-    """Sentence on the user's mistake that ended a job; empty where it ended otherwise or was killed."""
-    path = Path(f"{log}{_SENTENCE}")
-    return path.read_text().strip() if path.is_file() else ""
-
-
-def _report(log: TextIO, terminal: TextIO, name: str, sentence: str) -> str:
+def _report(log: TextIO, terminal: TextIO, name: str, sentence: str) -> None:
     # Many sentences begin with the sample already, as the job's name does.
     line = sentence if not name or sentence.startswith(f"{name}:") else f"{name}: {sentence}"
     for stream in (log, terminal):
         print(line, file=stream, flush=True)
-    return line

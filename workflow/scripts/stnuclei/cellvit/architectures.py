@@ -62,7 +62,7 @@ class Architecture:
 
     @property
     def is_sam(self) -> bool:
-        """Whether the encoder is SAM's."""
+        """True if the encoder is SAM's."""
         return bool(self.whole)
 
     @property
@@ -74,12 +74,12 @@ class Architecture:
 
     @property
     def resized_image(self) -> bool:
-        """Whether encoder and decoder see the image at a multiple of the patch (CellViT++'s Virchow)."""
+        """True if encoder and decoder see the image at a multiple of the patch (CellViT++'s Virchow)."""
         return self.vit is not None and self.vit.fit == "image"
 
     @property
     def has_official_code(self) -> bool:
-        """Whether CellViT or CellViT++ has this network."""
+        """True if CellViT or CellViT++ has this network."""
         return self.official not in (FOUNDATION, LIGHT, TINY)
 
 

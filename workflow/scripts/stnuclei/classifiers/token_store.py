@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from stnuclei.files import atomic_write, disk_full_explained
-from stnuclei.io.attributes import StoreFormat, read_attributes
+from stnuclei.io.attributes import StoreFormat
 from stnuclei.patches.arrays import create_rows, open_array, read_table, store_errors, write_group, write_table
+from stnuclei.patches.store import RowStore
 
 FORMAT = StoreFormat("stnuclei-tokens", 1, "tokens", "extract_tokens")
 #: Vectors in a file: 12 MB at 384 numbers.
@@ -105,7 +106,7 @@ class _RowWriter:
         self.array.resize(exclusive_max=shape, resize_metadata_only=True).result()
 
 
-class TokenStore:
+class TokenStore(RowStore):
     """Read access to a tokens.zarr.
 
     Parameters
@@ -124,9 +125,7 @@ class TokenStore:
         If there is no such store, it is none of tokens, or of a newer version.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.attrs = read_attributes(self.path, FORMAT)
+    format = FORMAT
 
     def __len__(self) -> int:
         return int(self.attrs["counts"]["nuclei"])
@@ -135,19 +134,9 @@ class TokenStore:
         return f"TokenStore({self.path}: {len(self):,} nuclei, {self.dim} numbers each)"
 
     @property
-    def sample(self) -> str:
-        """Name of the sample."""
-        return str(self.attrs["sample"])
-
-    @property
     def dim(self) -> int:
         """Length of a vector."""
         return int(self.attrs["dim"])
-
-    @cached_property
-    def offset(self) -> np.ndarray:
-        """int64 (N + 1,): patch i has the vectors offset[i]:offset[i + 1]."""
-        return read_table(self.path / "nuclei_offset")
 
     @cached_property
     def nucleus(self) -> np.ndarray:

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei import io, labels
+from stnuclei.config.labels import METHODS
 from stnuclei.config.samples import DISEASES
 from stnuclei.errors import UserError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_METHODS = ("stnuclei", "paper", "paper_no_refinement", "topdown", "ucell", "aucell", "cellassign")
+#: `own` takes labels from another program and needs a file that only the samples table names.
+_METHODS = tuple(name for name in METHODS if name != "own")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -107,5 +107,5 @@ def own_taxonomy(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str | N
 
 
 def collapses(fine: str | Path, coarse: str | Path) -> bool:
-    """Whether the classes of one taxonomy add up to those of another."""
+    """True if the classes of one taxonomy add up to those of another."""
     return Taxonomy.load(coarse).name in Taxonomy.load(fine).collapse

@@ -53,7 +53,7 @@ class Alignment:
 
     @property
     def inverse_means(self) -> str:
-        """What is wrong with the file, and what to do, where its inverse fits and it does not."""
+        """Mistake in the file, and its remedy, where its inverse fits and it does not."""
         if self.kind == "keypoints":
             return (
                 "its fixed and moving keypoints are exchanged: swap fixedX, fixedY with alignmentX, alignmentY, or "

@@ -71,7 +71,7 @@ def check_nuclei(
 
 
 def _on_slide(points: np.ndarray, slide: Slide) -> np.ndarray:
-    """Whether points (n, 2), he_px, lie on the slide, bool (n,)."""
+    """True where points (n, 2), he_px, lie on the slide, bool (n,)."""
     inside = (points >= 0) & (points < np.array(slide.shape[1::-1]))
     return np.asarray(inside.all(axis=1))
 

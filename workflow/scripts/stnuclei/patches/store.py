@@ -78,8 +78,8 @@ class Items:
         self.__dict__.update(state)
 
 
-class NucleusStore:
-    """Patches and the nuclei of each: opening, length, pixel size and offsets, which both kinds of store share."""
+class RowStore:
+    """Rows of nuclei by patch: opening, attributes and offsets, which all such stores share."""
 
     #: Of the attributes; a kind of store sets it.
     format: ClassVar[StoreFormat]
@@ -87,6 +87,23 @@ class NucleusStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.attrs = read_attributes(self.path, self.format)
+
+    @property
+    def sample(self) -> str:
+        """Name of the sample."""
+        return str(self.attrs["sample"])
+
+    @cached_property
+    def offset(self) -> np.ndarray:
+        """int64 (N + 1,): patch i has the rows offset[i]:offset[i + 1]."""
+        return read_table(self.path / "nuclei_offset")
+
+
+class NucleusStore(RowStore):
+    """Patches and the nuclei of each: length and pixel size, which both kinds of store share."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
         self.instances = Items(self.path / "instances")
 
     def __len__(self) -> int:
@@ -105,11 +122,6 @@ class NucleusStore:
     def patch_px(self) -> int:
         """Side of a patch, px."""
         return int(self.attrs["patch_px"])
-
-    @cached_property
-    def offset(self) -> np.ndarray:
-        """int64 (N + 1,): patch i has the nuclei offset[i]:offset[i + 1]."""
-        return read_table(self.path / "nuclei_offset")
 
     def rows_of(self, i: int) -> slice:
         """Rows of the nuclei of patch i in the columns."""
@@ -145,11 +157,6 @@ class PatchStore(NucleusStore):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self.image = Items(self.path / "image")
-
-    @property
-    def sample(self) -> str:
-        """Name of the sample."""
-        return str(self.attrs["sample"])
 
     @property
     def tissues(self) -> list[str]:

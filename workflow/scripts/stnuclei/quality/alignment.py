@@ -155,7 +155,7 @@ def _advice(scorer: ShiftScorer, measured: Measured, max_shift_um: float) -> str
 
 
 def _inverted(scorer: ShiftScorer) -> tuple[dict[str, Any], str] | None:
-    """Whether the nuclei would fit with the alignment taken the other way round; None where not."""
+    """True if the nuclei would fit with the alignment taken the other way round; None where not."""
     matrix = scorer.sample.he_to_morphology
     if matrix is None or np.allclose(matrix, np.eye(3)):
         return None
