@@ -30,30 +30,28 @@ class Workflow:
 
     folder: Path
     snakefile: Path = ROOT / "Snakefile"
-    #: Scripts (without ending) whose libraries are imported once for all jobs, see forked_snakemake.py.
-    preload: tuple[str, ...] = ()
+    #: Jobs are forks of a process that has imported their libraries, see forked_scripts.py.
+    fork_scripts: bool = False
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 1500, fresh: bool = False) -> Run:
         """Run; `fresh`: in an interpreter of its own, for what happens when the program ends."""
         environment = {**os.environ, "PYTHONPATH": "", "XDG_CACHE_HOME": str(self.folder / ".cache")}
-        environment["STNUCLEI_PRELOAD"] = ",".join(self.preload)
         arguments = ("--snakefile", str(self.snakefile), *arguments)
         with tempfile.TemporaryDirectory() as said:
             output, errors = (Path(said) / name for name in ("output", "errors"))
             request = {"folder": str(self.folder), "environment": environment, "output": str(output)}
             request |= {"errors": str(errors), "arguments": [*arguments]}
-            code = start(request, timeout, self.preload) if fresh or self.preload else ask(request, timeout)
+            code = start(request, timeout) if fresh else ask(request, timeout, self.fork_scripts)
             text = output.read_text() + errors.read_text()
         assert not check or code == 0, text[-6000:]
         return Run(code, text)
 
 
-def start(request: dict, timeout: float, preload: tuple[str, ...]) -> int:
+def start(request: dict, timeout: float) -> int:
     """Exit status of one run in a new interpreter."""
-    program = [str(ROOT / "tests" / "forked_snakemake.py")] if preload else ["-m", "snakemake"]
     with open(request["output"], "wb") as output, open(request["errors"], "wb") as errors:
         done = subprocess.run(
-            [sys.executable, *program, *request["arguments"]],
+            [sys.executable, "-m", "snakemake", *request["arguments"]],
             cwd=request["folder"],
             env=request["environment"],
             stdout=output,
@@ -65,18 +63,19 @@ def start(request: dict, timeout: float, preload: tuple[str, ...]) -> int:
 
 
 @functools.cache
-def server() -> subprocess.Popen:
+def server(fork_scripts: bool) -> subprocess.Popen:
     """The process that forks the runs, see snakemake_server.py."""
     command = [sys.executable, str(ROOT / "tests" / "snakemake_server.py")]
+    command += ["--fork-scripts"] if fork_scripts else []
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     started = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
     atexit.register(started.kill)
     return started
 
 
-def ask(request: dict[str, object], timeout: float) -> int:
+def ask(request: dict[str, object], timeout: float, fork_scripts: bool) -> int:
     """Exit status of one run; after `timeout` seconds it is killed with all it started."""
-    running = server()
+    running = server(fork_scripts)
     running.stdin.write(json.dumps(request) + "\n")
     running.stdin.flush()
     if select.select([running.stdout], [], [], timeout)[0]:

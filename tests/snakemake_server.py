@@ -1,7 +1,7 @@
 """Snakemake for the tests, each run a fork of one process that has imported it: 1.5 of the 2.5 CPU s of a dry run.
 
 A line of JSON in is a run: folder, environment, arguments, and the files that get its output and errors. A line out is
-its exit status.
+its exit status. With `--fork-scripts` jobs are forks too, see forked_scripts.py.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 import jinja2  # noqa: F401 imported for the forks, as pydantic is
 import pydantic  # noqa: F401
 from snakemake.cli import main
+
+from forked_scripts import fork_scripts
 
 
 def run(folder: str, environment: dict[str, str], arguments: list[str], output: str, errors: str) -> int:
@@ -51,6 +53,8 @@ def fork(request: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    if "--fork-scripts" in sys.argv:
+        fork_scripts()
     for line in sys.stdin:
         status = fork(json.loads(line))
         print(status, flush=True)

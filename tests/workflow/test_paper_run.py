@@ -13,13 +13,6 @@ from runner import Workflow, count
 #: Enough for every table and both figures; `make test-paper` runs all models and label methods.
 FEW_MODELS = ("paper", "pannuke_123", "mixed")
 FEW_METHODS = ("paper",)
-#: Scripts of the run's jobs: what they import is imported once.
-SCRIPTS = (
-    "read_sample", "find_tissue", "check_alignment", "cluster_cells", "label_cells", "compare_labels", "map_annotation",
-    "score_labels", "cut_patches", "draw_labelled_patches", "import_pannuke", "train_model", "predict_patches",
-    "score_segmentation", "score_classification", "write_table1", "write_breakdowns", "draw_figure2",
-    "draw_augmentation", "describe_set", "write_model_card", "write_provenance", "write_report",
-)  # fmt: skip
 TABLES = ("table1", "table2", "table3", "pannuke", "pannuke_tissues", "organs", "sizes", "classes", "calibration")
 
 
@@ -46,7 +39,7 @@ def paper(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     config, named = configured(folder, everything=request.param)
     planned = Workflow(folder).run("-n", "--cores", "1", *named).text
-    done = Workflow(folder, preload=SCRIPTS).run("--cores", "2", *named).text
+    done = Workflow(folder, fork_scripts=True).run("--cores", "2", *named).text
     return folder / "results_paper", config, planned, done
 
 

@@ -33,15 +33,14 @@ pytestmark = pytest.mark.dag
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Run the workflow once; every test below looks at what it left."""
+    """Run the workflow once; every test below looks at what it left, and starts its own jobs as a user's run does."""
     folder = tmp_path_factory.mktemp("real_pixels")
     for name in PATCHES:
         make_bundle(folder / "data" / name, name)
     for name in ("real_pixels.tsv", "real_pixels.yaml"):
         shutil.copy(ROOT / "tests" / "configs" / name, folder / name)
-    workflow = Workflow(folder)
-    workflow.run("--cores", "2", "--configfile", "real_pixels.yaml")
-    return workflow
+    Workflow(folder, fork_scripts=True).run("--cores", "2", "--configfile", "real_pixels.yaml")
+    return Workflow(folder)
 
 
 def dry(workflow: Workflow) -> str:
@@ -121,7 +120,7 @@ def test_two_processes_train_the_model_of_one(finished):
     """The rule itself, through torchrun: two processes with 4 patches each against one with 8."""
     content = yaml.safe_load((finished.folder / "real_pixels.yaml").read_text())
     # Dropout and augmentation are drawn by process, so they are off where equality is looked for.
-    content["training"] |= {"epochs": 1, "samples_per_epoch": 32, "augmentation": "none"}
+    content["training"] |= {"epochs": 1, "samples_per_epoch": 32, "augmentation": "none", "crop_px": None}
     content["training"] |= {"attention_drop": 0.0, "drop_path": 0.0, "sync_batchnorm": True, "sync_losses": True}
     parts = {name: content["models"]["st"][name] for name in ("train", "validation")}
     ways = {"one": {"processes": 1}, "two": {"processes": 2}}
@@ -207,7 +206,8 @@ def other_platforms(finished):
     config = yaml.safe_load((folder / "real_pixels.yaml").read_text()) | {"samples": "platforms.tsv"}
     (folder / "platforms.yaml").write_text(yaml.safe_dump(config))
     targets = [*(f"results/samples/store/{name}" for name in STAGES), "results/samples/hest/sample.zarr"]
-    finished.run(*targets, "--cores", "2", "--configfile", "platforms.yaml", "--rerun-triggers", "mtime")
+    options = ("--cores", "2", "--configfile", "platforms.yaml", "--rerun-triggers", "mtime")
+    Workflow(folder, fork_scripts=True).run(*targets, *options)
     return folder / "results" / "samples"
 
 

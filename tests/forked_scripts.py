@@ -1,8 +1,8 @@
-"""Snakemake whose scripts run in forks of one process that has imported their libraries already.
+"""Scripts of jobs in forks of the process that runs Snakemake, which has imported their libraries already.
 
 A job of the tests' small runs computes for a tenth of a second and imports for three. Rules, inputs, parameters and
 scripts are those of every run; what is left out is a fresh interpreter for each job, which other tests of the workflow
-have. Called as ``python forked_snakemake.py ARGUMENTS``, arguments as of ``snakemake``.
+have.
 """
 
 import ast
@@ -17,15 +17,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from snakemake.benchmark import benchmarked
+from snakemake.script import PythonScript
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 
-def preload(scripts):
-    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it."""
-    for script in scripts:
-        for node in ast.parse(script.read_text()).body:
+def fork_scripts():
+    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it; then fork."""
+    for script in filter(is_script_of_a_job, map(Path.read_text, sorted(SCRIPTS.glob("*.py")))):
+        for node in ast.parse(script).body:
             if isinstance(node, ast.ImportFrom) and node.module:
                 module = importlib.import_module(node.module)
                 for name in node.names:
@@ -33,6 +34,12 @@ def preload(scripts):
             elif isinstance(node, ast.Import):
                 for name in node.names:
                     importlib.import_module(name.name)
+    gc.freeze()  # forks share these pages
+    PythonScript.execute_script = execute_script
+
+
+def is_script_of_a_job(text):
+    return "from snakemake.iocontainers import snakemake" in text
 
 
 def execute_script(self, fname, edit=False):
@@ -56,15 +63,3 @@ def execute_script(self, fname, edit=False):
         _, status = os.waitpid(child, 0)
     if status:
         raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), fname)
-
-
-if __name__ == "__main__":
-    from snakemake.cli import main
-    from snakemake.script import PythonScript
-
-    wanted = os.environ.get("STNUCLEI_PRELOAD", "").split(",")
-    preload([path for path in sorted(SCRIPTS.glob("*.py")) if path.stem in wanted])
-    gc.freeze()  # forks share these pages
-    PythonScript.execute_script = execute_script
-    sys.argv[0] = "snakemake"
-    main()
