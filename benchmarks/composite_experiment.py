@@ -131,9 +131,9 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("STNUCLEI_SHARED", ROOT.parent / "shared")))
-    parser.add_argument("--folder", type=Path, help="keep everything here, and go on from what is there")
+    parser.add_argument("--folder", type=Path, help="keep everything and pictures here, and go on from what is there")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["st", "manual"])
-    parser.add_argument("--architecture", default="cellvit-tiny")
+    parser.add_argument("--architecture", default="cellvit-light")
     parser.add_argument("--encoder-weights", help="HIPT or SAM file for the larger architectures")
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--samples-per-epoch", type=int, default=320)
@@ -159,11 +159,12 @@ def main() -> None:
         histories = {name: pd.read_csv(folder / name / "history.csv") for name in options.models}
         text = write_report(tables(learnt, unseen, segmentation, classes), histories, classes, learnt, __doc__, options)
         print(text)
+        # Beside the results they would be published, and CoNSeP's pixels are for research only.
+        pictures(folder / "predictions.jpg", unseen, predictions)
         if options.write:
             results = ROOT / "benchmarks" / "results"
             (results / "composite_experiment.md").write_text(text)
             curves(results / "composite_experiment.png", histories)
-            pictures(results / "composite_experiment.jpg", unseen, predictions)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def write_report(
     parts += ["## Classes, as HoVer-Net and CellViT count them (official)", _by_class(classes)]
     parts += ["## By epoch, on the held-out tiles", "The last epoch is the model; none was chosen by these scores."]
     parts += [f"{_by_epoch(name, history)}" for name, history in histories.items()]
-    parts += ["![curves](composite_experiment.png)", "![predictions](composite_experiment.jpg)"]
+    parts += ["![curves](composite_experiment.png)"]
     return "\n\n".join(parts) + "\n"
 
 
