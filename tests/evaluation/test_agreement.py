@@ -1,17 +1,17 @@
 """Predicted classes against labels from expression, and what goes to Xenium Explorer."""
 
 import json
-from types import SimpleNamespace
 
 import cv2
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from anndata import AnnData
 from shapely import affinity
 
 from export import made_nuclei as made
+from samples import PixelSlide, make_sample
 from stnuclei.errors import UserError
 from stnuclei.evaluation import compare_slide
 from stnuclei.evaluation.agreement import NOT_IN_RUN, NOT_PREDICTED, PAIRED
@@ -39,14 +39,8 @@ def case(tmp_path):
     )
     cells = [f"cell{i}-1" for i in range(400)]
     cells[7], cells[399] = None, "cell398-1"
-    sample = SimpleNamespace(
-        name="run",
-        nuclei=gpd.GeoDataFrame({"cell_id": pd.Series(cells, dtype=object)}, geometry=truth),
-        he=SimpleNamespace(shape=(1200, 1000, 3)),
-        um_per_px=0.25,
-        he_to_morphology=MATRIX,
-        provenance={"morphology_um_per_px": 0.2125},
-    )
+    sample = make_sample("run", np.zeros((1200, 1000, 3), np.uint8), AnnData(), truth, pd.Series(cells, dtype=object))
+    sample.he_to_morphology, sample.provenance = MATRIX, {"morphology_um_per_px": 0.2125}
     labels = pd.DataFrame({"cell_id": [f"cell{i}-1" for i in range(400)], "label": NAMES[classes - 1]})
     labels["confidence"] = np.float32(0.9)
     labels.loc[10:14, "label"] = "Unknown"
@@ -120,7 +114,7 @@ def test_what_does_not_belong_together_is_told(case):
         compare_slide(path, sample, labels.assign(cell_id="x" + labels["cell_id"]))
     with pytest.raises(UserError, match="Tumor is no class of the model"):
         compare_slide(path, sample, labels.assign(label="Tumor"))
-    sample.he.shape = (800, 1000, 3)
+    sample.he = PixelSlide(np.zeros((800, 1000, 3), np.uint8), "other.tif")
     with pytest.raises(UserError, match="1000 x 1200 px cannot be compared with sample run, whose H&E has 1000 x 800"):
         compare_slide(path, sample, labels)
 

@@ -1,20 +1,20 @@
 """Small slides for the expression tests: a sample in memory, its patches, its table."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import anndata as ad
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from shapely.geometry import Point
 
+from samples import make_sample, noise
 from stnuclei.expression import PatchSource, count_cells, patch_table, write_table
+from stnuclei.expression.counting import PatchCounts
 from stnuclei.patches import PatchBlock, PatchStore, cut_patches, write_patches
 
 
-def make_sample(width=700, height=500, n=400, genes=12, um_per_px=0.25, seed=0, name="fake"):
+def slide_of_noise(width=700, height=500, n=400, genes=12, um_per_px=0.25, seed=0, name="fake"):
     """Cells anywhere on a slide of noise, some with a nucleus (and some nuclei without a cell)."""
     random = np.random.default_rng(seed)
     xy = random.uniform((6, 6), (width - 6, height - 6), (n, 2))
@@ -26,16 +26,7 @@ def make_sample(width=700, height=500, n=400, genes=12, um_per_px=0.25, seed=0, 
     table = ad.AnnData(counts, obs=pd.DataFrame({"cell_id": ids}, index=ids))
     table.var_names = [f"G{k}" for k in range(genes)]
     table.obsm["spatial"] = xy
-    return SimpleNamespace(
-        name=name,
-        table=table,
-        nuclei=gpd.GeoDataFrame({"cell_id": owner}, geometry=geometry),
-        he=random.integers(0, 256, (height, width, 3), dtype=np.uint8),
-        um_per_px=um_per_px,
-        tissue="Breast",
-        he_to_morphology=None,
-        provenance={},
-    )
+    return make_sample(name, noise(height, width, random), table, geometry, owner, um_per_px)
 
 
 def cut(sample, path: Path, **settings) -> PatchStore:
@@ -73,7 +64,7 @@ def visible_slide(folder: Path, name: str, donor: str, side: int = 12, seed: int
     rest = np.maximum(2000 - counts.sum(axis=1), 0)
     counts = sp.csr_matrix(np.column_stack([counts, rest]).astype(np.int32))
     genes = [*(f"S{k}" for k in range(6)), *(f"R{k}" for k in range(6)), "REST"]
-    counted = SimpleNamespace(counts=counts, cells=np.zeros(n, np.int64), info={"counted": "made"})
+    counted = PatchCounts(counts, np.zeros(n, np.int64), {"counted": "made"})
     store = PatchStore(folder / name / "patches.zarr")
     table = patch_table(store, counted, genes, donor=donor, controls=3, seed=seed)
     write_table(table, folder / name / "expression.h5ad")

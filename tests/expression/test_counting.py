@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 
-from expression.slides import cut, make_sample, table_of
+from expression.slides import cut, slide_of_noise, table_of
 from stnuclei.errors import UserError
 from stnuclei.expression import count_cells, count_transcripts, read_table, write_table
 from stnuclei.expression.patch_assignment import PatchAssignment
@@ -28,7 +28,7 @@ def by_hand(sample, store, to_patch=lambda xy: xy):
 
 
 def test_each_cell_counts_once_in_the_patch_that_holds_its_centre(tmp_path):
-    sample = make_sample()
+    sample = slide_of_noise()
     store = cut(sample, tmp_path / "p.zarr")
     counted = count_cells(sample, store)
     assert np.array_equal(counted.counts.toarray(), by_hand(sample, store))
@@ -38,7 +38,7 @@ def test_each_cell_counts_once_in_the_patch_that_holds_its_centre(tmp_path):
 
 
 def test_overlapping_patches_share_no_cell(tmp_path):
-    sample = make_sample()
+    sample = slide_of_noise()
     store = cut(sample, tmp_path / "p.zarr", stride=32)
     counted = count_cells(sample, store)
     assert np.array_equal(counted.counts.toarray(), by_hand(sample, store))
@@ -46,7 +46,7 @@ def test_overlapping_patches_share_no_cell(tmp_path):
 
 
 def test_other_pixel_size_and_correction_are_followed(tmp_path):
-    sample = make_sample(um_per_px=0.5)
+    sample = slide_of_noise(um_per_px=0.5)
     correction = np.array([[1, 0, 9.0], [0, 1, -14.0], [0, 0, 1]])
     store = cut(sample, tmp_path / "p.zarr", correction=correction)
     counted = count_cells(sample, store)
@@ -55,7 +55,7 @@ def test_other_pixel_size_and_correction_are_followed(tmp_path):
 
 
 def test_dropped_patches_take_their_cells_along(tmp_path):
-    sample = make_sample(n=60)
+    sample = slide_of_noise(n=60)
     store = cut(sample, tmp_path / "p.zarr", min_nuclei=2)
     counted = count_cells(sample, store)
     assert 0 < counted.info["cells_in_no_patch"] < 60
@@ -63,11 +63,11 @@ def test_dropped_patches_take_their_cells_along(tmp_path):
 
 
 def test_patches_of_another_sample_or_alignment_are_refused(tmp_path):
-    sample = make_sample()
+    sample = slide_of_noise()
     store = cut(sample, tmp_path / "p.zarr")
     with pytest.raises(UserError, match="is of sample fake with 400 cells, the table of other"):
-        count_cells(make_sample(name="other"), store)
-    moved = make_sample()
+        count_cells(slide_of_noise(name="other"), store)
+    moved = slide_of_noise()
     moved.table.obsm["spatial"] = moved.table.obsm["spatial"][::-1].copy()
     with pytest.raises(UserError, match="not of one alignment"):
         count_cells(moved, store)
@@ -93,7 +93,7 @@ def transcripts(path, sample, frame, seed=1, n=3000):
 
 @pytest.mark.parametrize("frame", ["he", "um"])
 def test_transcripts_are_binned_by_position_through_the_alignment(tmp_path, frame):
-    sample = make_sample()
+    sample = slide_of_noise()
     sample.he_to_morphology = np.array([[0.02, -1.3, 700.0], [1.3, 0.02, 40.0], [0, 0, 1]])
     sample.provenance = {"morphology_um_per_px": 0.2125}
     store = cut(sample, tmp_path / "p.zarr")
@@ -106,7 +106,7 @@ def test_transcripts_are_binned_by_position_through_the_alignment(tmp_path, fram
 
 
 def test_transcripts_without_alignment_or_genes_are_told(tmp_path):
-    sample = make_sample()
+    sample = slide_of_noise()
     store = cut(sample, tmp_path / "p.zarr")
     table = pa.table({"feature_name": ["X"], "qv": [30.0], "x_location": [1.0], "y_location": [1.0]})
     pq.write_table(table, tmp_path / "transcripts.parquet")
@@ -128,7 +128,7 @@ def test_normalisation_scales_rows_to_one_sum_and_takes_the_log():
 
 
 def test_table_holds_what_it_says_and_comes_back(tmp_path):
-    sample = make_sample()
+    sample = slide_of_noise()
     store = cut(sample, tmp_path / "p.zarr")
     table = table_of(sample, store, controls=4, seed=3)
     write_table(table, tmp_path / "e.h5ad")

@@ -1,16 +1,15 @@
 """A small slide with nuclei, in the form `stnuclei.io` gives samples."""
 
-from types import SimpleNamespace
-
 import anndata as ad
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 from shapely.geometry import Point
 
+from samples import make_sample, noise
 
-def make_sample(height=700, width=900, um_per_px=0.25, n=60, seed=0, name="fake"):
+
+def slide_of_noise(height=700, width=900, um_per_px=0.25, n=60, seed=0, name="fake"):
     random = np.random.default_rng(seed)
     centres = random.uniform((8, 8), (width - 8, height - 8), (n, 2))
     geometry = [Point(x, y).buffer(random.uniform(3, 9)) for x, y in centres]
@@ -21,21 +20,14 @@ def make_sample(height=700, width=900, um_per_px=0.25, n=60, seed=0, name="fake"
         np.zeros((n, 2), np.float32),
         obs=pd.DataFrame({"cell_id": np.array(cells)[order]}, index=np.array(cells)[order]),
     )
-    return SimpleNamespace(
-        name=name,
-        table=table,
-        nuclei=gpd.GeoDataFrame({"cell_id": owner}, geometry=geometry),
-        he=random.integers(0, 256, (height, width, 3), dtype=np.uint8),
-        um_per_px=um_per_px,
-        tissue="Breast",
-    )
+    return make_sample(name, noise(height, width, random), table, geometry, owner, um_per_px)
 
 
 @pytest.fixture
 def sample():
-    return make_sample()
+    return slide_of_noise()
 
 
 @pytest.fixture(scope="session")
 def sample_of():
-    return make_sample
+    return slide_of_noise

@@ -1,7 +1,6 @@
 """Cutting: pixels and ids where they belong, everything dropped counted, threads without influence."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import shapely
 from stnuclei.errors import UserError
 from stnuclei.patches import PatchStore, cut_patches, patch_classes
 from stnuclei.patches.raster import rasterize
+from stnuclei.quality.tissue_map import TissueMap
 
 ALL = {"min_nuclei": 0, "size": 256}
 
@@ -84,7 +84,7 @@ def test_few_nuclei_and_little_tissue_are_counted(sample, tmp_path):
     classes[:, :16] = 1  # columns 0 and 256 are tissue
     classes[:8, 16:24] = 2  # blurred above, patch (512, 0)
     classes[8:16, 16:24] = 3  # pen, patch (512, 256)
-    tissue = SimpleNamespace(classes=classes, he_px_per_px=32.0)
+    tissue = TissueMap(classes, um_per_px=8.0, he_px_per_px=32.0)
     store, counts = cut(sample, tmp_path, tissue_map=tissue, min_tissue=0.2, min_nuclei=1)
     left = (np.asarray(store.origin)[:, 0] < 512).all()
     assert left

@@ -1,12 +1,11 @@
 """Grid and tissue fractions."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from stnuclei.errors import UserError
 from stnuclei.patches.grid import PatchGrid, TissueFractions
+from stnuclei.quality.tissue_map import TissueMap
 
 
 @pytest.mark.parametrize("length", [10, 255, 256, 257, 1000, 5000])
@@ -34,7 +33,7 @@ def test_blocks_hold_each_patch_once():
 def test_shares_are_exact_to_fractions_of_a_map_pixel():
     random = np.random.default_rng(0)
     classes = random.integers(0, 4, (20, 30)).astype(np.uint8)
-    tissue_map = SimpleNamespace(classes=classes, he_px_per_px=32.0)
+    tissue_map = TissueMap(classes, um_per_px=8.0, he_px_per_px=32.0)
     fine = classes.repeat(32, 0).repeat(32, 1)
     corners = np.array([(0, 0), (37, 101), (500, 300), (900, 600)])
     fractions = TissueFractions(tissue_map).of(corners, 100, 1.0)

@@ -1,10 +1,8 @@
 """Regions drawn on a slide restrict patches and labels, and are drawn for the report."""
 
 import json
-from types import SimpleNamespace
 
 import cv2
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,7 @@ import shapely
 import tifffile
 from anndata import AnnData
 
+from samples import make_sample
 from stnuclei.errors import UserError
 from stnuclei.io.regions import read_regions
 from stnuclei.labels import Labels, cell_table, restrict_labels
@@ -41,9 +40,8 @@ def sample():
     centres = np.array([(128 + 256 * c, 128 + 256 * r) for r in range(4) for c in range(4)], float)
     names = [f"c{k}" for k in range(16)]
     table = AnnData(np.ones((16, 1), np.float32), obs=pd.DataFrame({"cell_id": names}, index=names))
-    nuclei = gpd.GeoDataFrame({"cell_id": names}, geometry=[shapely.Point(xy).buffer(10) for xy in centres])
-    pixels = np.full((SIDE, SIDE, 3), 200, np.uint8)
-    return SimpleNamespace(name="s", he=pixels, um_per_px=0.25, nuclei=nuclei, table=table, tissue="Breast")
+    outlines = [shapely.Point(xy).buffer(10) for xy in centres]
+    return make_sample("s", np.full((SIDE, SIDE, 3), 200, np.uint8), table, outlines, names)
 
 
 def kept(tmp_path, *features):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quality.changed_samples import moved, turn, with_pixels
 from stnuclei.cli.draw_alignment import oriented, write_repaired
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import apply
@@ -25,8 +26,8 @@ def test_good_samples_pass(hest, hest_tissue, breast, breast_tissue):
 
 
 @pytest.mark.parametrize("shift", [(-13.0, 21.0), (100.0, 60.0), (3.3, -2.7)])
-def test_a_shift_is_recovered_within_one_pixel(hest, hest_tissue, tools, shift):
-    report = check_alignment(tools.moved(hest, np.eye(2), shift), hest_tissue)
+def test_a_shift_is_recovered_within_one_pixel(hest, hest_tissue, shift):
+    report = check_alignment(moved(hest, np.eye(2), shift), hest_tissue)
     assert np.abs(np.array(report.shift_px) + shift).max() < 0.5
     assert np.allclose(np.array(report.shift_um), np.array(report.shift_px) * 0.25)
     assert report.passed == (np.hypot(*shift) * 0.25 <= 2.0)
@@ -34,15 +35,15 @@ def test_a_shift_is_recovered_within_one_pixel(hest, hest_tissue, tools, shift):
         assert f"{np.hypot(*report.shift_um):.2f} um beside" in report.message
 
 
-def test_the_limit_is_the_users(hest, hest_tissue, tools):
-    sample = tools.moved(hest, np.eye(2), (12.0, 0.0))
+def test_the_limit_is_the_users(hest, hest_tissue):
+    sample = moved(hest, np.eye(2), (12.0, 0.0))
     assert not check_alignment(sample, hest_tissue).passed
     assert check_alignment(sample, hest_tissue, max_shift_um=4.0).passed
 
 
 @pytest.mark.parametrize("degrees", [0.4, -1.0])
-def test_a_small_turn_is_told_and_its_angle_found(breast, breast_tissue, tools, degrees):
-    report = check_alignment(tools.moved(breast, tools.turn(degrees)), breast_tissue)
+def test_a_small_turn_is_told_and_its_angle_found(breast, breast_tissue, degrees):
+    report = check_alignment(moved(breast, turn(degrees)), breast_tissue)
     assert not report.passed
     assert report.details["affine"]["rotation_deg"] == pytest.approx(-degrees, abs=0.25)
     assert "turned by" in report.message
@@ -58,9 +59,9 @@ def test_a_small_turn_is_told_and_its_angle_found(breast, breast_tissue, tools, 
         ("5 degrees", "turned by -5 degrees"),
     ],
 )
-def test_large_turns_and_mirrors_fail_and_are_named(hest, hest_tissue, tools, linear, words):
-    linear = tools.turn(5) if isinstance(linear, str) else np.array(linear, float)
-    report = check_alignment(tools.moved(hest, linear), hest_tissue)
+def test_large_turns_and_mirrors_fail_and_are_named(hest, hest_tissue, linear, words):
+    linear = turn(5) if isinstance(linear, str) else np.array(linear, float)
+    report = check_alignment(moved(hest, linear), hest_tissue)
     assert not report.passed and "do not lie on the slide's nuclei" in report.message
     assert f"they would fit {words}" in report.message
     # What it proposes undoes the error.
@@ -98,20 +99,20 @@ def test_too_few_nuclei_are_not_judged(hest, hest_tissue):
     assert not report.passed and "too few" in report.message
 
 
-def test_refinement_writes_the_correction(shared, breast, breast_tissue, tools, tmp_path):
+def test_refinement_writes_the_correction(shared, breast, breast_tissue, tmp_path):
     for refine, linear in (("translation", 0.0), ("affine", 1.0)):
-        check_refinement(breast, breast_tissue, tools, tmp_path, refine, linear)
+        check_refinement(breast, breast_tissue, tmp_path, refine, linear)
 
 
-def check_refinement(breast, breast_tissue, tools, tmp_path, refine, linear):
+def check_refinement(breast, breast_tissue, tmp_path, refine, linear):
     shift = np.array([-13.0, 21.0])
-    report = check_alignment(tools.moved(breast, tools.turn(linear), shift), breast_tissue, refine=refine)
+    report = check_alignment(moved(breast, turn(linear), shift), breast_tissue, refine=refine)
     assert report.passed and "after correction" in report.message
     report.save_json(tmp_path / "a.json")
     correction = load_correction(tmp_path / "a.json")
     middle = np.array(breast.he.shape[1::-1]) / 2
     corners = np.array([[200.0, 200.0], [4000.0, 300.0], [2000.0, 3000.0]])
-    displaced = (corners - middle) @ tools.turn(linear).T + middle + shift
+    displaced = (corners - middle) @ turn(linear).T + middle + shift
     back = displaced @ correction[:2, :2].T + correction[:2, 2]
     assert np.abs(back - corners).max() < (1.0 if linear == 0 else 4.0)
     content = json.loads((tmp_path / "a.json").read_text())
@@ -120,11 +121,11 @@ def check_refinement(breast, breast_tissue, tools, tmp_path, refine, linear):
         assert np.abs(np.array(content["shift_px"]) + shift).max() < 0.5
 
 
-def test_a_blurred_or_pale_slide_still_aligns(hest, hest_tissue, tools):
+def test_a_blurred_or_pale_slide_still_aligns(hest, hest_tissue):
     pixels = hest.he[:]
     pale = (255 - (255 - pixels.astype(np.float32)) * 0.4).astype(np.uint8)
     for changed in (cv2.GaussianBlur(pixels, (0, 0), 3.0), pale):
-        sample = tools.moved(tools.with_pixels(hest, changed), np.eye(2), (12.0, -8.0))
+        sample = moved(with_pixels(hest, changed), np.eye(2), (12.0, -8.0))
         report = check_alignment(sample, hest_tissue)
         assert np.abs(np.array(report.shift_px) + (12, -8)).max() < 1.0
 
@@ -141,8 +142,8 @@ def test_json_holds_what_people_need(hest, hest_tissue, tmp_path):
     assert content["passed"] is True and len(content["tiles"]) == content["details"]["n_tiles"]
 
 
-def test_picture(hest, hest_tissue, tools, tmp_path):
-    for name, sample in (("good", hest), ("bad", tools.moved(hest, np.eye(2), (40, 0)))):
+def test_picture(hest, hest_tissue, tmp_path):
+    for name, sample in (("good", hest), ("bad", moved(hest, np.eye(2), (40, 0)))):
         draw_alignment(check_alignment(sample, hest_tissue), sample, hest_tissue, tmp_path / f"{name}.png")
     good, bad = (np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) for name in ("good", "bad"))
     assert 900 < good.shape[0] < 1600 and 1200 < good.shape[1] < 1600
@@ -178,7 +179,7 @@ def test_shift_of_random_pictures_to_a_tenth_of_a_pixel():
         assert (found.x, found.y) == pytest.approx((x, y), abs=0.1) and found.certainty > 20
 
 
-def test_an_alignment_taken_the_wrong_way_round_is_named_and_repaired(hest, hest_tissue, tools, tmp_path):
+def test_an_alignment_taken_the_wrong_way_round_is_named_and_repaired(hest, hest_tissue, tmp_path):
     """Nuclei placed by the inverse of the matrix; the correction brings them back, and the repaired file holds it."""
     middle = np.array(hest.he.shape[1::-1]) / 2
     quarter = np.eye(3)
@@ -196,8 +197,8 @@ def test_an_alignment_taken_the_wrong_way_round_is_named_and_repaired(hest, hest
     assert np.abs(apply(matrix, points) - apply(np.linalg.inv(quarter), points)).max() < 4  # 1 um
 
 
-def test_a_failed_check_says_which_refinement_corrects_it(hest, hest_tissue, tools):
-    report = check_alignment(tools.moved(hest, np.eye(2), (20.0, 0.0)), hest_tissue)
+def test_a_failed_check_says_which_refinement_corrects_it(hest, hest_tissue):
+    report = check_alignment(moved(hest, np.eye(2), (20.0, 0.0)), hest_tissue)
     assert (
         not report.passed and "alignment.refine: translation corrects that (stnuclei draw-alignment" in report.message
     )

@@ -7,6 +7,7 @@ import shapely
 from PIL import Image
 
 from paths import DATA
+from quality.changed_samples import tissue_of, with_pixels
 from stnuclei.errors import UserError
 from stnuclei.quality import TissueMap, channel_problem, draw_tissue
 from stnuclei.quality.channels import blue_varies_more
@@ -53,25 +54,25 @@ def test_ink_of_the_real_slides_is_found(shared, breast_tissue, hest_tissue):
 @pytest.mark.parametrize(
     "colour", [(20, 120, 40), (25, 40, 160), (25, 25, 28), (205, 30, 45)], ids=["green", "blue", "black", "red"]
 )
-def test_pen_strokes_are_excluded(breast, breast_tissue, tools, colour):
+def test_pen_strokes_are_excluded(breast, breast_tissue, colour):
     pixels = breast.he[:].copy()
     stroke = pixels[500:2900, 1150:1750].astype(np.float32)
     pixels[500:2900, 1150:1750] = (stroke / 255 * (0.15 * 255) + 0.85 * np.array(colour)).astype(np.uint8)
-    tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
+    tissue = tissue_of(with_pixels(breast, pixels))
     assert share(tissue, PEN, 1150, 500, 1750, 2900) > 0.9
     outside = tissue.classes.copy()
     outside[cells(tissue, 1150, 500, 1750, 2900, rim=-4)] = 0
     assert (outside == PEN).mean() <= breast_tissue.fraction(PEN) + 0.003
 
 
-def test_a_blurred_region_is_excluded_and_no_other(shared, breast, tools):
+def test_a_blurred_region_is_excluded_and_no_other(shared, breast):
     sharp = breast.he[:]
     boxes = [(90, 90, 1090, 1090), (2210, 2210, 3210, 3210)]
     for sigma_um in (0.75, 1.0, 2.0):
         pixels = sharp.copy()
         for x0, y0, x1, y1 in boxes:
             pixels[y0:y1, x0:x1] = cv2.GaussianBlur(pixels[y0:y1, x0:x1], (0, 0), sigma_um / 0.25)
-        tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
+        tissue = tissue_of(with_pixels(breast, pixels))
         for box in boxes:
             assert share(tissue, BLURRED, *box, rim=3) > 0.9, sigma_um
         for box in ((1150, 90, 2150, 1090), (90, 1150, 1090, 2150), (3270, 1150, 4270, 2150)):
@@ -82,28 +83,28 @@ def test_sharp_slides_have_no_blur(breast_tissue, hest_tissue):
     assert breast_tissue.fraction(BLURRED) < 0.01 and hest_tissue.fraction(BLURRED) < 0.01
 
 
-def test_black_that_the_scanner_did_not_see_is_background(breast, tools):
+def test_black_that_the_scanner_did_not_see_is_background(breast):
     pixels = breast.he[:].copy()
     height, width = pixels.shape[:2]
     edge = 3 * width // 4
     pixels[:, edge:] = 0
-    tissue = tools.tissue_of(tools.with_pixels(breast, pixels))
+    tissue = tissue_of(with_pixels(breast, pixels))
     assert share(tissue, BACKGROUND, edge + 100, 100, width - 60, height - 100, rim=2) == 1.0
 
 
-def test_pale_tissue_and_grey_glass(breast, breast_tissue, tools):
+def test_pale_tissue_and_grey_glass(breast, breast_tissue):
     pixels = breast.he[:].astype(np.float32)
     pale = (242 - (242 - pixels) * 0.5).clip(0, 255).astype(np.uint8)
     grey = (pixels * 0.87).astype(np.uint8)
     for changed in (pale, grey):
-        tissue = tools.tissue_of(tools.with_pixels(breast, changed))
+        tissue = tissue_of(with_pixels(breast, changed))
         both = ((tissue.classes > 0) & (breast_tissue.classes > 0)).sum() / (breast_tissue.classes > 0).sum()
         assert both > 0.85 and abs(tissue.fraction(BACKGROUND) - breast_tissue.fraction(BACKGROUND)) < 0.12
 
 
 @pytest.mark.parametrize("um_per_px", [4.0, 6.5, 16.0])
-def test_other_map_sizes(hest, hest_tissue, um_per_px, tools):
-    tissue = tools.tissue_of(hest, um_per_px)
+def test_other_map_sizes(hest, hest_tissue, um_per_px):
+    tissue = tissue_of(hest, um_per_px)
     assert tissue.he_px_per_px == pytest.approx(um_per_px / 0.25)
     assert tissue.classes.shape == tuple(int(np.ceil(side * 0.25 / um_per_px)) for side in hest.he.shape[:2])
     assert abs(tissue.fraction(TISSUE) - hest_tissue.fraction(TISSUE)) < 0.08
@@ -128,15 +129,15 @@ def test_figure(shared, hest_tissue, tmp_path):
         assert (np.abs(picture - colour).sum(axis=2) < 40).sum() > 300
 
 
-def test_an_empty_slide_is_told(breast, tools):
+def test_an_empty_slide_is_told(breast):
     glass = np.full((1200, 1500, 3), 243, np.uint8) - np.random.default_rng(0).integers(0, 4, (1200, 1500, 3), np.uint8)
     with pytest.raises(UserError, match=r"^sample a: .*shows no tissue"):
-        tools.tissue_of(tools.with_pixels(breast, glass))
+        tissue_of(with_pixels(breast, glass))
     with pytest.raises(UserError, match="tissue.um_per_px 0.3 is finer"):
-        tools.tissue_of(breast, um_per_px=0.3)
+        tissue_of(breast, um_per_px=0.3)
 
 
-def test_exchanged_channels_are_named_and_real_slides_pass(breast, breast_tissue, tools):
+def test_exchanged_channels_are_named_and_real_slides_pass(breast, breast_tissue):
     assert channel_problem(breast.he, breast.um_per_px, breast_tissue) == ""
     swapped = np.ascontiguousarray(breast.he[:][..., ::-1])
     problem = channel_problem(swapped, breast.um_per_px, breast_tissue)
