@@ -46,6 +46,12 @@ class Workflow:
         assert not check or code == 0, text[-6000:]
         return Run(code, text)
 
+    def refusal(self, *arguments: str) -> str:
+        """Text of a run that a user's mistake ends: in sentences, not in a traceback."""
+        run = self.run(*arguments, check=False)
+        assert run.code != 0 and "Traceback" not in run.text, run.text[-6000:]
+        return run.text
+
 
 def start(request: dict, timeout: float) -> int:
     """Exit status of one run in a new interpreter."""
