@@ -81,9 +81,17 @@ def test_auto_precision_is_bf16_to_train_and_fp16_to_predict(monkeypatch):
     assert choose_precision("auto", gpu, prefer="fp16") == torch.float16
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert choose_precision("auto", gpu) == torch.float16
-    assert choose_precision("auto", torch.device("cpu"), prefer="fp16") == torch.float32
     with pytest.raises(UserError, match="'fp8'"):
         choose_precision("fp8", gpu)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_precision_on_a_cpu_is_bf16_for_a_training_where_the_cpu_computes_in_it(monkeypatch, has):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    assert choose_precision("auto", cpu, cpu_bf16=True) == (torch.bfloat16 if has else torch.float32)
+    assert choose_precision("auto", cpu) == choose_precision("auto", cpu, prefer="fp16") == torch.float32
+    assert choose_precision("fp32", cpu, cpu_bf16=True) == torch.float32
 
 
 def test_fp32_is_fp32_and_deterministic_is_more_than_cudnn():

@@ -84,7 +84,9 @@ class TrainingBlock(Settings):
     drop_rate: Fraction = Field(0.0, description="Dropout of the decoder.")
     attention_drop: Fraction = Field(0.1, description="Dropout of attention (no effect in SAM encoders).")
     drop_path: Fraction = Field(0.1, description="Dropout of residual paths (no effect in SAM encoders).")
-    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp16 on others, fp32 on CPU.")
+    precision: Precision = Field(
+        "auto", description="auto: bf16 where GPU or CPU computes in it; else fp16 on a GPU, fp32 on a CPU."
+    )
     compile: Flag = Field(False, description="torch.compile.")
     channels_last: Flag = Field(True, description="Memory format of images: channels last, faster on GPUs.")
     sam_positions: Literal["bias", "folded"] = Field(

@@ -167,7 +167,7 @@ def prepare(
         optimizer=build_optimizer(network, settings, group.device),
         scaler=build_scaler(settings, group.device),
         augment=Augmenter(settings.seed, settings.augmentation, (architecture.mean, architecture.std)),
-        precision=choose_precision(settings.precision, group.device),
+        precision=choose_precision(settings.precision, group.device, cpu_bf16=True),
         identity=resume.identity(settings, fingerprint, taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
