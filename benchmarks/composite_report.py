@@ -25,7 +25,7 @@ CURVES = {
     "val_f1_Connective": "F1 connective",
     "val_loss": "loss",
 }
-CAUTION = """What it is not: a verdict. The network is small (`cellvit-tiny`), starts from nothing and stops early: a
+CAUTION = """What it is not: a verdict. The network is small (`cellvit-light`), starts from nothing and stops early: a
 longer run would go on learning. Six tiles are scored. The two models differ in more than their labels: `st` has seen
 twelve tiles in patches that overlap by half, `manual` nine in patches that do not. And the counts of the composites are
 drawn cell by cell from a class, so labels come easier than on a real slide (see their README)."""
