@@ -45,7 +45,8 @@ def _prepare(
     """Flat labels with a border of one pixel; place, height and region of the pixels that take part.
 
     Where to flood, labels hold -1 less the pixel's number among those that take part: lists of those few stay in the
-    cache, which lists of all pixels do not. Pixels inside a marker, all of whose neighbours are taken, change nothing and take no part.
+    cache, which lists of all pixels do not. Pixels inside a marker, all of whose neighbours are taken, change nothing
+    and take no part.
     """
     height, width = mask.shape
     stride = width + 2
