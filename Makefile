@@ -41,6 +41,7 @@ demo: environment
 test: environment
 	$(MAKE) -j2 lint
 	$(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	$(BIN)/python benchmarks/all.py --quick
 
 test-fast: environment
 	$(BIN)/python -m pytest -m 'not dag and not slow_dag and not slurm' -n $(CORES) --dist loadfile

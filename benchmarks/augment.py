@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from ratio import COST, Ratio, race  # noqa: E402
 from stnuclei.augmentation.augmenter import Augmenter  # noqa: E402
 from stnuclei.config.augmentation import PROBABILITIES, AugmentSettings  # noqa: E402
 
@@ -39,6 +40,16 @@ def seconds(settings: AugmentSettings | str, batch: int, device: str, rounds: in
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return float(np.quantile(times[2:], 0.2)) / batch
+
+
+def small() -> list[Ratio]:
+    """CPU time of the official list of transforms, against flips alone."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (8, 3, 256, 256), dtype=torch.uint8, generator=generator)
+    instances = torch.randint(0, 50, (8, 256, 256), generator=generator)
+    official, flips = (Augmenter(0, name) for name in ("official", "flips"))
+    slow, fast = race(lambda: official(images, instances), lambda: flips(images, instances), rounds=6)
+    return [Ratio("official list, flips alone", slow / fast, COST)]
 
 
 def main() -> None:

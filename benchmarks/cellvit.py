@@ -26,6 +26,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import plain  # noqa: E402
+from ratio import Ratio  # noqa: E402
+from ratio import race as cpu_race  # noqa: E402
 from stnuclei.cellvit import build_model, cellvit_losses, total_loss  # noqa: E402
 from stnuclei.cellvit.targets import make_targets  # noqa: E402
 from targets_postprocess import forty, measure, race  # noqa: E402
@@ -51,8 +53,8 @@ def forward_rows(rounds: int) -> list[tuple[str, str, float, float]]:
     return rows
 
 
-def loss_rows(rounds: int) -> list[tuple[str, str, float, float]]:
-    """Losses of 4 patches and their gradients with respect to the maps, from maps as the network leaves them."""
+def loss_steps() -> tuple[Callable[[], object], Callable[[], object], float]:
+    """Losses of 4 patches and their gradients with respect to the maps, plain and ours; their relative difference."""
     torch.manual_seed(0)
     instances = np.stack([forty(seed)[0] for seed in range(4)])
     targets = make_targets(instances, torch.arange(40).remainder(5).add(1).to(torch.int8).expand(4, 40))
@@ -71,7 +73,12 @@ def loss_rows(rounds: int) -> list[tuple[str, str, float, float]]:
 
     first, second = step(plain.losses), step(cellvit_losses)
     worst = max(abs(first[name].item() / second[name].item() - 1) for name in first)
-    pair = (lambda: step(plain.losses)), (lambda: step(cellvit_losses))
+    return (lambda: step(plain.losses)), (lambda: step(cellvit_losses)), worst
+
+
+def loss_rows(rounds: int) -> list[tuple[str, str, float, float]]:
+    """Losses of 4 patches and their gradients, from maps as the network leaves them."""
+    *pair, worst = loss_steps()
     return [(f"4 patches (differ by {worst:.0e})", "losses and gradients", *race(*pair, rounds=rounds))]
 
 
@@ -154,6 +161,20 @@ def _gpu_speed(function: Callable[[], None], batch: int, rounds: int = 10) -> st
         return "does not fit | "
     speed = rounds * batch / (time.perf_counter() - start)
     return f"{speed:,.0f} | {torch.cuda.max_memory_allocated() / 2**30:.1f}"
+
+
+def small() -> list[Ratio]:
+    """CPU time of a forward pass of cellvit-256 and of losses with gradients, ours against the plain steps."""
+    torch.manual_seed(0)
+    model, x = build_model("cellvit-256", 6, 19).eval(), torch.randn(1, 3, 256, 256)
+    contiguous = build_model("cellvit-256", 6, 19).eval().to(memory_format=torch.contiguous_format)
+    with torch.inference_mode():
+        written_out, ours = cpu_race(lambda: plain.forward(contiguous, x), lambda: model(x), rounds=2)
+    written, fast = cpu_race(*loss_steps()[:2], rounds=5)
+    return [
+        Ratio("forward of cellvit-256, plain steps", written_out / ours),
+        Ratio("losses, plain steps", written / fast),
+    ]
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+from ratio import COST, Ratio, race  # noqa: E402
+
 TILE = 512
 
 
@@ -136,6 +138,24 @@ def table(results: list[dict], um: float, threads: int) -> str:
             f"{r['bytes'] / 1e9:.2f} GB | {r['before']:,.0f} MB | {r['peak']:,.0f} MB |"
         )
     return "\n".join(lines)
+
+
+def small() -> list[Ratio]:
+    """CPU time of cutting a slide of 3,072 px with 5,000 nuclei against decoding its tiles."""
+    import tifffile
+
+    from stnuclei.patches import cut_patches
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_slide(folder / "3072.tif", 3072)
+        sample, stores = make_sample(folder / "3072.tif", 3072, 5_000, 0.2125), iter(range(9))
+        ours, peer = race(
+            lambda: cut_patches(sample, folder / f"{next(stores)}.zarr", threads=1),
+            lambda: tifffile.imread(folder / "3072.tif", maxworkers=1),
+            rounds=3,
+        )
+    return [Ratio("cutting a slide, decoding its tiles", ours / peer, COST)]
 
 
 def main() -> None:

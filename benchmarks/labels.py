@@ -28,6 +28,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from ratio import COST, Ratio, race  # noqa: E402
+
 GROUPS, RESOLUTION, TISSUE = 40, 4.0, "Breast"
 PEERS = ("fastest", "default")
 
@@ -58,6 +60,26 @@ def synthesise(n_cells: int, n_genes: int, path: Path, apart: bool = False, seed
     names = [genes[i] for i in np.linspace(0, len(genes) - 1, n_genes).astype(int)]
     obs = pd.DataFrame(index=[f"c{i}" for i in range(n_cells)])
     anndata.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=names)).write_h5ad(path)
+
+
+def like_breast(n_cells: int, seed: int = 0):
+    """Counts drawn from those of the real cells in tests/data (Janesick et al. 2023), which have lineages to find."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    source = anndata.read_h5ad(ROOT / "tests/data/janesick_breast/rep1_matched_3878cells_313genes.h5ad")
+    counts, random = sparse.csr_matrix(source.X, dtype=np.float64), np.random.default_rng(seed)
+    types = source.obs["cell_type"].astype("category").cat.codes.to_numpy()
+    means = np.stack([np.asarray(counts[types == k].mean(axis=0)).ravel() for k in range(types.max() + 1)])
+    blocks = []
+    for rows in np.array_split(random.integers(0, source.n_obs, n_cells), max(n_cells // 5_000, 1)):
+        # A third of a cell is its type's mean, so that no two cells drawn from one are alike.
+        rate = 0.7 * counts[rows].toarray() + 0.3 * means[types[rows]]
+        blocks.append(sparse.csr_matrix(random.poisson(rate).astype(np.float32)))
+    obs = pd.DataFrame(index=[f"c{i}" for i in range(n_cells)])
+    return anndata.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=source.var_names))
 
 
 def run_ours(adata, threads):
@@ -221,6 +243,29 @@ def report_methods(rows: list[dict]) -> str:
         "|---|---|---|",
     ]
     return "\n".join(lines + [f"| {row['way']} | {row['total']:.1f} | {row['peak_gib']:.1f} |" for row in rows])
+
+
+def small() -> list[Ratio]:
+    """CPU time from counts to labels against scanpy's fastest settings (compiled before), and of `stnuclei`'s step."""
+    import anndata
+
+    from stnuclei.clustering import cluster_cells
+    from stnuclei.labels import label_cells
+
+    with tempfile.TemporaryDirectory() as folder:
+        synthesise(10_000, 400, Path(folder) / "counts.h5ad")
+        table = anndata.read_h5ad(Path(folder) / "counts.h5ad")
+    ours, peer = race(lambda: run_ours(table.copy(), 1), lambda: run_scanpy(table.copy(), True), rounds=2, warm=False)
+    cells = like_breast(10_000)
+    found = cluster_cells(cells)
+    given = {"clusters": found.cells, "ranked_genes": found.ranked_genes}
+    step, clustering = race(
+        lambda: label_cells(cells, "stnuclei", TISSUE, **given), lambda: cluster_cells(cells), rounds=2
+    )
+    return [
+        Ratio("counts to labels, scanpy's fastest settings", peer / ours),
+        Ratio("labels by stnuclei, clustering", step / clustering, COST),
+    ]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import numpy as np  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.metrics import adjusted_rand_score  # noqa: E402
 
+from ratio import Ratio, race  # noqa: E402
 from stnuclei.clustering.clustering import principal_components  # noqa: E402
 from stnuclei.clustering.counts import log_normalised, totals  # noqa: E402
 from stnuclei.clustering.leiden import PARTITIONS  # noqa: E402
@@ -44,6 +45,18 @@ def measure(graph: sparse.csr_matrix, name: str, rounds: int) -> list[tuple[np.n
         clusters = PARTITIONS[name](graph, RESOLUTION, n_iterations=rounds, seed=seed)
         runs.append((clusters, time.process_time() - start))
     return runs
+
+
+def small() -> list[Ratio]:
+    """CPU time of igraph in two rounds against leidenalg to convergence, on the cells of tests/data."""
+    table = anndata.read_h5ad(ROOT / "tests/data/janesick_breast/rep1_matched_3878cells_313genes.h5ad")
+    table = table[totals(table) > 0]
+    graph = connectivities(nearest_neighbours(principal_components(log_normalised(table)), 15, seed=0))
+    ours, peer = race(*(
+        lambda name=name, n=n: PARTITIONS[name](graph, RESOLUTION, n_iterations=n, seed=0)
+        for name, n in (("igraph", 2), ("leidenalg", -1))
+    ), rounds=2, warm=False)  # fmt: skip
+    return [Ratio("igraph in two rounds, leidenalg to convergence", peer / ours)]
 
 
 def main() -> None:

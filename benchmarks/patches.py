@@ -29,6 +29,7 @@ import zarr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from ratio import Ratio, race  # noqa: E402
 from stnuclei.loading.loader import PatchLoader, ReadSettings  # noqa: E402
 from stnuclei.loading.slow_disk import by_shards  # noqa: E402
 from stnuclei.loading.sources import Source  # noqa: E402
@@ -193,6 +194,19 @@ def cold_rows(folder: Path, n: int) -> list[str]:
         lines.append(f"| {label} | {rate:,.0f} | {rate * 0.199:,.0f} MB/s |")
         print(lines[-1], flush=True)
     return lines
+
+
+def small() -> list[Ratio]:
+    """CPU time of random batches by our loader against other forms, 256 patches."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_all(folder, 256)
+        order = np.random.default_rng(0).permutation(256)
+        epochs = np.concatenate([order] * 4)
+        forms = {"PNG + pickled npy": files, "tar of PNG + npz": tar, "zarr-python, patch by patch": zarr_single}
+        runs = [lambda form=form: form(folder, order) for form in forms.values()]
+        mine, *peers = race(lambda: ours(folder, epochs), *runs, rounds=3)
+    return [Ratio(f"our loader, {name}", 4 * peer / mine) for name, peer in zip(forms, peers, strict=True)]
 
 
 def main() -> None:

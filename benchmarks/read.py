@@ -23,6 +23,8 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import numpy as np  # noqa: E402
 
+from ratio import COST, Ratio, race  # noqa: E402
+
 UM, MORPHOLOGY_UM, TILE = 0.25, 0.2125, 512
 GENES, GENES_A_CELL = 400, 45
 STAGES = ("read_sample", "write_sample", "write_sample_outside", "find_tissue", "check_alignment", "random_reads")
@@ -200,6 +202,23 @@ def measure(px: int, cells: int, threads: int) -> str:
             lines.append(f"| {stage} | {result['seconds']:.1f} | {result['peak_gb']:.2f} | {note} |")
             print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
+
+
+def small() -> list[Ratio]:
+    """CPU time of reading a bundle (3,072 px, 3,000 cells) into a store against decoding its slide's tiles."""
+    import tifffile
+
+    from stnuclei.io import read_sample, write_sample
+
+    with tempfile.TemporaryDirectory() as name:
+        folder, stores = Path(name) / "bundle", iter(range(9))
+        make(folder, 3072, 3_000)
+        ours, peer = race(
+            lambda: write_sample(read_sample("xenium", folder, sample="b"), f"{name}/{next(stores)}.zarr", threads=1),
+            lambda: tifffile.imread(folder / "bench_he_image.ome.tif", maxworkers=1),
+            rounds=3,
+        )
+    return [Ratio("reading a bundle into a store, decoding its slide", ours / peer, COST)]
 
 
 def main() -> None:

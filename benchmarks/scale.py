@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from ratio import COST, Ratio  # noqa: E402
 from stnuclei.config.labels import METHODS  # noqa: E402
 
 TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin")
@@ -87,6 +89,17 @@ def dry_run(folder: Path, config: Path, *arguments: str) -> Cost:
         raise SystemExit(done.stdout + done.stderr)
     totals = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("total ")]
     return Cost(int(totals[0]), seconds, *json.loads(used.read_text()))
+
+
+def small() -> list[Ratio]:
+    """CPU time of a dry run of 20 slides, 2 methods and 1 model against Snakemake's own imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        cost = dry_run(Path(folder), write_config(Path(folder), 20, 2, 1))
+    start = os.times()
+    subprocess.run([sys.executable, "-c", "import snakemake.cli"], check=True)
+    end = os.times()
+    floor = end.children_user + end.children_system - start.children_user - start.children_system
+    return [Ratio("dry run of 20 slides, import of snakemake", cost.cpu_seconds / floor, COST)]
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import numpy as np  # noqa: E402
 
+from ratio import Ratio, race  # noqa: E402
 from stnuclei.evaluation import score_classification, score_segmentation, table2, table3  # noqa: E402
 from stnuclei.patches import PatchBlock, PatchStore, write_patches  # noqa: E402
 
@@ -192,6 +193,22 @@ def report(rows: list[dict[str, object]], n: int, threads: int) -> str:
         f"{sum(float(r['CPU s']) for r in scored) * PAPER_PATCHES / n / 60:.1f} minutes of one core, whatever else ran."
     )
     return "\n".join(lines)
+
+
+def small() -> list[Ratio]:
+    """CPU time of the official segmentation scores of 96 patches against PQ of the same patches by masks."""
+    from targets_postprocess import panoptic_plain
+
+    with tempfile.TemporaryDirectory() as name:
+        prepare(Path(name), 96)
+        truth, pred, labels = stores(Path(name), 96)
+        maps = [(truth.instances[i].astype(np.int32), pred.instances[i].astype(np.int32)) for i in range(24)]
+        plain, ours = race(
+            lambda: [panoptic_plain(*pair) for pair in maps],
+            lambda: score_segmentation(truth, pred, "official", labels=labels, threads=1),
+            rounds=3,
+        )
+    return [Ratio("all segmentation scores, PQ alone by masks", 4 * plain / ours)]
 
 
 def main() -> None:

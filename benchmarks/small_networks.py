@@ -28,6 +28,7 @@ import torch  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from composite_data import held_out, pannuke_like  # noqa: E402
+from ratio import Ratio, race  # noqa: E402
 from stnuclei.cellvit import build_model  # noqa: E402
 from stnuclei.config import TrainSettings  # noqa: E402
 from stnuclei.training import train  # noqa: E402
@@ -110,6 +111,17 @@ def learn(shared: Path, folder: Path, options: argparse.Namespace) -> list[str]:
         lines.append(f"| {name} | {crops:,} | {spent.read_text()} | {scores} |")
         print(lines[-1], flush=True)
     return lines
+
+
+def small() -> list[Ratio]:
+    """CPU time of a forward pass of the small networks against CellViT-256's."""
+    x = torch.randn(1, 3, 256, 256).contiguous(memory_format=torch.channels_last)
+    models = [build_model(name, 6, 19).eval() for name in NETWORKS]
+    with torch.inference_mode():
+        seconds = race(*(lambda model=model: model(x) for model in models), rounds=3)
+    times = dict(zip(NETWORKS, seconds, strict=True))
+    peer = times.pop("cellvit-256")
+    return [Ratio(f"forward of {name}, cellvit-256", peer / spent) for name, spent in times.items()]
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ import torch  # noqa: E402
 from plain_postprocess import nuclei_plain, separate_nuclei_plain  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
+from ratio import Ratio  # noqa: E402
+from ratio import race as cpu_race  # noqa: E402
 from stnuclei.cellvit.nuclei import nuclei_table  # noqa: E402
 from stnuclei.cellvit.outlines import contours  # noqa: E402
 from stnuclei.cellvit.postprocess import separate_nuclei  # noqa: E402
@@ -95,8 +97,10 @@ def race(plain: Callable[[], object], fast: Callable[[], object], rounds: int = 
     return float(np.quantile(times[0], 0.1) * 1e3), float(np.quantile(times[1], 0.1) * 1e3)
 
 
-def measure(name: str, instances: np.ndarray, hv: np.ndarray, types: np.ndarray) -> list[tuple[str, str, float, float]]:
-    """Milliseconds of every step, plain and ours."""
+def steps(
+    instances: np.ndarray, hv: np.ndarray, types: np.ndarray
+) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+    """Every step, plain and ours."""
     foreground = instances > 0
     found = separate_nuclei(foreground, hv)
     batch = instances[None]
@@ -110,14 +114,25 @@ def measure(name: str, instances: np.ndarray, hv: np.ndarray, types: np.ndarray)
     def all_fast() -> None:
         table_and_contours(separate_nuclei(foreground, hv))
 
-    pairs = {
+    return {
         "HV maps": (lambda: hv_plain(instances), lambda: hv_maps(batch)),
         "separate nuclei": (lambda: separate_nuclei_plain(foreground, hv), lambda: separate_nuclei(foreground, hv)),
         "table and contours": (lambda: nuclei_plain(found, types), lambda: table_and_contours(found)),
         "post-processing, both": (all_plain, all_fast),
         "panoptic quality": (lambda: panoptic_plain(instances, found), lambda: panoptic_quality(instances, found)),
     }
-    return [(name, step, *race(*functions)) for step, functions in pairs.items()]
+
+
+def measure(name: str, instances: np.ndarray, hv: np.ndarray, types: np.ndarray) -> list[tuple[str, str, float, float]]:
+    """Milliseconds of every step, plain and ours."""
+    return [(name, step, *race(*functions)) for step, functions in steps(instances, hv, types).items()]
+
+
+def small() -> list[Ratio]:
+    """CPU time of every step on a patch of 40 nuclei, ours against the plain steps."""
+    pairs = steps(*forty(0))
+    times = {step: cpu_race(*functions, rounds=15) for step, functions in pairs.items()}
+    return [Ratio(f"{step}, plain steps", plain / fast) for step, (plain, fast) in times.items()]
 
 
 def main() -> None:

@@ -32,76 +32,101 @@ def flood(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> np.ndar
     in height flood in raster order here, in an order that hangs on the state of a heap there.
     """
     height, width = mask.shape
-    labels, pixels, values = _prepare(heights, markers, mask)
-    order = np.argsort(values)  # NumPy's vectorised sort beats a compiled loop
-    _flood_ranks(labels, pixels, values, order, width + 2)
+    labels, pixels, values, region = _prepare(heights, markers, mask)
+    order = _by_region(np.argsort(values), region)  # NumPy's vectorised sort beats a compiled loop
+    _flood_ranks(labels, pixels, values, region, order, width + 2)
     return labels.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
 @numba.njit(cache=True, nogil=True)
-def _prepare(heights: np.ndarray, markers: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat labels with a border of one pixel, -1 where to flood; then number and height of the pixels that take part.
+def _prepare(
+    heights: np.ndarray, markers: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Flat labels with a border of one pixel; place, height and region of the pixels that take part.
 
-    Pixels inside a marker, all of whose neighbours are taken, change nothing and take no part.
+    Where to flood, labels hold -1 less the pixel's number among those that take part: lists of those few stay in the
+    cache, which lists of all pixels do not. Pixels inside a marker, all of whose neighbours are taken, change nothing
+    and take no part.
     """
     height, width = mask.shape
     stride = width + 2
     labels = np.zeros((height + 2) * stride, np.int32)
-    for y in range(height):
-        for x in range(width):
-            if mask[y, x]:
-                labels[(y + 1) * stride + x + 1] = markers[y, x] if markers[y, x] else -1
-    pixels = np.empty(height * width, np.int32)
-    values = np.empty(height * width, heights.dtype)
+    runs = find_runs(mask)
+    for run in range(runs.row.size):
+        y, begin = runs.row[run], (runs.row[run] + 1) * stride + 1
+        for x in range(runs.start[run], runs.end[run]):
+            labels[begin + x] = markers[y, x] if markers[y, x] else -1
+    size = runs.area.sum()
+    pixels, region = np.empty(size, np.int32), np.empty(size, np.int32)
+    values = np.empty(size, heights.dtype)
     count = 0
-    for y in range(height):
-        for x in range(width):
-            i = (y + 1) * stride + x + 1
-            if labels[i] < 0 or (
-                labels[i] > 0 and min(labels[i - 1], labels[i + 1], labels[i - stride], labels[i + stride]) < 0
-            ):
-                pixels[count] = i
-                values[count] = heights[y, x]
+    for run in range(runs.row.size):
+        y, begin = runs.row[run], (runs.row[run] + 1) * stride + 1
+        for x in range(runs.start[run], runs.end[run]):
+            i = begin + x
+            if labels[i] < 0 or min(labels[i - 1], labels[i + 1], labels[i - stride], labels[i + stride]) < 0:
+                pixels[count], values[count], region[count] = i, heights[y, x], runs.region[run]
+                labels[i] = labels[i] if labels[i] > 0 else -1 - count
                 count += 1
-    return labels, pixels[:count], values[:count]
+    return labels, pixels[:count], values[:count], region[:count]
 
 
 @numba.njit(cache=True, nogil=True)
-def _flood_ranks(labels: np.ndarray, pixels: np.ndarray, values: np.ndarray, order: np.ndarray, stride: int) -> None:
+def _by_region(order: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """`order` region after region: one floods without the others, and only its own pixels are then in the cache."""
+    if order.size == 0:
+        return order
+    begin = np.zeros(region.max() + 2, np.int64)
+    for k in region:
+        begin[k + 1] += 1
+    begin = np.cumsum(begin)
+    grouped = np.empty_like(order)
+    for i in order:
+        grouped[begin[region[i]]] = i
+        begin[region[i]] += 1
+    return grouped
+
+
+@numba.njit(cache=True, nogil=True)
+def _flood_ranks(
+    labels: np.ndarray, pixels: np.ndarray, values: np.ndarray, region: np.ndarray, order: np.ndarray, stride: int
+) -> None:
     """Flood `labels` in place."""
-    rank = np.empty(labels.size, np.int32)
+    rank = np.empty(pixels.size, np.int32)
     current = -1
     for i in range(order.size):
-        if i == 0 or values[order[i]] != values[order[i - 1]]:
+        here, before = order[i], order[i - 1]
+        if i == 0 or values[here] != values[before] or region[here] != region[before]:
             current += 1
-        rank[pixels[order[i]]] = current
+        rank[here] = current
     first = np.full(current + 1, -1, np.int32)
     last = np.empty(current + 1, np.int32)
-    after = np.empty(labels.size, np.int32)
-    for pixel in pixels:
-        if labels[pixel] > 0:
-            _append(pixel, rank[pixel], first, last, after)
+    after = np.empty(pixels.size, np.int32)
+    for number in range(pixels.size):
+        if labels[pixels[number]] > 0:
+            _append(number, rank[number], first, last, after)
     for level in range(current + 1):
-        pixel = first[level]
-        while pixel >= 0:
+        number = first[level]
+        while number >= 0:
+            pixel = pixels[number]
             for step in (-stride, -1, 1, stride):
-                neighbour = pixel + step
-                if labels[neighbour] < 0:
-                    labels[neighbour] = labels[pixel]
+                neighbour = -1 - labels[pixel + step]
+                if neighbour >= 0:
+                    labels[pixel + step] = labels[pixel]
                     _append(neighbour, max(level, rank[neighbour]), first, last, after)
-            pixel = after[pixel]
+            number = after[number]
     for pixel in pixels:
         labels[pixel] = max(labels[pixel], 0)
 
 
 @numba.njit(cache=True, nogil=True)
-def _append(pixel: int, rank: int, first: np.ndarray, last: np.ndarray, after: np.ndarray) -> None:
-    after[pixel] = -1
+def _append(number: int, rank: int, first: np.ndarray, last: np.ndarray, after: np.ndarray) -> None:
+    after[number] = -1
     if first[rank] < 0:
-        first[rank] = pixel
+        first[rank] = number
     else:
-        after[last[rank]] = pixel
-    last[rank] = pixel
+        after[last[rank]] = number
+    last[rank] = number
 
 
 @numba.njit(cache=True, nogil=True)

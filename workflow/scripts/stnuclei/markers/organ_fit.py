@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -73,12 +74,14 @@ class _Facts:
 def _deviations(facts: _Facts) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Deviation of each gene's fraction of facts and its variance, both genes x organs."""
     markers = facts.markers
-    epithelial = markers.taxonomy.role("epithelial")
-    counts = {}
-    for tissue in markers.tissues:
-        rows = markers.for_tissue(tissue, shared=False)
-        rows = rows[rows["votes"] & (rows["category"] == epithelial) & (rows["min_list_size"] <= LONGEST_LIST)]
-        counts[tissue] = rows.groupby("symbol")["n_rows"].sum()
+    rows, epithelial = markers.rows, markers.taxonomy.role("epithelial")
+    rows = rows[rows["votes"] & (rows["category"] == epithelial) & (rows["min_list_size"] <= LONGEST_LIST)]
+    # Filtered once: to look all facts through for every tissue took longer than to label 20,000 cells.
+    epithelium = replace(markers, rows=rows)
+    counts = {
+        tissue: epithelium.for_tissue(tissue, shared=False).groupby("symbol")["n_rows"].sum()
+        for tissue in markers.tissues
+    }
     table = pd.DataFrame(counts).fillna(0)
     table = table.loc[:, table.sum() >= LEAST_FACTS]
     table = table[table.sum(axis=1) > 0]

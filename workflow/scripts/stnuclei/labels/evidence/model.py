@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from stnuclei.clustering.counts import cell_ids, totals
 from stnuclei.config.labels import EvidenceSettings
@@ -30,6 +31,9 @@ from stnuclei.labels.result import Labels, cell_table
 _FEW_GENES = 20
 
 
+# Products of a thousand cells last a millisecond: two threads of BLAS spend seven times the processor time of one,
+# waiting for each other, where others work on the machine.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def label_stnuclei(adata: anndata.AnnData, context: LabelContext, settings: EvidenceSettings) -> Labels:
     """Label cells by `stnuclei`.
 
