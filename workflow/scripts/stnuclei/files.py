@@ -86,7 +86,7 @@ def deliver(made: str | Path, path: str | Path) -> None:
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def locked(folder: str | Path, name: str = "lock") -> Iterator[None]:
     """Keep other processes out of a folder in which this one keeps its state.
 
     Where the file system has no locks nothing is kept out.
@@ -94,14 +94,16 @@ def locked(folder: str | Path) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Made where it is missing; holds a file ``lock`` meanwhile.
+        Made where it is missing.
+    name
+        File that stands in it meanwhile.
 
     Raises
     ------
     UserError
         If another process is at work in it.
     """
-    path = Path(folder) / "lock"
+    path = Path(folder) / name
     file = _lock(path)
     try:
         yield
