@@ -72,8 +72,8 @@ def _attempt(call: Call, output: Path) -> int:
             status = SENTENCE
         except SystemExit as left:
             # `stnuclei.joblog` ended the job: with a sentence on the terminal, or with one that names the traceback.
-            status = left.code if left.code in (0, STOPPED) else SENTENCE
-            status = CRASH if "(traceback in" in said.getvalue() or not said.getvalue().strip() else status
+            wordless = "(traceback in" in said.getvalue() or not said.getvalue().strip()
+            status = left.code if left.code in (0, STOPPED) else CRASH if wordless else SENTENCE
         except BaseException as error:  # noqa: BLE001 as Snakemake would see it: a full disk is said in a sentence
             traceback.print_exc()
             status = SENTENCE if files.disk_full(error) else CRASH

@@ -20,7 +20,7 @@ from stnuclei.io import NucleiFile
 from stnuclei.patches.predictions import PredictionStore
 from stnuclei.prediction import slide as slide_engine
 from stnuclei.quality import TissueMap
-from stnuclei.tables import read_table
+from stnuclei.tables import read_table, write_table
 from training.conftest import write_source
 
 STORE, TABLE = "training.inputs/a.zarr", "training.inputs/a.parquet"
@@ -30,6 +30,7 @@ MODEL = "training.inputs/model.pt"
 
 def _make_patches(folder: Path) -> None:
     write_source(folder, "a", 24, "Breast", 0)
+    write_table(pd.read_parquet(folder / "a.parquet"), folder / "a.parquet")  # as label_cells writes it
     torch.manual_seed(0)
     save_checkpoint(folder / "model.pt", build_model("cellvit-tiny", 6, 0), taxonomy="pannuke")
 
@@ -184,7 +185,7 @@ def _expression_model(out: Path) -> str:
     return hashed(repr(content["genes"]), split, *(value.numpy() for value in weights))
 
 
-_TRAINED = {STORE: True, TABLE: False}
+_TRAINED = {STORE: True, TABLE: True}
 _SEGMENTED = {"segmentation/nuclei.parquet": True}
 MODEL_STAGES = {
     "training": Stage(_train, _model, ("checkpoint.pt",), _make_patches, _TRAINED),

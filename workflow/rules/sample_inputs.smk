@@ -134,7 +134,9 @@ def say_what_is_missing(most: int = 8) -> None:
     missing = missing_model_files({*config["models"], *config["expression"]["models"]})
     missing += [f"  - {line}" for line in settings.missing_checkpoints(named)] + missing_files(SAMPLES["sample"])
     if missing:
-        print(f"{len(missing)} file(s) are missing or not whole; a real run stops before its first job:", file=sys.stderr)
+        print(
+            f"{len(missing)} file(s) are missing or not whole; a real run stops before its first job:", file=sys.stderr
+        )
         more = [f"  ... and {len(missing) - most} more"] if len(missing) > most else []
         print("\n".join([*missing[:most], *more]), file=sys.stderr)
 

@@ -115,9 +115,9 @@ def _columns(labels: str | Path | pd.DataFrame) -> pd.DataFrame:
         table = labels[[name for name in names if name in labels]]
     else:
         try:
-            file = pq.ParquetFile(labels)
+            file = pq.ParquetFile(labels, page_checksum_verification=True)
             table = file.read(columns=[n for n in names if n == "label" or n in file.schema_arrow.names]).to_pandas()
-        except (OSError, pyarrow.lib.ArrowException, KeyError) as error:
+        except (OSError, ValueError, pyarrow.lib.ArrowException, KeyError) as error:
             reason = str(error).splitlines()[0][:120]
             raise UserError(f"{labels}: cannot be read as labels ({reason}); write it with label_cells") from error
         if "label" not in table:
