@@ -37,10 +37,12 @@ class Repeats:
     bytes: int = 12
     signals: int = 4
     #: Kills inside a temporary folder; kills at names that a reader sees are all tried.
-    hidden: int = 8
+    hidden: int = 6
+    #: Damaged places of a stage's inputs together, two of each input at least.
+    inputs: int = 6
 
 
-QUICK = Repeats(3, 8, 2, 4)
+QUICK = Repeats(3, 8, 2, 4, 4)
 
 
 class Drill:
@@ -152,7 +154,7 @@ class Drill:
         """A byte of an input changed or its end lost; then the stage runs."""
         outcomes: Counter[str] = Counter()
         for name, checked in self.stage.inputs.items():
-            for place in self._places([self.base / name], max(4, self.repeats.bytes // len(self.stage.inputs))):
+            for place in self._places([self.base / name], max(2, self.repeats.inputs // len(self.stage.inputs))):
                 with place.broken(fault):
                     made = self._made(self.work)
                 shutil.rmtree(self.work, ignore_errors=True)

@@ -27,7 +27,7 @@ def test_slides_leave_nothing_behind(tmp_path):
     slide = write_slide(tmp_path / "slide.tif", Scene.random(100, 100, seed=3).draw(0.25, 400, 400)[0])
     seen = []
     for number in range(SLIDES):
-        segment_slide(None, slide, tmp_path / f"out{number}", predictor=Oracle(), tile=256, tissue="whole", threads=2)
+        segment_slide(None, slide, tmp_path / f"out{number}", predictor=Oracle(), tile=512, tissue="whole", threads=2)
         if (number + 1) % (SLIDES // 4) == 0:
             seen.append(held())
     print("MB, files, threads after each quarter:", seen)
