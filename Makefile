@@ -51,7 +51,7 @@ test-paper: environment
 
 test-faults: environment
 	cd tests && ../$(BIN)/python -m faults.drill
-	STNUCLEI_BATCHES=10000 $(BIN)/python -m pytest tests/training/test_leaks.py
+	STNUCLEI_BATCHES=10000 STNUCLEI_SLIDES=60 $(BIN)/python -m pytest -s tests/training/test_leaks.py tests/prediction/test_leaks.py
 
 # Two processes: the demo with its drills, and the drills that need nothing of it. The daemons end with the tests.
 test-slurm: slurm

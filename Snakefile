@@ -99,6 +99,7 @@ rule publish:
 
 onstart:
     stop_if_files_are_missing()
+    keep_other_runs_out()
     keep_going_past_failed_samples()
 
 

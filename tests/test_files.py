@@ -58,6 +58,7 @@ def test_a_full_disk_is_found_behind_other_errors():
         except OSError as error:
             raise ValueError("codec failed") from error
     assert disk_full(caught.value)
+    assert disk_full(RuntimeError("basic_ios::clear: iostream error"))  # torch.save
     assert disk_full(ValueError('RESOURCE_EXHAUSTED: Error writing "c/0"'))
     assert not disk_full(ValueError("codec failed")) and not disk_full(FileNotFoundError(2, "no such file"))
 
@@ -149,6 +150,15 @@ def test_delivered_files_are_new_and_their_source_stays(tmp_path, monkeypatch):
     for name in ("linked", "copied"):
         assert (tmp_path / name).read_text() == "x" and (tmp_path / name).stat().st_mtime > 1e9
     assert made.exists()
+
+
+def test_a_file_delivered_again_leaves_no_second_name(tmp_path):
+    # Linux's rename does nothing where both names are links to one file: a restart after a kill between two outputs.
+    made = tmp_path / "made"
+    made.write_text("x")
+    for _ in range(2):
+        deliver(made, tmp_path / "out")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out"]
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

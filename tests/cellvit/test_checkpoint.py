@@ -8,6 +8,7 @@ import torch
 
 from cellvit import golden
 from stnuclei.cellvit import build_model, load_checkpoint, load_encoder, save_checkpoint
+from stnuclei.cellvit.tensors import read_tensors
 from stnuclei.errors import UserError
 from stnuclei.taxonomy import Taxonomy
 
@@ -144,6 +145,17 @@ def test_cut_file(file):
     file.write_bytes(file.read_bytes()[:-5000])
     with pytest.raises(UserError, match="cannot be read safely"):
         load_checkpoint(file)
+
+
+def test_a_small_file_cut_anywhere_is_refused_with_a_sentence(tmp_path):
+    # Torsos of some lengths left PyTorch with an OSError, which the drill saw as a traceback.
+    path = tmp_path / "head.pt"
+    torch.save({"weight": torch.zeros(300, 20), "bias": torch.zeros(300)}, path)
+    whole = path.read_bytes()
+    for end in [4, 100, 1000, *range(2000, len(whole), 1500)]:
+        path.write_bytes(whole[:end])
+        with pytest.raises(UserError, match="cannot be read safely"):
+            read_tensors(path, "classifier")
 
 
 def test_classes_that_do_not_fit_the_model_are_not_written(tmp_path):

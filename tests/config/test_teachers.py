@@ -1,5 +1,7 @@
 """Teachers named in the configuration: a model that is trained first, a file that must be there, never a circle."""
 
+import zipfile
+
 import pytest
 
 from stnuclei.config import check_teachers, local_teacher, missing_teachers
@@ -19,7 +21,11 @@ def test_a_teacher_is_a_model_or_a_file(tmp_path):
     assert local_teacher(given, "other", "results") == str(tmp_path / "b.pt")
     (line,) = missing_teachers(given, {"big", "small", "other"})
     assert line == f"models.other.training.teacher: {tmp_path}/b.pt is not there; train it, or give null"
-    (tmp_path / "b.pt").touch()
+    (tmp_path / "b.pt").write_bytes(b"PK")
+    (line,) = missing_teachers(given, {"big", "small", "other"})
+    assert "b.pt is no whole file of weights (2 bytes); was its download or copy cut short?" in line
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        archive.writestr("b/data.pkl", b"")
     assert missing_teachers(given, {"big", "small", "other"}) == []
 
 

@@ -9,8 +9,10 @@ import shapely
 
 from stnuclei.errors import UserError
 from stnuclei.patches import PatchStore, cut_patches, patch_classes
+from stnuclei.patches.classes import nucleus_labels
 from stnuclei.patches.raster import rasterize
 from stnuclei.quality.tissue_map import TissueMap
+from stnuclei.tables import write_table
 
 ALL = {"min_nuclei": 0, "size": 256}
 
@@ -179,6 +181,25 @@ def test_a_slide_that_fails_leaves_no_store_and_no_thread(sample, tmp_path):
 def labels_of(path, names, label):
     pd.DataFrame({"cell_id": names, "label": label}).to_parquet(path)
     return path
+
+
+def test_a_changed_byte_of_a_label_set_is_refused_or_changes_nothing(sample, tmp_path):
+    store, _ = cut(sample, tmp_path, **ALL)
+    names, path = sample.table.obs_names.tolist(), tmp_path / "l.parquet"
+    confidence = np.random.default_rng(0).uniform(size=60).astype(np.float32)
+    write_table(pd.DataFrame({"cell_id": names, "label": ["Neoplastic"] * 60, "confidence": confidence}), path)
+    whole, refused = path.read_bytes(), 0
+    expected = nucleus_labels(store, path, "pannuke")
+    for place in range(10, len(whole), 29):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            read = nucleus_labels(store, path, "pannuke")
+        except UserError:
+            refused += 1
+            continue
+        assert np.array_equal(read.classes, expected.classes), place
+        assert np.array_equal(read.confidence, expected.confidence), place
+    assert refused > 5
 
 
 def test_classes_follow_the_cells(sample, tmp_path):

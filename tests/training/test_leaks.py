@@ -31,6 +31,7 @@ def test_batches_leave_nothing_behind(tmp_path):
         assert batch["image"].shape[0] == 4
         if (number + 1) % (BATCHES // 4) == 0:
             seen.append(state())
+    print("MB, files, threads after each quarter:", seen)
     # The first quarter fills caches and buffers; from there on a batch may not keep as much as 1 kB.
     assert seen[-1][0] - seen[0][0] < max(4.0, 0.75 * BATCHES / 1000), seen
     assert seen[-1][1] <= seen[0][1] and seen[-1][2] <= seen[0][2], seen

@@ -31,8 +31,9 @@ def test_environment_variables_are_the_same():
     docker = dict(re.findall(r"(\w+)=(\S+?)(?: \\)?$", DOCKER[DOCKER.index("ENV ") : DOCKER.index("CMD")], re.M))
     apptainer = dict(re.findall(r'^ +export (\w+)="?([^"\s]+)"?$', APPTAINER, re.M))
     assert set(docker) == set(apptainer)
-    # Docker's /tmp is the container's; Apptainer's is the host's, where others could plant code in numba's cache.
+    # Apptainer's /tmp is the host's, where others could plant code in numba's cache; it runs the Docker image as well.
     assert all(value.startswith("$HOME/") for value in apptainer.values())
+    assert not docker["NUMBA_CACHE_DIR"].startswith("/tmp")
 
 
 @pytest.mark.parametrize("section", ["conda", "apptainer"])

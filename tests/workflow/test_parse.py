@@ -1,9 +1,12 @@
 """What the workflow says before any job: with no data, with a wrong configuration, with files missing."""
 
+import shutil
+
 import yaml
 
 from paths import ROOT
-from runner import count
+from runner import Workflow, count
+from stnuclei.files import locked
 
 
 def test_dry_run_lists_the_jobs_of_each_sample_where_there_are_no_data(workflow):
@@ -14,7 +17,7 @@ def test_dry_run_lists_the_jobs_of_each_sample_where_there_are_no_data(workflow)
     assert count(text, "train_model") == 1
     assert "Traceback" not in text
     assert len(text.splitlines()) < 60
-    assert "6 file(s) are missing; a real run stops before its first job:" in text
+    assert "6 file(s) are missing or not whole; a real run stops before its first job:" in text
     assert "sample my_breast, column path: data/my_breast is not there" in text
 
 
@@ -28,6 +31,43 @@ def test_a_wrong_key_is_told_with_the_nearest_and_without_a_traceback(workflow):
     text = workflow.refusal("-n", "--cores", "1", "--configfile", str(path))
     assert "clustering.resolutoin: unknown key; did you mean 'resolution'?" in text
     assert "patchs: unknown key; did you mean 'patches'?" in text
+
+
+def test_files_of_models_and_the_taxonomy_are_looked_at_before_the_first_job(workflow):
+    (workflow.folder / "torso.pt").write_bytes(b"PK\3\4" + bytes(100))
+    wrong = {"training": {"encoder_weights": "torso.pt", "teacher": "none.pt"}}
+    wrong["segmentation"] = {"checkpoints": {"other": "torso.pt"}}
+    path = workflow.folder / "wrong.yaml"
+    path.write_text(yaml.safe_dump(wrong))
+    text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
+    assert "training.encoder_weights: torso.pt is no whole file of weights (104 bytes)" in text
+    assert "models.st.training.teacher: none.pt is not there" in text
+    assert "segmentation.checkpoints.other: torso.pt is no whole file of weights" in text
+    assert not (workflow.folder / "results").exists()
+    path.write_text(yaml.safe_dump({"taxonomy": "panuke"}))
+    run = workflow.run("-n", "--cores", "1", "--configfile", str(path), check=False)
+    assert run.code != 0 and "taxonomy 'panuke' is not shipped; did you mean 'pannuke'?" in run.text
+
+
+def test_two_runs_do_not_share_a_results_folder(workflow, tmp_path):
+    other = Workflow(tmp_path / "other")
+    shutil.copytree(workflow.folder / "config", other.folder / "config")
+    results = (
+        "--config",
+        f"results={tmp_path / 'results'}",
+        "--cores",
+        "1",
+        str(tmp_path / "results" / "weights" / "v.pth"),
+    )
+    (tmp_path / "v.pth").write_bytes(b"weights")
+    path = tmp_path / "w.yaml"
+    path.write_text(yaml.safe_dump({"training": {"encoder_weights": (tmp_path / "v.pth").as_uri()}}))
+    with locked(tmp_path / "results", ".lock"):  # what a run holds until it ends
+        run = other.run(*results, "--configfile", str(path), check=False)
+    assert run.code != 0 and "results: another process (" in run.text and "Traceback" not in run.text
+    assert not (tmp_path / "results" / "weights").exists()
+    other.run(*results, "--configfile", str(path), fresh=True)
+    assert not (tmp_path / "results" / ".lock").exists()
 
 
 def test_a_wrong_samples_table_is_told_whole_and_without_a_traceback(workflow):

@@ -1,9 +1,11 @@
 # Shared by all rules: settings, the samples table, resources, targets, messages. No rules.
+import atexit
 import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
-from stnuclei.files import size_mb
+from stnuclei.files import locked, size_mb
 from stnuclei.joblog import sentence_of
 
 # Where this workflow is used as a module of another, the terminal is the other's.
@@ -188,6 +190,19 @@ def keep_going_past_failed_samples() -> None:
     """
     if config["slides"]["on_failure"] == "leave_out":
         workflow.scheduler.keepgoing = True
+
+
+def keep_other_runs_out() -> None:
+    """Lock the results folder until this process ends: a run begun in another working folder knows none of its jobs.
+
+    It would delete and make anew what this one has just made; Snakemake locks the working folder alone.
+    """
+    held = ExitStack()
+    try:
+        held.enter_context(locked(RESULTS, ".lock"))
+    except UserError as error:
+        raise WorkflowError(str(error))
+    atexit.register(held.close)
 
 
 # --- messages printed when the run ends ---------------------------------------------------------------------------------------------

@@ -117,17 +117,26 @@ def stop_if_files_are_missing() -> None:
     missing += missing_slides() + missing_spots()
     trained = {"train_model": "model", "train_expression": "baseline"}
     models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}
-    missing += [f"  - {line}" for line in settings.missing_weights(config, models)]
-    missing += [f"  - {line}" for line in settings.missing_teachers(config, models)]
+    missing += missing_model_files(models)
     if missing:
-        raise WorkflowError("files are missing:\n" + "\n".join(missing))
+        raise WorkflowError("files are missing or not whole:\n" + "\n".join(missing))
+
+
+def missing_model_files(models: set[str]) -> list[str]:
+    """Lines on weights and teachers of models and baselines that are not there, or not whole."""
+    lines = settings.missing_weights(config, models) + settings.missing_teachers(config, models)
+    return [f"  - {line}" for line in lines]
 
 
 def say_what_is_missing(most: int = 8) -> None:
     """Say in a dry run, which works without data, what a real run would stop at."""
-    missing = missing_files(SAMPLES["sample"])
+    named = {name: path for name, path in config["segmentation"]["checkpoints"].items() if not simulated(path)}
+    missing = missing_model_files({*config["models"], *config["expression"]["models"]})
+    missing += [f"  - {line}" for line in settings.missing_checkpoints(named)] + missing_files(SAMPLES["sample"])
     if missing:
-        print(f"{len(missing)} file(s) are missing; a real run stops before its first job:", file=sys.stderr)
+        print(
+            f"{len(missing)} file(s) are missing or not whole; a real run stops before its first job:", file=sys.stderr
+        )
         more = [f"  ... and {len(missing) - most} more"] if len(missing) > most else []
         print("\n".join([*missing[:most], *more]), file=sys.stderr)
 

@@ -72,19 +72,20 @@ def has_seen(wildcards: Wildcards) -> bool:
 
 
 def missing_slides() -> list[str]:
-    """One line for each missing slide or checkpoint of the segmentations to run."""
+    """One line for each slide or checkpoint of the segmentations to run that is not there, or not whole."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
     wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
     named = {
         getattr(job.wildcards, "segmenter", getattr(job.wildcards, "base", "")) for job in workflow.dag.needrun_jobs()
     }
     named = {config["classifiers"][name]["model"] if name in CLASSIFIERS else name for name in named} & set(CHECKPOINTS)
-    wanted |= {(f"segmentation.checkpoints.{name}", CHECKPOINTS[name]) for name in named}
-    return [
-        f"  - {where}: {path} is not there"
+    slides = [
+        f"{where}: {path} is not there"
         for where, path in sorted(wanted)
         if path and not simulated(path) and not Path(path).exists()
     ]
+    used = {name: CHECKPOINTS[name] for name in named if not simulated(CHECKPOINTS[name])}
+    return [f"  - {line}" for line in [*slides, *settings.missing_checkpoints(used)]]
 
 
 def card_sets(model: str) -> list[dict[str, str]]:

@@ -23,6 +23,9 @@ from stnuclei.errors import MachineError, UserError
 _PREFIX = ".partial-"
 #: Short name of this machine: process numbers of another one mean nothing here.
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+#: Words of libraries in compiled code for a full disk, and of torch's zip writer for a write that came out short.
+_FULL = ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded", "File too large")
+_TORN = ("inline_container", "StreamWriter", "iostream error")
 #: Of linux/fs.h and fcntl.h.
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
@@ -68,6 +71,8 @@ def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
             _replace_folder(temporary, path)
         else:
             os.replace(temporary, path)
+            # rename(2) does nothing where both names are links to one file, as for a file that is delivered again.
+            temporary.unlink(missing_ok=True)
         _fsync(path.parent)
     except BaseException:
         remove(temporary)
@@ -86,7 +91,7 @@ def deliver(made: str | Path, path: str | Path) -> None:
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
+def locked(folder: str | Path, name: str = "lock") -> Iterator[None]:
     """Keep other processes out of a folder in which this one keeps its state.
 
     Where the file system has no locks nothing is kept out.
@@ -94,14 +99,16 @@ def locked(folder: str | Path) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Made where it is missing; holds a file ``lock`` meanwhile.
+        Made where it is missing.
+    name
+        File that stands in it meanwhile.
 
     Raises
     ------
     UserError
         If another process is at work in it.
     """
-    path = Path(folder) / "lock"
+    path = Path(folder) / name
     file = _lock(path)
     try:
         yield
@@ -234,10 +241,9 @@ def disk_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
-        if any(
-            words in str(error)
-            for words in ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded", "File too large")
-        ):
+        if any(words in str(error) for words in _FULL):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORN):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -262,9 +268,7 @@ def disk_full_explained(path: str | Path, kept: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        # torch's zip writer turns a short write into a RuntimeError of its own, without a number.
-        torn = isinstance(error, RuntimeError) and any(w in str(error) for w in ("inline_container", "StreamWriter"))
-        if not disk_full(error) and not torn:
+        if not disk_full(error):
             raise
         raise MachineError(
             f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, suggestion
 from stnuclei.resources import resource
 
 # Between the classes of an undecided cell, in the column `alternatives` of label tables.
@@ -270,5 +270,5 @@ def _shipped(name: str) -> Path:
     folder = resource("taxonomies")
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in known:
-        raise UserError(f"taxonomy {name!r} is not shipped ({', '.join(known)}); give a path to a YAML file instead")
+        raise UserError(f"taxonomy {name!r} is not shipped; {suggestion(name, known)}, or give a path to a YAML file")
     return folder / f"{name}.yaml"

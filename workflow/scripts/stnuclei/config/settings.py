@@ -8,7 +8,8 @@ from typing import Any
 
 from stnuclei.config.model import check
 from stnuclei.config.workflow import Configuration
-from stnuclei.errors import is_file_name, refuse
+from stnuclei.errors import UserError, is_file_name, refuse
+from stnuclei.taxonomy import Taxonomy
 
 #: Blocks whose keys a user chooses: a configuration's replace the shipped ones instead of joining them.
 _REPLACED = ("models", "classifiers")
@@ -47,8 +48,17 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         With one line a problem: the key, what is wrong, and for an unknown key the nearest known one.
     """
     checked = check(Configuration, config, "the configuration").to_dict()
-    refuse("the configuration", list(_path_problems(checked)))
+    refuse("the configuration", [*_path_problems(checked), *_taxonomy_problems(checked["taxonomy"])])
     return checked
+
+
+def _taxonomy_problems(taxonomy: str) -> list[str]:
+    """Problems of the classes that every job needs."""
+    try:
+        Taxonomy.load(taxonomy)
+    except UserError as error:
+        return [f"taxonomy: {error}"]
+    return []
 
 
 def _path_problems(content: Any, key: str = "") -> Iterator[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from stnuclei.config.model_files import file_problem
 from stnuclei.errors import refuse, suggestion
 
 
@@ -54,10 +54,11 @@ def check_teachers(config: Mapping[str, Any]) -> None:
 
 
 def missing_teachers(config: Mapping[str, Any], models: set[str]) -> list[str]:
-    """One line for each teacher's file that models about to be trained need and that is absent."""
+    """One line for each teacher's file that models about to be trained need and that is absent or not whole."""
     lines = {}
     for model in sorted(models & set(config["models"])):
         teacher = teacher_of(config, model)
-        if teacher and teacher not in config["models"] and not Path(teacher).is_file():
-            lines[teacher] = f"models.{model}.training.teacher: {teacher} is not there; train it, or give null"
+        problem = file_problem(teacher) if teacher and teacher not in config["models"] else None
+        if problem:
+            lines[str(teacher)] = f"models.{model}.training.teacher: {teacher} {problem}; train it, or give null"
     return list(lines.values())

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from stnuclei.config.encoders import ENCODERS, find_encoder
+from stnuclei.config.model_files import file_problem
 from stnuclei.errors import UserError, refuse, suggestion
 from stnuclei.fetch import hub_url
 
@@ -215,7 +216,7 @@ def _network(architecture: str) -> str:
 
 
 def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
-    """One line for each file of weights that models about to be trained need and that is absent.
+    """One line for each file of weights that models about to be trained need and that is absent or not whole.
 
     Parameters
     ----------
@@ -226,12 +227,12 @@ def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
     """
     lines: dict[str, str] = {}
     for key, _, weights in _used(config, models):
-        known, path = _BY_FILE.get(PurePosixPath(weights).name), Path(weights)
+        known = _BY_FILE.get(PurePosixPath(weights).name)
         if _source(weights) or weights in lines:
             continue
-        if not path.is_file():
+        if problem := file_problem(weights):
             source = f"; it is {known.describe()}" if known else ""
-            lines[weights] = f"{key}: {weights} is not there{source}"
+            lines[weights] = f"{key}: {weights} {problem}{source}"
     return list(lines.values())
 
 

@@ -63,7 +63,8 @@ def _describe(group: Path, shapes: list[tuple[int, int]], transformations: Mappi
         scale_factors=[2] * (len(shapes) - 1) or None,
         transformations=dict(transformations),
     )
-    stand_in = group.parent.parent.with_name(group.parent.parent.name + ".metadata")
+    # Inside the store, which is a temporary folder still: what a killed process leaves goes with it.
+    stand_in = group.parent.parent / "stand_in.zarr"
     with quiet("ome_zarr"):
         spatialdata.SpatialData(images={group.name: tiny}).write(stand_in)
     try:

@@ -115,15 +115,29 @@ def _columns(labels: str | Path | pd.DataFrame) -> pd.DataFrame:
         table = labels[[name for name in names if name in labels]]
     else:
         try:
-            file = pq.ParquetFile(labels)
+            file = pq.ParquetFile(labels, page_checksum_verification=True)
+            _check_names(file.schema_arrow, names)
             table = file.read(columns=[n for n in names if n == "label" or n in file.schema_arrow.names]).to_pandas()
-        except (OSError, pyarrow.lib.ArrowException, KeyError) as error:
+        except (OSError, ValueError, pyarrow.lib.ArrowException, KeyError) as error:
             reason = str(error).splitlines()[0][:120]
             raise UserError(f"{labels}: cannot be read as labels ({reason}); write it with label_cells") from error
         if "label" not in table:
             raise UserError(f"{labels}: cannot be read as labels (it has no column label); write it with label_cells")
     text = {name: table[name].fillna("").astype(str) for name in ("label", "alternatives") if name in table}
     return table.assign(**text)
+
+
+def _check_names(schema: pyarrow.Schema, names: list[str]) -> None:
+    """Refuse a column that is described but not there: of a changed name no checksum of the format tells.
+
+    Raises
+    ------
+    KeyError
+        With the column.
+    """
+    described = {column["field_name"] for column in (schema.pandas_metadata or {}).get("columns", ())}
+    if lost := described.intersection(names).difference(schema.names):
+        raise KeyError(f"its column {sorted(lost)[0]} is damaged")
 
 
 def _check_fit(store: Any, cells: np.ndarray, rows: int, where: str) -> None:
