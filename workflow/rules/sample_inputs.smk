@@ -118,6 +118,8 @@ def stop_if_files_are_missing() -> None:
     trained = {"train_model": "model", "train_expression": "baseline"}
     models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}
     missing += [f"  - {line}" for line in settings.missing_weights(config, models)]
+    fetched = {job.wildcards.weights for job in jobs if job.rule.name == "fetch_weights"}
+    missing += [f"  - {line}" for line in settings.refused_weights(config, models, fetched)]
     missing += [f"  - {line}" for line in settings.missing_teachers(config, models)]
     if missing:
         raise WorkflowError("files are missing:\n" + "\n".join(missing))
