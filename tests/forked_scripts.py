@@ -23,8 +23,8 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 
-def fork_scripts():
-    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it; then fork."""
+def preload():
+    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it."""
     for script in filter(is_script_of_a_job, map(Path.read_text, sorted(SCRIPTS.glob("*.py")))):
         for node in ast.parse(script).body:
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -34,6 +34,11 @@ def fork_scripts():
             elif isinstance(node, ast.Import):
                 for name in node.names:
                     importlib.import_module(name.name)
+
+
+def fork_scripts():
+    """Run the scripts of jobs in forks of this process from now on."""
+    preload()
     gc.freeze()  # forks share these pages
     PythonScript.execute_script = execute_script
 

@@ -250,5 +250,19 @@ def test_names_hub_ids_and_timm_names_find_one_encoder():
     assert (dino.dim, dino.patch, dino.registers, dino.positions, dino.grid) == (768, 14, 4, "patches", 37)
     assert find_encoder("timm:vit_base_patch16_384").grid == 24
     for name in ("timm:vit_base_patch16_clip_224", "timm:vit_giant_patch14_224", "timm:resnet50", "cellvit-unii"):
-        with pytest.raises(UserError, match="no plain vision transformer|not known; choose one of cellvit-256"):
+        with pytest.raises(UserError, match="no plain vision transformer|not known; (did you mean|known: cellvit-256)"):
             find_encoder(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("cellvit-unii", "cellvit-uni"),
+        ("UNI", "cellvit-uni"),
+        ("cellvit_256", "cellvit-256"),
+        ("mahmoodlab/UNI", "MahmoodLab/UNI"),
+    ],
+)
+def test_a_wrong_name_names_the_nearest(name, nearest):
+    with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
+        find_encoder(name)

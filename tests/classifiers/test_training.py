@@ -7,7 +7,7 @@ import torch
 
 from stnuclei.cellvit import load_classifier
 from stnuclei.cellvit.losses import cellvit_losses
-from stnuclei.classifiers import TokenSource, TokenStore, train_classifier
+from stnuclei.classifiers import TokenSource, TokenStore, cost_note, train_classifier
 from stnuclei.classifiers.examples import Examples, read_examples
 from stnuclei.classifiers.fit import class_weight, fit, set_loss
 from stnuclei.config.classifiers import ClassifierSettings
@@ -140,3 +140,31 @@ def test_tokens_of_two_models_are_not_mixed(checkpoint, stores, sources, tmp_pat
     other = TokenSource(tmp_path / "centre.zarr", sources[0].labels)
     with pytest.raises(UserError, match="not of one model and one choice"):
         train_classifier([sources[0], other], tmp_path / "out")
+
+
+def test_a_class_that_nothing_teaches_is_named(tokens, sources, tmp_path, capsys):
+    result = train_classifier(sources[:1], tmp_path, validation=sources[1:], settings=ClassifierSettings(epochs=1))
+    classifier = load_classifier(tmp_path / "classifier.pt")
+    assert "no nucleus to learn from is Dead, Epithelial: it will not give them" in capsys.readouterr().out
+    assert classifier.provenance["absent"] == ["Dead", "Epithelial"] and result["nuclei"] == 96
+
+
+def test_labels_that_teach_nothing_are_told(tokens, sources, tmp_path):
+    table = pd.read_parquet(sources[0].labels)
+    table.assign(label="Unknown").to_parquet(tmp_path / "unknown.parquet")
+    with pytest.raises(UserError, match="no nucleus of first has a label"):
+        train_classifier([TokenSource(tokens[0], tmp_path / "unknown.parquet")], tmp_path / "out")
+    table.assign(label="T cell").to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(UserError, match="label again or name the taxonomy it was made with"):
+        train_classifier([TokenSource(tokens[0], tmp_path / "other.parquet")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_cost_is_said_in_a_sentence(tmp_path):
+    rows = [{"step": "tokens", "set": "a", "patches": 1200, "seconds": 3.0, "cpu_seconds": 5.0, "device": "cuda"}]
+    rows += [{"step": "tokens", "set": "b", "patches": 34, "seconds": 1.0, "cpu_seconds": 1.5, "device": "cuda"}]
+    rows.append({"step": "head", "set": "all", "seconds": 2.0, "cpu_seconds": 2.25, "device": "cpu"})
+    pd.DataFrame(rows).to_csv(tmp_path / "cost.tsv", sep="\t", index=False)
+    (text,) = cost_note({"fine": tmp_path / "cost.tsv"})
+    assert text.endswith("fine, tokens of 1,234 patches 4.0 s on CUDA (6.5 CPU s), head 2.0 s on CPU (2.2 CPU s).")
+    assert cost_note({}) == []

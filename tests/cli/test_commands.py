@@ -11,6 +11,7 @@ import pytest
 from stnuclei import cellvit
 from stnuclei.cli import main
 from stnuclei.cli.main import COMMANDS, command_parser
+from stnuclei.config.encoders import ARCHITECTURE_NAMES
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():
@@ -111,3 +112,14 @@ def test_a_checkpoint_is_described(tmp_path, capsys):
         assert part in text
     assert main(["inspect", str(tmp_path / "m.pt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["classes"][0] == "Background"
+
+
+def test_encoders_are_listed_with_their_terms(capsys):
+    assert main(["encoders"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list(ARCHITECTURE_NAMES)
+    assert main(["encoders", "uni2-h"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert line.startswith("cellvit-uni2-h") and "681.4" in line and "gated (HF_TOKEN)" in line
+    assert main(["encoders", "cellvit-virchov"]) == 1
+    assert "did you mean 'cellvit-virchow'?" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forked_snakemake import SCRIPTS, preload
+from forked_scripts import preload
 from stnuclei import files
 from stnuclei.cellvit.components import label_regions
 from stnuclei.errors import UserError
@@ -31,7 +31,7 @@ Call = Callable[[], object]
 
 def warm_up() -> None:
     """Import what the jobs import; forks share it. No thread is started, and nothing is computed that a job uses."""
-    preload([path for path in sorted(SCRIPTS.glob("*.py")) if not path.stem.startswith("snakemake_")])
+    preload()
     for name in _LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

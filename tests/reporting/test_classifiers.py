@@ -30,6 +30,7 @@ def classifier():
         "validation": [["b", "stnuclei"]],
         "costs": [cost, {**cost, "set": "b"}],
         "confusion": confusion.tolist(),
+        "absent": ["Dead"],
         "result": {
             "nuclei": 90,
             "validation_nuclei": 14,
@@ -59,6 +60,7 @@ def test_the_card_says_what_the_file_does(classifier, tmp_path):
         "The tokens of 24 patches took 8 CPU seconds (cuda), the head 2 (cpu)",
         "macro F1 0.750, accuracy 0.875",
         "0.625",
+        "No nucleus that it learned from was Dead: it does not give them.",
         "No validation nucleus was Dead",
         "labels come from gene expression",
         "--classifier c.pt",

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import spatialdata
 import spatialdata_io
 import torch
 import yaml
@@ -20,9 +21,12 @@ from real_pixels import PATCHES, make_bundle
 from reporting.browser import Browser, find
 from reporting.test_browser import SHOWN, check
 from runner import Workflow, count
-from stnuclei.cellvit import load_checkpoint
+from stnuclei.cellvit import load_checkpoint, load_classifier
+from stnuclei.classifiers import TokenStore
 from stnuclei.io import open_sample
-from stnuclei.patches import PatchStore
+from stnuclei.io.nuclei_file import NucleiFile
+from stnuclei.patches import PatchStore, PredictionStore
+from stnuclei.taxonomy import Taxonomy
 
 sys.path.append(str(ROOT / "tests" / "io"))
 import bundle
@@ -125,6 +129,7 @@ def test_two_processes_train_the_model_of_one(finished):
     parts = {name: content["models"]["st"][name] for name in ("train", "validation")}
     ways = {"one": {"processes": 1}, "two": {"processes": 2}}
     content["models"] = {name: {**parts, "training": way} for name, way in ways.items()}
+    content["classifiers"] = {}
     (finished.folder / "ways.yaml").write_text(yaml.safe_dump(content))
     made = [f"results/models/{name}/checkpoint.pt" for name in ways]
     # Training also depends on what the workflow wrote before; only the models are made here.
@@ -219,3 +224,39 @@ def test_a_spatialdata_store_gives_what_the_raw_folder_gives(other_platforms):
 def test_a_sample_of_hest_is_read(other_platforms):
     sample = open_sample(other_platforms / "hest" / "sample.zarr")
     assert len(sample.nuclei) == bundle.N_CELLS - 2 and sample.um_per_px == bundle.HE_UM
+
+
+def test_a_classifier_of_another_taxonomy_has_tokens_rows_page_and_card(finished):
+    results = finished.folder / "results"
+    store = TokenStore(results / "models" / "st" / "tokens" / "nucls.run.box.zarr")
+    patches = PatchStore(results / "samples" / "nucls" / "patches.zarr")
+    assert len(store) == len(patches.cell_index) and store.dim == 96
+    classifier = load_classifier(results / "models" / "fine" / "classifier.pt")
+    assert "T cell" in classifier.names and classifier.provenance["train"] == [["nucls", "stnuclei"]]
+    # Scored in the configuration's classes, to which its own add up; with its cost below the table.
+    for number in (2, 3):
+        assert "fine" in set(pd.read_csv(results / "tables" / f"table{number}.tsv", sep="\t")["model"])
+        note = (results / "tables" / f"table{number}.md").read_text()
+        assert f"fine, tokens of {len(patches):,} patches" in note and "s on CPU (" in note
+    predictions = PredictionStore(results / "models" / "fine" / "predictions" / "nucls_held_out.zarr")
+    assert predictions.classes[1:] == list(Taxonomy.load("pannuke").names)
+    row = pd.read_csv(results / "tables" / "classifiers.tsv", sep="\t").iloc[0]
+    assert row["tokens_of"] == "st" and row["nuclei"] > 500 and row["device"] == "cpu"
+    assert "| taxonomy | tissue11 |" in (results / "models" / "fine" / "README.md").read_text()
+    assert 'id="models--fine"' in (results / "report.html").read_text()
+
+
+def test_a_slide_is_segmented_by_a_classifier(finished):
+    content = yaml.safe_load((finished.folder / "real_pixels.yaml").read_text())
+    content |= {"slides_table": "classified.tsv", "segmentation": {"embeddings": True, "copy_image": False}}
+    (finished.folder / "classified.yaml").write_text(yaml.safe_dump(content))
+    (finished.folder / "classified.tsv").write_text("slide\tpath\tsample\tmodel\nheld_out\t\tnucls_held_out\tfine\n")
+    folder = finished.folder / "results" / "slides" / "held_out" / "fine"
+    made = [str(folder.relative_to(finished.folder) / name) for name in ("summary.tsv", "slide.zarr")]
+    finished.run(*made, "--cores", "2", "--configfile", "classified.yaml", "--rerun-triggers", "mtime")
+    nuclei = NucleiFile(folder)
+    names = Taxonomy.load("tissue11").names
+    assert nuclei.classes == ["Background", *names] and set(nuclei.read()["class"]) <= set(names)
+    # This network has learned for moments. Where it finds no nucleus the store has no table.
+    store = spatialdata.read_zarr(folder / "slide.zarr")
+    assert not len(nuclei) or store["table"].obsm["X_cellvit"].shape == (len(nuclei), 96)

@@ -5,12 +5,13 @@ import yaml
 
 from paths import ROOT
 from runner import Workflow, count
-from stnuclei.config import check_weights, encoder_urls, local_weights, missing_weights
+from stnuclei.config import check_weights, encoder_urls, local_weights, missing_weights, refused_weights
 from stnuclei.config.weights import WEIGHTS
 from stnuclei.errors import UserError
 from stnuclei.fetch import fetch
 from stnuclei.files import sha256
 
+H0_MINI = "hub:bioptimus/H0-mini/w.bin"
 URL = "https://example.org/weights/vit.pth#sha256=00"
 
 
@@ -76,6 +77,32 @@ def test_weights_on_the_hub_have_their_repository_in_their_name(monkeypatch):
     for short in ("hub:bioptimus/H0-mini", "hub:owner"):
         with pytest.raises(UserError, match=rf"{short}: name the file of the hub, {short}.*/FILE"):
             local_weights(short, "w")
+
+
+def test_gated_weights_without_a_token_are_told_before_they_are_fetched(monkeypatch):
+    config = {"training": {"architecture": "cellvit-uni", "encoder_weights": "uni"}, "models": {"a": {}, "b": {}}}
+    config["models"]["c"] = {"training": {"architecture": "cellvit-h0-mini", "encoder_weights": H0_MINI}}
+    config["models"]["d"] = {"training": {"architecture": "cellvit-phikon-v2", "encoder_weights": "phikon-v2"}}
+    files = [*encoder_urls(config)]
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    uni, mini = refused_weights(config, {"a", "b", "c", "d"}, files)
+    assert uni == (
+        "training.encoder_weights: uni is gated and HF_TOKEN is not set; accept the terms on "
+        "https://huggingface.co/MahmoodLab/UNI and set HF_TOKEN, or give a local file"
+    )
+    assert mini.startswith(f"models.c.training.encoder_weights: {H0_MINI} is gated")
+    assert refused_weights(config, {"a", "d"}, []) == []  # what is there already needs no token
+    monkeypatch.setenv("HF_TOKEN", "t")
+    assert refused_weights(config, {"a", "c"}, files) == []
+
+
+def test_a_run_with_gated_weights_and_no_token_starts_no_job(workflow, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    path = workflow.folder / "gated.yaml"
+    path.write_text(yaml.safe_dump({"training": {"architecture": "cellvit-uni", "encoder_weights": "uni"}}))
+    run = workflow.run("train", "--configfile", str(path), "--cores", "1", check=False)
+    assert run.code != 0 and "training.encoder_weights: uni is gated and HF_TOKEN is not set" in run.text
+    assert "Traceback" not in run.text and not (workflow.folder / "results" / "weights").exists()
 
 
 def test_the_page_lists_every_named_file():

@@ -148,6 +148,7 @@ rule write_table1:
 rule write_table2:
     input:
         scores=score_files(SEGMENTED, "segmentation"),
+        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(SEGMENTED)],
     output:
         tsv=reported_table("table2"),
         md="<results>/tables/table2.md",
@@ -163,6 +164,7 @@ rule write_table2:
         runtime=runtime(30),
     params:
         pairs=SEGMENTED,
+        classifiers=classifiers_of(SEGMENTED),
         bootstrap=config["evaluation"]["bootstrap"],
         rows=published_rows(),
         runs=RUNS,
@@ -177,6 +179,7 @@ rule write_table2:
 rule write_table3:
     input:
         scores=score_files(CLASSIFIED, "classification"),
+        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(CLASSIFIED)],
     output:
         tsv=reported_table("table3"),
         md="<results>/tables/table3.md",
@@ -192,6 +195,7 @@ rule write_table3:
         runtime=runtime(30),
     params:
         pairs=CLASSIFIED,
+        classifiers=classifiers_of(CLASSIFIED),
         bootstrap=config["evaluation"]["bootstrap"],
         other=config["evaluation"]["dead"],
         rows=published_rows(),

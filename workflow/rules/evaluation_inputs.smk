@@ -6,6 +6,11 @@ SEGMENTED = [(model, sample) for model in SCORED for sample in SEG_EVAL]
 CLASSIFIED = [(model, sample) for model in SCORED for sample in CLS_EVAL]
 
 
+def classifiers_of(pairs: list[tuple[str, str]]) -> list[str]:
+    """Classifiers among (model, set) pairs."""
+    return [name for name in CLASSIFIERS if any(model == name for model, _ in pairs)]
+
+
 def trained_by_hand(model: str) -> bool:
     """True if a model is trained on manual labels alone (PanNuke)."""
     return {source.labels for source in SOURCES[model]["train"]} == {"manual"}

@@ -116,15 +116,17 @@ def stop_if_files_are_missing() -> None:
     missing = missing_files(to_read)
     missing += missing_slides() + missing_spots()
     trained = {"train_model": "model", "train_expression": "baseline"}
-    models = {job.wildcards[trained[job.rule.name]] for job in workflow.dag.needrun_jobs() if job.rule.name in trained}
-    missing += missing_model_files(models)
+    models = {job.wildcards[trained[job.rule.name]] for job in jobs if job.rule.name in trained}
+    fetched = {job.wildcards.weights for job in jobs if job.rule.name == "fetch_weights"}
+    missing += missing_model_files(models, fetched)
     if missing:
         raise WorkflowError("files are missing or not whole:\n" + "\n".join(missing))
 
 
-def missing_model_files(models: set[str]) -> list[str]:
-    """Lines on weights and teachers of models and baselines that are not there, or not whole."""
-    lines = settings.missing_weights(config, models) + settings.missing_teachers(config, models)
+def missing_model_files(models: set[str], fetched: set[str]) -> list[str]:
+    """Lines on weights and teachers of models and baselines that are not there, not whole, or refused to be `fetched`."""
+    lines = settings.missing_weights(config, models) + settings.refused_weights(config, models, fetched)
+    lines += settings.missing_teachers(config, models)
     return [f"  - {line}" for line in lines]
 
 

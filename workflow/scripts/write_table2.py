@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from stnuclei.classifiers import cost_note
 from stnuclei.evaluation import footnotes, read_scores, table2, write_table
 from stnuclei.joblog import job
 
@@ -22,5 +23,6 @@ with job(snakemake.log[0], "table 2"):
             "the model trained on manual labels. `official` counts as the "
             "published code does, `corrected` counts empty patches and pairs right.",
             params.warnings,
+            *cost_note(dict(zip(params.classifiers, snakemake.input.costs, strict=True))),
         ),
     )

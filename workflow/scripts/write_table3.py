@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from stnuclei.classifiers import cost_note
 from stnuclei.evaluation import footnotes, read_scores, table3, write_table
 from stnuclei.joblog import job
 
@@ -27,5 +28,6 @@ with job(snakemake.log[0], "table 3"):
             "standard deviation over runs; Δ the difference to the model trained on manual labels. "
             f"{OTHER[params.other]}",
             params.warnings,
+            *cost_note(dict(zip(params.classifiers, snakemake.input.costs, strict=True))),
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,35 @@ def classifier_table(classifiers: Mapping[str, CellClassifier]) -> pd.DataFrame:
     head_seconds and head_cpu_seconds (on a CPU), epochs.
     """
     return pd.DataFrame([{"model": name, **_row(one)} for name, one in classifiers.items()])
+
+
+def cost_note(costs: Mapping[str, str | Path]) -> list[str]:
+    """Note on what the classifiers of a table cost; empty where there are none.
+
+    Parameters
+    ----------
+    costs
+        Name -> ``cost.tsv`` of `train_classifier`.
+
+    Returns
+    -------
+    One paragraph or none.
+    """
+    if not costs:
+        return []
+    words = [f"{name}, {_cost(pd.read_table(path))}" for name, path in costs.items()]
+    return [f"Cost of the classifiers, beside that of the model whose tokens they read: {'; '.join(words)}."]
+
+
+def _cost(cost: pd.DataFrame) -> str:
+    """Seconds by the clock and of the CPU, patches, device."""
+    tokens, head = cost[cost["step"] == "tokens"], cost[cost["step"] == "head"]
+    devices = " and ".join(sorted({str(device).upper() for device in tokens["device"]}))
+    return (
+        f"tokens of {int(tokens['patches'].sum()):,} patches {tokens['seconds'].sum():,.1f} s on {devices} "
+        f"({tokens['cpu_seconds'].sum():,.1f} CPU s), head {head['seconds'].sum():,.1f} s on CPU "
+        f"({head['cpu_seconds'].sum():,.1f} CPU s)"
+    )
 
 
 def _row(classifier: CellClassifier) -> dict[str, Any]:

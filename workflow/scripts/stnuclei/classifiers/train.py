@@ -68,6 +68,9 @@ def train_classifier(
     torch.set_num_threads(max(1, threads))
     try:
         train, held_out = split_examples(sources, validation, classes, settings)
+        absent = absent_classes(train, classes)
+        if absent:
+            print(f"classifier: no nucleus to learn from is {', '.join(absent)}: it will not give them", flush=True)
         fitted = fit(train, held_out, classes, settings)
     finally:
         torch.set_num_threads(before)
@@ -81,7 +84,8 @@ def train_classifier(
         **{key: value for key, value in fitted.history[fitted.best - 1].items() if key != "epoch"},
     }
     stores = [TokenStore(source.tokens) for source in (*sources, *validation)]
-    _write(out, fitted, classes, stores, settings, {**(provenance or {}), "result": result})
+    facts = {**(provenance or {}), "absent": absent, "result": result}
+    _write(out, fitted, classes, stores, settings, facts)
     return result
 
 
@@ -112,6 +116,12 @@ def split_examples(
     chosen = np.random.default_rng(settings.seed).choice(patches, count, replace=False)
     held_out = np.isin(examples.patch, chosen)
     return examples.take(~held_out), examples.take(held_out)
+
+
+def absent_classes(examples: Examples, taxonomy: Taxonomy) -> list[str]:
+    """Classes that no example has as its label or among its alternatives."""
+    allowed = int(np.bitwise_or.reduce(examples.allowed))
+    return [name for bit, name in enumerate(taxonomy.names) if not allowed >> bit & 1]
 
 
 def _write(

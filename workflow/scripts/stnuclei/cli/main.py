@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train a CellViT on patch stores and label tables",
     "score": "score predicted nuclei against a ground truth, two folders of label maps or GeoJSON",
     "inspect": "show what a checkpoint holds",
+    "encoders": "list the networks that training.architecture names, their encoders, weights and terms",
     "export": "write a checkpoint for another program: ONNX, torch.export, CellViT's own layout",
     "draw-alignment": "check and draw whether the nuclei of a Xenium run lie on those of its H&E",
     "compare": "name what differs between two runs of the workflow",

@@ -39,4 +39,5 @@ from .weights import check_weights as check_weights
 from .weights import encoder_urls as encoder_urls
 from .weights import local_weights as local_weights
 from .weights import missing_weights as missing_weights
+from .weights import refused_weights as refused_weights
 from .workflow import Configuration as Configuration

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, suggestion
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -200,7 +200,12 @@ def find_encoder(name: str) -> Encoder | None:
     for entry in ENCODERS.values():
         if name in (entry.architecture, entry.hub):
             return entry
-    raise UserError(f"architecture {name!r} is not known; choose one of {', '.join(ARCHITECTURE_NAMES)}, or {TIMM}...")
+    known = [entry.hub for entry in ENCODERS.values()] if "/" in name else ARCHITECTURE_NAMES
+    nearest = suggestion(f"cellvit-{name}" if name.casefold() in ENCODERS else name, known)
+    raise UserError(
+        f"architecture {name!r} is not known; {nearest} (`stnuclei encoders` lists all; {TIMM}vit_... is any plain "
+        "vision transformer)"
+    )
 
 
 def timm_encoder(name: str) -> Encoder:

@@ -5,7 +5,8 @@ Sizes, checksums, terms and sources of the named files: docs/training.md. What n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
@@ -41,6 +42,8 @@ class Weights:
         Bytes; 0 where no source states them.
     sha256
         Checksum; empty where no source states it.
+    page
+        Page on which the terms have to be accepted first; empty where the file is open.
     """
 
     file: str
@@ -49,6 +52,7 @@ class Weights:
     terms: str
     size: int = 0
     sha256: str = ""
+    page: str = ""
 
     @property
     def url(self) -> str:
@@ -93,6 +97,7 @@ WEIGHTS: dict[str, Weights] = {
             hub_url(entry.hub, entry.file),
             (entry.architecture,),
             entry.terms + ("; gated" if entry.gated else ""),
+            page=f"https://huggingface.co/{entry.hub}" if entry.gated else "",
         )
         for entry in ENCODERS.values()
         if entry.file
@@ -234,6 +239,41 @@ def missing_weights(config: Mapping[str, Any], models: set[str]) -> list[str]:
             source = f"; it is {known.describe()}" if known else ""
             lines[weights] = f"{key}: {weights} {problem}{source}"
     return list(lines.values())
+
+
+def refused_weights(config: Mapping[str, Any], models: set[str], fetched: Container[str]) -> list[str]:
+    """One line for each gated file that is about to be fetched without a token.
+
+    Parameters
+    ----------
+    config
+        The whole configuration.
+    models
+        Names of models and expression baselines about to be trained.
+    fetched
+        File names of weights that jobs are about to fetch.
+    """
+    if os.environ.get("HF_TOKEN"):
+        return []
+    lines: dict[str, str] = {}
+    for key, _, weights in _used(config, models):
+        page, source = _gate(weights), _source(weights)
+        if page and source and source[1] in fetched:
+            lines.setdefault(
+                weights,
+                f"{key}: {weights} is gated and HF_TOKEN is not set; accept the terms on {page} and set HF_TOKEN, or "
+                "give a local file",
+            )
+    return list(lines.values())
+
+
+def _gate(weights: str) -> str:
+    """Page of the terms of gated weights, by name or on the hub; empty for others."""
+    if weights in WEIGHTS:
+        return WEIGHTS[weights].page
+    hub = "/".join(weights.removeprefix(HUB).partition("#")[0].split("/")[:2]) if weights.startswith(HUB) else ""
+    gated = (entry.hub for entry in ENCODERS.values() if entry.gated and entry.hub == hub)
+    return next((f"https://huggingface.co/{name}" for name in gated), "")
 
 
 def _used(config: Mapping[str, Any], models: set[str] | None = None) -> Iterator[tuple[str, str, str]]:

@@ -55,9 +55,9 @@ def read_scores(pairs: Iterable[Sequence[str]], paths: Iterable[str | Path]) -> 
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def footnotes(note: str, warnings: Iterable[str]) -> str:
-    """Note of a table, and below it the warnings of the configuration."""
-    return "\n\n".join([note, *(f"**Note:** {warning}." for warning in warnings)])
+def footnotes(note: str, warnings: Iterable[str], *further: str) -> str:
+    """Note of a table, further ones, and below them the warnings of the configuration."""
+    return "\n\n".join([note, *further, *(f"**Note:** {warning}." for warning in warnings)])
 
 
 def write_table(frame: pd.DataFrame, tsv: str | Path, md: str | Path, title: str = "", note: str = "") -> None:

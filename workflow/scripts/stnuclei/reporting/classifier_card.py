@@ -137,6 +137,8 @@ def _scores(head: CellClassifier, tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _limits(head: CellClassifier) -> list[str]:
     limits = ["For research. Not a medical device; nothing here was tested for diagnosis."]
+    if unknown := head.provenance.get("absent"):
+        limits.append(f"No nucleus that it learned from was {', '.join(unknown)}: it does not give them.")
     counts = head.provenance.get("confusion")
     if counts:
         absent = [name for name, row in zip(head.names, counts, strict=True) if not sum(row)]
