@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from stnuclei import files
+from stnuclei.disk import disk_full
 from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, deliver, disk_full, locked, sha256
+from stnuclei.files import atomic_write, deliver, locked, sha256
 from stnuclei.joblog import job
 
 

@@ -29,7 +29,7 @@ FLOORS = (
     ("config",),
     ("provenance", "simulate"),
     ("drawing",),
-    ("errors", "fetch", "files", "joblog", "metrics", "progress", "resources", "runlog", "tables", "taxonomy"),
+    ("disk", "errors", "fetch", "files", "joblog", "metrics", "progress", "resources", "runlog", "tables", "taxonomy"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -2,7 +2,8 @@
 
 import os
 
-from stnuclei.files import atomic_write, size_mb
+from stnuclei.disk import size_mb
+from stnuclei.files import atomic_write
 
 
 def test_files_folders_and_what_is_absent(tmp_path):

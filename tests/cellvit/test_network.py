@@ -75,7 +75,7 @@ def test_sam_without_tissue_head_and_with_regression_map():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("cellvit-512", 6, 19), "not known.*cellvit-sam-h"),
+        (("cellvit-512", 6, 19), "not known; did you mean 'cellvit-256'"),
         (("cellvit-256", 1, 19), "at least 1 class"),
         (("cellvit-tiny", 6, -1), "at least 1 class"),
     ],

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from forked_scripts import preload
-from stnuclei import files
+from stnuclei import disk, files
 from stnuclei.cellvit.components import label_regions
 from stnuclei.errors import UserError
 
@@ -76,7 +76,7 @@ def _attempt(call: Call, output: Path) -> int:
             status = left.code if left.code in (0, STOPPED) else CRASH if wordless else SENTENCE
         except BaseException as error:  # noqa: BLE001 as Snakemake would see it: a full disk is said in a sentence
             traceback.print_exc()
-            status = SENTENCE if files.disk_full(error) else CRASH
+            status = SENTENCE if disk.disk_full(error) else CRASH
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     output.write_text(said.getvalue())
     return status

@@ -12,9 +12,9 @@ from stnuclei.cellvit.outlines import outline_polygons
 from stnuclei.cellvit.postprocess import gradient_range, separate_nuclei
 from stnuclei.prediction.border_merge import merge
 from stnuclei.prediction.calibrate import ideal_range
+from stnuclei.prediction.description import model_taxonomy
 from stnuclei.prediction.inference import ORIENTATIONS, Inference, tta_mean
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
-from stnuclei.prediction.predictor import model_taxonomy
 
 
 def blobs(seed, size=96):

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from stnuclei.config.training import TrainSettings
+from stnuclei.disk import disk_full_explained
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full_explained
 from stnuclei.training import failures, resume
 from stnuclei.training.resume import TrainingState
 

@@ -30,7 +30,8 @@ from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
-from stnuclei.files import locked, size_mb
+from stnuclei.disk import size_mb
+from stnuclei.files import locked
 from stnuclei.joblog import sentence_of
 
 # Where this workflow is used as a module of another, the terminal is the other's.

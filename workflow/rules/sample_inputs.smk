@@ -133,7 +133,8 @@ def missing_model_files(models: set[str], fetched: set[str]) -> list[str]:
 def say_what_is_missing(most: int = 8) -> None:
     """Say in a dry run, which works without data, what a real run would stop at."""
     named = {name: path for name, path in config["segmentation"]["checkpoints"].items() if not simulated(path)}
-    missing = missing_model_files({*config["models"], *config["expression"]["models"]})
+    # Nothing is fetched in a dry run.
+    missing = missing_model_files({*config["models"], *config["expression"]["models"]}, set())
     missing += [f"  - {line}" for line in settings.missing_checkpoints(named)] + missing_files(SAMPLES["sample"])
     if missing:
         print(

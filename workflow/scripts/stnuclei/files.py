@@ -10,22 +10,17 @@ import hashlib
 import os
 import shutil
 import socket
-import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from stnuclei.errors import MachineError, UserError
+from stnuclei.errors import MachineError
 
 _PREFIX = ".partial-"
 #: Short name of this machine: process numbers of another one mean nothing here.
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-#: Words of libraries in compiled code for a full disk, and of torch's zip writer for a write that came out short.
-_FULL = ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded", "File too large")
-_TORN = ("inline_container", "StreamWriter", "iostream error")
 #: Of linux/fs.h and fcntl.h.
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
@@ -218,63 +213,6 @@ def _exchange(path: Path, other: Path) -> bool:
     return call(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output folder that cannot be made, before hours of work.
-
-    Raises
-    ------
-    UserError
-        If it is a file, lies in one, or may not be written.
-    """
-    there = next(folder for folder in [path, *path.absolute().parents] if folder.exists())
-    if not there.is_dir():
-        raise UserError(f"{path}: {there} is a file, not a folder; give another output")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{path}: cannot be written, {there} is not writable for this user; give another output")
-
-
-def disk_full(error: BaseException | None) -> bool:
-    """True if an error, or one it came from, says that disk or quota are used up.
-
-    Libraries in compiled code (tensorstore, zarr's codecs) raise errors of their own with the system's words in them.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        if any(words in str(error) for words in _FULL):
-            return True
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORN):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-@contextmanager
-def disk_full_explained(path: str | Path, kept: str) -> Iterator[None]:
-    """Turn the error of a full disk into one sentence.
-
-    Parameters
-    ----------
-    path
-        The output being written.
-    kept
-        What is safe on disk, or how much space is needed: a clause of the sentence.
-
-    Raises
-    ------
-    UserError
-        In place of the operating system's or a library's error.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if not disk_full(error):
-            raise
-        raise MachineError(
-            f"{path}: cannot be written, the disk is full or the quota used up; {kept}. Free space and run again"
-        ) from error
-
-
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     return checksum(path, "sha256")
@@ -284,33 +222,3 @@ def checksum(path: str | Path, algorithm: str) -> str:
     """Hexadecimal checksum of a file, by an algorithm of hashlib; it guards against damage, not against attack."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-def size_mb(paths: str | Path | Iterable[str | Path]) -> float:
-    """Size of files and folders in MB (1e6 bytes); absent ones count nothing.
-
-    The size of a folder is cached until the folder is replaced or its entries change: Snakemake asks for a store of
-    hundreds of files once for each job that reads it.
-    """
-    total = 0
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        try:
-            state = os.stat(path)
-        except OSError:
-            continue
-        folder = stat.S_ISDIR(state.st_mode)
-        total += _folder_bytes(str(path), state.st_ino, state.st_mtime_ns) if folder else state.st_size
-    return total / 1e6
-
-
-@lru_cache(maxsize=1 << 16)
-def _folder_bytes(path: str, inode: int, changed_ns: int) -> int:
-    total, todo = 0, [path]
-    while todo:
-        with os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
-                elif entry.is_file():
-                    total += entry.stat().st_size
-    return total

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from stnuclei.disk import disk_full
 from stnuclei.errors import MachineError, UserError
-from stnuclei.files import disk_full
 
 T = TypeVar("T")
 #: Line of a log above a sentence that another try would end with again; `sentence_of` looks for it.

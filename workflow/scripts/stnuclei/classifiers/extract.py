@@ -13,12 +13,15 @@ import numpy as np
 from stnuclei.cellvit.nuclei import NucleiTable, Shapes, measure
 from stnuclei.cellvit.nucleus_tokens import TokenChoice, TokenGrid, nucleus_vectors
 from stnuclei.classifiers.token_store import TokenStore, write_tokens
+from stnuclei.disk import check_output
 from stnuclei.errors import UserError
 from stnuclei.evaluation.detection import pair_centroids
-from stnuclei.files import check_output, sha256
+from stnuclei.files import sha256
 from stnuclei.patches.store import PatchStore
+from stnuclei.prediction.description import describe
+from stnuclei.prediction.maps import PredictedMaps
 from stnuclei.prediction.patches import separate
-from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
+from stnuclei.prediction.predictor import Predictor, cpu_threads
 from stnuclei.progress import Progress
 
 #: ``run``: the nuclei of the patch store, by the encoder alone; ``network``: the model's own, paired with those.

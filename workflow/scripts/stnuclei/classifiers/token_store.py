@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.disk import disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.io.attributes import StoreFormat
 from stnuclei.patches.arrays import create_rows, open_array, read_table, store_errors, write_group, write_table
 from stnuclei.patches.store import RowStore

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from stnuclei import __version__
+from stnuclei.disk import disk_full
 from stnuclei.errors import UserError
-from stnuclei.files import disk_full
 from stnuclei.joblog import FULL
 
 #: Subcommand -> its line in the help. Its module `stnuclei.cli.<name>` has `add_options(parser)` and `run(options)`.

@@ -16,12 +16,13 @@ from torch import nn
 from stnuclei.cellvit.device import choose_device, choose_precision
 from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.expression import ExpressionSettings
+from stnuclei.disk import disk_full_explained
 from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.genes import choose_genes, gene_facts
 from stnuclei.expression.networks import build_network, head_of, load_weights, parameter_count
 from stnuclei.expression.split import SPLITS, split_patches
 from stnuclei.expression.transforms import InputTransform
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.provenance.publish import publishable
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from stnuclei.cellvit.nuclei import NucleiTable
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.disk import disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.io.attributes import StoreFormat
 from stnuclei.patches.arrays import SHARD, create_pixels, read_table, write_group, write_table
 from stnuclei.patches.store import NucleusStore

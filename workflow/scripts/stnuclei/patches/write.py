@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.disk import disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.patches.arrays import SHARD, create_pixels, write_group, write_table
 from stnuclei.patches.store import FORMAT
 

@@ -14,14 +14,17 @@ import numpy as np
 from stnuclei.cellvit.classifier import CellClassifier
 from stnuclei.cellvit.nuclei import NucleiTable, nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
+from stnuclei.disk import check_output
 from stnuclei.errors import UserError
-from stnuclei.files import check_output, sha256
+from stnuclei.files import sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
 from stnuclei.patches.prefetch import prefetch_map
+from stnuclei.prediction.description import describe
 from stnuclei.prediction.descriptors import classified
 from stnuclei.prediction.inference import classifier_of
-from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads, describe
+from stnuclei.prediction.maps import PredictedMaps
+from stnuclei.prediction.predictor import Predictor, cpu_threads
 from stnuclei.progress import Progress
 
 Prediction = tuple[np.ndarray, NucleiTable]

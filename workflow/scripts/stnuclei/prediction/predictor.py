@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,41 +19,8 @@ from stnuclei.cellvit.device import (
     thread_stream,
     to_host,
 )
-from stnuclei.cellvit.nucleus_tokens import TokenGrid
 from stnuclei.errors import UserError
-from stnuclei.prediction.inference import Network
-from stnuclei.taxonomy import Taxonomy
-
-
-@dataclass(frozen=True)
-class PredictedMaps:
-    """PredictedMaps of B pictures; contiguous numpy arrays on the CPU.
-
-    Parameters
-    ----------
-    foreground
-        (B, H, W) bool: nucleus more likely than background.
-    hv
-        (B, 2, H, W) float32 distance maps, channel 0 = x.
-    types
-        (B, C, H, W) float class probabilities, channel 0 background.
-    tokens
-        (B, h, w, D) float16 tokens of the encoder; None where nobody asked for them.
-    """
-
-    foreground: np.ndarray
-    hv: np.ndarray
-    types: np.ndarray
-    tokens: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.foreground)
-
-    def grid(self, i: int) -> TokenGrid | None:
-        """Tokens of picture `i`."""
-        if self.tokens is None:
-            return None
-        return TokenGrid(self.tokens[i], self.foreground.shape[2] / self.tokens.shape[2])
+from stnuclei.prediction.maps import PredictedMaps, check_pictures
 
 
 class Predictor:
@@ -262,27 +227,6 @@ class Predictor:
         )
 
 
-def check_pictures(images: np.ndarray) -> None:
-    """Refuse what is no batch of pictures: numbers of another range would be segmented as if they were pixels.
-
-    Raises
-    ------
-    UserError
-        If `images` is not (B, H, W, 3) uint8.
-    """
-    shape, dtype = np.shape(images), getattr(images, "dtype", type(images).__name__)
-    if len(shape) == 3:
-        raise UserError(f"prediction: one picture of shape {shape} was given; give a batch (B, H, W, 3): images[None]")
-    if len(shape) == 4 and shape[3] != 3 and shape[1] == 3:
-        raise UserError(
-            f"prediction: pictures of shape {shape} have their channels first; transpose them to (B, H, W, 3)"
-        )
-    if len(shape) != 4 or shape[3] != 3:
-        raise UserError(f"prediction: pictures have shape {shape}; RGB pictures (B, H, W, 3) are needed")
-    if dtype != np.uint8:
-        raise UserError(f"prediction: pictures are of type {dtype}; give RGB pixels as uint8, 0 to 255")
-
-
 @contextmanager
 def cpu_threads(threads: int, device: torch.device) -> Iterator[None]:
     """Let torch's CPU arithmetic use so many threads for a while; nothing changes where a GPU computes."""
@@ -293,55 +237,3 @@ def cpu_threads(threads: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def describe(predictor: Network) -> dict[str, Any]:
-    """Description of the model for a store of predictions, as plain values."""
-    meta = predictor.metadata
-    classifier = getattr(predictor, "classifier", None)
-    return {key: meta[key] for key in ("arch", "architecture", "epoch", "tissues", "provenance")} | {
-        "precision": str(predictor.dtype).removeprefix("torch."),
-        "device": predictor.device.type,
-        **({"classifier": {"sha256": classifier.sha256, "tokens": classifier.tokens}} if classifier else {}),
-    }
-
-
-#: Colours of Okabe and Ito 2008, then Tol 2021, for classes without one.
-_COLOURS = (
-    "#D55E00",
-    "#009E73",
-    "#0072B2",
-    "#F2C500",
-    "#CC79A7",
-    "#56B4E9",
-    "#882255",
-    "#44AA99",
-    "#999933",
-    "#AA4499",
-)
-
-
-def model_taxonomy(metadata: Mapping[str, Any], classes: Sequence[str]) -> Taxonomy:
-    """Taxonomy of a checkpoint; official files carry names only.
-
-    Parameters
-    ----------
-    metadata
-        From `stnuclei.cellvit.load_checkpoint`.
-    classes
-        Names of the type channels, background first.
-
-    Returns
-    -------
-    The checkpoint's; else PanNuke's where the names are PanNuke's; else one made of the names, with colours.
-    """
-    if metadata.get("taxonomy"):
-        return Taxonomy.from_dict(metadata["taxonomy"])
-    pannuke = Taxonomy.load("pannuke")
-    if tuple(classes[1:]) == pannuke.names:
-        return pannuke
-    entries = [
-        {"id": k, "name": name, "color": _COLOURS[(k - 1) % len(_COLOURS)]} for k, name in enumerate(classes[1:], 1)
-    ]
-    unknown = {"name": "Unknown" if "Unknown" not in classes else "No class", "color": "#999999"}
-    return Taxonomy.from_dict({"name": "model", "classes": entries, "unknown": unknown})

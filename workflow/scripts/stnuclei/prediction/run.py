@@ -21,12 +21,12 @@ from stnuclei.io.nuclei_file import NucleiFile, NucleiWriter
 from stnuclei.io.slide_input import SlideInput, in_memory
 from stnuclei.prediction.border_merge import assemble, merge_rows
 from stnuclei.prediction.calibrate import calibrate
+from stnuclei.prediction.description import model_taxonomy
 from stnuclei.prediction.descriptors import TokenUse
 from stnuclei.prediction.inference import Inference, Network, classifier_of
 from stnuclei.prediction.instances import SeparationSettings
 from stnuclei.prediction.partial_results import PartialResults, partial_folder
 from stnuclei.prediction.pictures import PictureJob, segment_pictures
-from stnuclei.prediction.predictor import model_taxonomy
 from stnuclei.prediction.search_region import SearchRegion
 from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION, SweepJob, readers, sweep
 from stnuclei.prediction.tile_reader import TileReader

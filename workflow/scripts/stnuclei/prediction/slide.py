@@ -20,11 +20,13 @@ from typing import Any
 import torch
 
 from stnuclei.config.segmentation import SlideSettings
+from stnuclei.disk import check_output, disk_full_explained
 from stnuclei.errors import UserError
-from stnuclei.files import check_output, disk_full_explained, sha256
+from stnuclei.files import sha256
 from stnuclei.io.slide_input import SlideInput, open_slide_input
+from stnuclei.prediction.description import describe
 from stnuclei.prediction.inference import Network
-from stnuclei.prediction.predictor import Predictor, cpu_threads, describe
+from stnuclei.prediction.predictor import Predictor, cpu_threads
 from stnuclei.prediction.run import SegmentationRun
 from stnuclei.quality import TissueMap
 

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from stnuclei.disk import disk_full_explained
 from stnuclei.drawing.figure import figure_file, open_frame
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.metrics import FEW_PAIRS
 
 Row = dict[str, float]

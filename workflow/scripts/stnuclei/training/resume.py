@@ -15,8 +15,9 @@ import torch
 
 from stnuclei.cellvit.tensors import check_zip
 from stnuclei.config.training import TrainSettings
+from stnuclei.disk import disk_full_explained
 from stnuclei.errors import UserError
-from stnuclei.files import atomic_write, disk_full_explained
+from stnuclei.files import atomic_write
 from stnuclei.training.distributed import ProcessGroup
 
 NAME = "last.pt"

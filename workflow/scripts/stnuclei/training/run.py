@@ -19,7 +19,7 @@ from stnuclei.cellvit.model import CellViT, build_model
 from stnuclei.cellvit.sam import fold_positions
 from stnuclei.cellvit.tensors import channels_last
 from stnuclei.config.training import TrainSettings
-from stnuclei.files import disk_full_explained
+from stnuclei.disk import disk_full_explained
 from stnuclei.loading.collection import Collection
 from stnuclei.loading.loader import PatchLoader
 from stnuclei.loading.sampler import Sampler, patch_weights
