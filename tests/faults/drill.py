@@ -21,11 +21,13 @@ import numpy as np
 
 from faults.attempts import CRASH, SENTENCE, Call, attempt, changes, killing, limited, terminated, together, warm_up
 from faults.jobs import Stage
+from faults.model_stages import MODEL_STAGES
 from faults.other_drills import OTHERS
 from faults.rows import Place, Row, write_page
-from faults.stages import STAGES
+from faults.slide_stages import SLIDE_STAGES
 from paths import ROOT
 
+STAGES = SLIDE_STAGES | MODEL_STAGES
 SAME = "restart gives the same content"
 
 
