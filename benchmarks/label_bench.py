@@ -184,8 +184,8 @@ class Bench:
 ABLATIONS: dict[str, dict[str, Any]] = {
     "spillover taken out": {"lineage.without_spillover": lambda profiles, *_: profiles},
     "cells unmixed (cluster's mixture decides)": {
-        "lineage._unmix_cells": lambda counts, clusters, profiles, pure, parts, category, n, weight: (
-            np.eye(n)[category].T @ parts.T
+        "lineage._unmix_cells": lambda counts, clusters, profiles, pure, parts, category, weight: (
+            np.eye(category.max() + 1)[category].T @ parts.T
         ).argmax(axis=0)[clusters]
     },
     "naive Bayes (unmixing decides)": {
