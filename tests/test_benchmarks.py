@@ -25,7 +25,7 @@ def test_every_benchmark_is_on_the_page(runner):
     text = (BENCHMARKS / "README.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     for name in small:
-        assert any(row.startswith(f"| `{name}.py` | yes |") for row in rows), name
+        assert any(row.startswith(f"| `{name}.py`") and "| yes |" in row for row in rows), name
     assert [name for name in others if f"{name}.py" not in text and not name.startswith("gpu_")] == []
 
 
