@@ -209,12 +209,12 @@ def speed(count: int, dim: int, hidden: int, seed: int) -> dict[str, Any]:
     }
 
 
-def page(tables: dict[str, pd.DataFrame], epochs: int) -> str:
+def page(tables: dict[str, pd.DataFrame], command: str) -> str:
     """The results as Markdown."""
     load = os.getloadavg()[1]
     head = (
         "# Cell classifiers\n\n"
-        f"`python benchmarks/classifiers.py --epochs {epochs} --write`: {platform.machine()}, {os.cpu_count()} cores, "
+        f"`python benchmarks/classifiers.py {command} --write`: {platform.machine()}, {os.cpu_count()} cores, "
         f"one thread, load {load:.0f} while it ran; hence CPU seconds and no others.\n"
     )
     texts = [f"## {title}\n\n{table.round(3).to_markdown(index=False)}\n" for title, table in tables.items()]
@@ -236,11 +236,13 @@ def main() -> None:
     if options.only != "speed":
         with contextlib.ExitStack() as stack:
             kept = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            command = f"--only comparison --epochs {options.epochs}"
             table, new = compare(kept, options.epochs, options.seed)
-        _show(folder / "classifiers.md", page({"Unseen tiles": table, "A new taxonomy": new}, options.epochs), options)
+        _show(folder / "classifiers.md", page({"Unseen tiles": table, "A new taxonomy": new}, command), options)
     if options.only != "comparison":
+        command = f"--only speed --nuclei {options.nuclei}"
         rows = [speed(options.nuclei, 384, hidden, options.seed) for hidden in (0, 128)]
-        _show(folder / "classifiers_speed.md", page({"A head": pd.DataFrame(rows)}, options.epochs), options)
+        _show(folder / "classifiers_speed.md", page({"A head": pd.DataFrame(rows)}, command), options)
 
 
 def _show(path: Path, text: str, options: argparse.Namespace) -> None:
