@@ -6,6 +6,7 @@ import scanpy
 from scipy import sparse
 from scipy.optimize import brentq
 from scipy.stats import mannwhitneyu
+from threadpoolctl import threadpool_limits
 
 from stnuclei.clustering import cluster_cells
 from stnuclei.clustering.clustering import principal_components
@@ -43,6 +44,17 @@ def test_points_that_coincide_still_have_themselves_first():
     found = nearest_neighbours(np.zeros((40, 3), np.float32), 5)
     assert np.array_equal(found.indices[:, 0], np.arange(40))
     assert connectivities(found).shape == (40, 40)
+
+
+def test_components_are_the_same_to_the_last_bit_on_any_number_of_threads():
+    random = np.random.default_rng(0)
+    means = random.gamma(0.3, 2, (1, 300)) * random.gamma(1, 1, (4000, 1))
+    counts = sparse.csr_matrix(np.log1p(random.poisson(means)).astype(np.float32))
+    with threadpool_limits(1):
+        one = principal_components(counts, 50)
+    with threadpool_limits(2):
+        two = principal_components(counts, 50)
+    assert np.array_equal(one, two)
 
 
 def test_search_by_lists_reaches_its_recall_and_repeats():

@@ -13,6 +13,7 @@ import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, totals
 from stnuclei.clustering.leiden import PARTITIONS, merge_small
@@ -104,6 +105,8 @@ def cluster_cells(
     return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
 
 
+# BLAS adds in another order on another number of threads: last bits would become other neighbours, and other clusters.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def principal_components(expression: sparse.csr_matrix, n_pcs: int = 50, seed: int = 0) -> np.ndarray:
     """Scores of the cells on the first principal components, float32 (n, at most n_pcs).
 
