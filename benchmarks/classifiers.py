@@ -50,11 +50,11 @@ from stnuclei.prediction import predict_patches  # noqa: E402
 from stnuclei.taxonomy import Taxonomy  # noqa: E402
 from stnuclei.training import train  # noqa: E402
 
-#: Training of the network: brief, on the CPU.
+#: Training of the network: brief, on the CPU. At a rate of 1e-3, whole patches and 8 epochs it found a single nucleus.
 NETWORK = {
-    "architecture": "cellvit-tiny", "batch_size": 8, "learning_rate": 1e-3, "freeze_epochs": 0, "sampling": "random",
-    "augmentation": "flips", "validation_patches": 8, "validate_every": 1000, "tensorboard": False, "device": "cpu",
-    "schedule": "constant", "workers": 0, "threads": 1,
+    "architecture": "cellvit-tiny", "batch_size": 8, "learning_rate": 3e-3, "crop_px": 128, "samples_per_epoch": 320,
+    "freeze_epochs": 0, "sampling": "random", "augmentation": "flips", "validation_patches": 8,
+    "validate_every": 1000, "tensorboard": False, "device": "cpu", "schedule": "constant", "workers": 0, "threads": 1,
 }  # fmt: skip
 HEADS = (("box", 128), ("centre", 128), ("nucleus", 128), ("nucleus", 0))
 
@@ -225,7 +225,7 @@ def main() -> None:
     """Run what is asked for; print it, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("comparison", "speed"))
-    parser.add_argument("--epochs", type=int, default=8, help="of the network")
+    parser.add_argument("--epochs", type=int, default=30, help="of the network")
     parser.add_argument("--nuclei", type=int, default=1_000_000, help="synthetic tokens")
     parser.add_argument("--seed", type=int, default=19)
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are there")

@@ -12,6 +12,7 @@ from spatialdata.models import TableModel
 from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_annotation
+from stnuclei.io.store import content_hash, note_content
 from stnuclei.labels import (
     draw_comparison,
     draw_labels,
@@ -213,17 +214,37 @@ def test_a_published_copy_carries_the_labels(table, clustering, tmp_path):
 def test_a_published_copy_names_no_folder_and_takes_no_file_from_outside(tmp_path):
     store, outside = tmp_path / "sample.zarr", tmp_path / "secret.txt"
     table = anndata.AnnData(np.ones((2, 1), np.float32), obs=pd.DataFrame({"cell_id": ["a", "b"]}, index=["a", "b"]))
-    ours = {"image": {"copied": False, "path": "../../home/me/slide.tif"}, "content": "abc"}
+    ours = {"image": {"copied": False, "path": "../../home/me/slide.tif"}}
     data = spatialdata.SpatialData(tables={"table": TableModel.parse(table)}, attrs={"stnuclei": ours})
     data.write(store)
     labels = {"m": cells(["Neoplastic", "Connective"]).assign(cell_id=["a", "b"])}
     publish_labels(store, labels, tmp_path / "copy.zarr")
     attributes = json.loads((tmp_path / "copy.zarr" / "zarr.json").read_text())["attributes"]["stnuclei"]
-    assert attributes == {"image": {"copied": False, "path": "slide.tif"}}
+    content = content_hash(tmp_path / "copy.zarr")
+    assert attributes == {
+        "image": {"copied": False, "path": "slide.tif"},
+        "content": content != content_hash(store) and content,
+    }
     outside.write_text("secret")
     (store / "tables" / "table" / "note").symlink_to(outside)
     with pytest.raises(UserError, match="tables/table/note is a link out of the store"):
         publish_labels(store, labels, tmp_path / "other.zarr")
+
+
+def test_a_damaged_store_is_not_published(tmp_path):
+    store = tmp_path / "sample.zarr"
+    table = anndata.AnnData(np.ones((2, 1), np.float32), obs=pd.DataFrame({"cell_id": ["a", "b"]}, index=["a", "b"]))
+    spatialdata.SpatialData(tables={"table": TableModel.parse(table)}).write(store)
+    labels = {"m": cells(["Neoplastic", "Connective"]).assign(cell_id=["a", "b"])}
+    note_content(store)
+    damaged = next(path for path in (store / "tables").rglob("c/*") if path.is_file())
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is damaged"):
+        publish_labels(store, labels, tmp_path / "copy.zarr")
+    (store / "zarr.json").write_text("{")
+    with pytest.raises(UserError, match="zarr.json"):
+        publish_labels(store, labels, tmp_path / "copy.zarr")
+    assert not (tmp_path / "copy.zarr").exists()
 
 
 def test_an_undecided_label_counts_as_its_most_probable_class():

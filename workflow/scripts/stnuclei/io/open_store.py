@@ -12,7 +12,7 @@ from stnuclei.errors import UserError
 from stnuclei.io.attributes import read_attributes
 from stnuclei.io.open_image import FORMAT, stored_slide
 from stnuclei.io.sample import Sample
-from stnuclei.io.store import REGION, content_hash
+from stnuclei.io.store import REGION, check_content
 
 
 def open_sample(path: str | Path) -> Sample:
@@ -27,10 +27,7 @@ def open_sample(path: str | Path) -> Sample:
     """
     path = Path(path)
     attributes = read_attributes(path, FORMAT)
-    if attributes.get("content", "") not in ("", content_hash(path)):
-        raise UserError(
-            f"{path}: is damaged (its content is not what was written); delete it and run read_sample again"
-        )
+    check_content(path, attributes)
     try:
         table = read_zarr(path / "tables" / "table")
         nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")

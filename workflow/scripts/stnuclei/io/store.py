@@ -66,7 +66,7 @@ def write_sample(
             write_image(source, group, transformations(sample, scale), chunk=chunk, threads=threads)
         except UserError as error:
             raise UserError(f"sample {sample.name}: {error}") from error.__cause__
-        _note_content(aside)
+        note_content(aside)
         with quiet("ome_zarr"):
             zarr.consolidate_metadata(aside)
 
@@ -79,11 +79,25 @@ def content_hash(store: Path) -> str:
     return digest.hexdigest()
 
 
-def _note_content(store: Path) -> None:
+def note_content(store: Path) -> None:
     """Put `content_hash` into the attributes: neither zarr nor GeoParquet notices a byte that changed."""
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
-    ours: Any = group.attrs["stnuclei"]
+    ours: Any = group.attrs.get("stnuclei", {})
     group.attrs["stnuclei"] = {**ours, "content": content_hash(store)}
+
+
+def check_content(store: Path, attributes: Mapping[str, Any]) -> None:
+    """Refuse a store whose tables and shapes are not what its attributes say was written, if they say it.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
+    if attributes.get("content", "") not in ("", content_hash(store)):
+        raise UserError(
+            f"{store}: is damaged (its content is not what was written); delete it and run read_sample again"
+        )
 
 
 def _attributes(sample: Sample, copied: bool, store: Path) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.io.store import check_content, note_content
 from stnuclei.taxonomy import Taxonomy
 
 
@@ -29,16 +31,30 @@ def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
         groups.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def _read_metadata(store: Path) -> dict[str, Any]:
+    """Metadata of the store's root.
+
+    Raises
+    ------
+    UserError
+        If there is no such store, or its metadata cannot be read.
+    """
+    try:
+        return dict(json.loads((store / "zarr.json").read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{store}: no such SpatialData store") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{store}: is damaged (zarr.json: {error}); delete it and run read_sample again") from None
+
+
 def _forget_paths(store: Path) -> None:
-    """Keep of a slide outside the store the file's name alone, and no hash of tables that are written anew."""
-    metadata = store / "zarr.json"
-    content = json.loads(metadata.read_text())
+    """Keep of a slide outside the store the file's name alone."""
+    content = _read_metadata(store)
     ours = content.get("attributes", {}).get("stnuclei", {})
-    ours.pop("content", None)
     image = ours.get("image", {})
     if "path" in image:
         image["path"] = Path(image["path"]).name
-    metadata.write_text(json.dumps(content, indent=2))
+    (store / "zarr.json").write_text(json.dumps(content, indent=2))
 
 
 def _refuse_links(store: Path) -> None:
@@ -76,18 +92,20 @@ def publish_labels(
     Raises
     ------
     UserError
-        If there is no such store, or a label set lacks cells of the table.
+        If there is no such store, it is damaged, or a label set lacks cells of the table.
     """
     import spatialdata
 
     taxonomy = Taxonomy.load(taxonomy)
-    if not Path(store).is_dir():
-        raise UserError(f"{store}: no such SpatialData store")
+    check_content(Path(store), _read_metadata(Path(store)).get("attributes", {}).get("stnuclei", {}))
     _refuse_links(Path(store))
     with atomic_write(out) as copy:
         shutil.copytree(store, copy)
         _forget_paths(copy)
-        data = spatialdata.read_zarr(copy)
+        try:
+            data = spatialdata.read_zarr(copy)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise UserError(f"{store}: is damaged ({error}); delete it and run read_sample again") from error
         table = data.tables["table"]
         ids = (table.obs["cell_id"] if "cell_id" in table.obs else table.obs_names.to_series()).astype(str)
         for method, cells in labels.items():
@@ -102,4 +120,5 @@ def publish_labels(
             table.uns[f"label_{method}_colors"] = [taxonomy.color_of(name) for name in names]
         data.delete_element_from_disk("table")
         data.write_element("table")
+        note_content(copy)
         data.write_consolidated_metadata()
