@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from stnuclei.config import PatchSet, check_own_labels, expand_sources, label_methods, patch_sets, read_samples
+from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets, read_samples
 from stnuclei.config.patch_sets import fold_of, fold_set
 from stnuclei.errors import UserError
 
@@ -56,9 +56,6 @@ def test_a_model_cannot_learn_from_own_labels_that_nobody_gave(tmp_path):
     assert expand_sources([{"samples": ["a"], "labels": "own"}], config, samples, "models.m.train")
     with pytest.raises(UserError, match=r"models.m.train\[0\].labels: own takes .* empty for b"):
         expand_sources([{"samples": "train", "labels": "own"}], config, samples, "models.m.train")
-    check_own_labels({"labels": {"methods": ["own"]}}, samples)  # cells of b are Unknown
-    with pytest.raises(UserError, match="labels.methods: own takes .* empty for every sample"):
-        check_own_labels({"labels": {"methods": ["paper", "own"]}}, samples.loc[["b"]])
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,6 @@ try:
     WARNINGS = settings.shared_donors(SAMPLES, SHARED) + settings.pannuke_organ_warnings(SOURCES, SAMPLES, config)
     WARNINGS += [f"sample {name} is left out, {reason}" for name, reason in LEFT_OUT.items()]
     METHODS = settings.label_methods(config)
-    settings.check_own_labels(config, SAMPLES)
     WEIGHTS = settings.encoder_urls(config)
     settings.check_weights(config)
     settings.check_teachers(config)

@@ -15,7 +15,6 @@ from .left_out import left_out as left_out
 from .left_out import without_samples as without_samples
 from .model_files import missing_checkpoints as missing_checkpoints
 from .patch_sets import PatchSet as PatchSet
-from .patch_sets import check_own_labels as check_own_labels
 from .patch_sets import expand_sources as expand_sources
 from .patch_sets import fold_of as fold_of
 from .patch_sets import label_methods as label_methods

@@ -96,7 +96,7 @@ def expand_sources(
         else:
             names = _names(entry["samples"], samples, key)
             if entry["labels"] == "own":
-                _check_own(names, samples, f"{key}.labels")
+                _check_own(names, samples, key)
             sets += [PatchSet(name, entry["labels"]) for name in names]
     return sets
 
@@ -118,26 +118,13 @@ def _names(wanted: str | list[str], samples: pd.DataFrame, key: str) -> list[str
     return list(wanted)
 
 
-def check_own_labels(config: Mapping[str, Any], samples: pd.DataFrame) -> None:
-    """Check that some sample brings labels where ``labels.methods`` names `own`; cells of the others are Unknown.
-
-    Raises
-    ------
-    UserError
-        If none does.
-    """
-    if "own" in config["labels"]["methods"] and not samples["labels"].astype(bool).any():
-        raise UserError(
-            "labels.methods: own takes the samples table's column labels, which is empty for every sample; fill it in, "
-            "or leave own out"
-        )
-
-
 def _check_own(names: Iterable[str], samples: pd.DataFrame, key: str) -> None:
-    """Refuse to ask for labels nobody gave."""
+    """Refuse a model that would learn from labels nobody gave."""
     without = [name for name in names if not samples.loc[name, "labels"]]
     if without:
-        raise UserError(f"{key}: own takes the samples table's column labels, which is empty for {', '.join(without)}")
+        raise UserError(
+            f"{key}.labels: own takes the samples table's column labels, which is empty for {', '.join(without)}"
+        )
 
 
 def label_methods(config: Mapping[str, Any]) -> list[str]:
