@@ -31,8 +31,8 @@ def test_slides_leave_nothing_behind(tmp_path):
         if (number + 1) % (SLIDES // 4) == 0:
             seen.append(held())
     print("MB, files, threads after each quarter:", seen)
-    # 13 MB a slide were suspected once, 104 MB in the second half. What was seen is an allocator that settles within the
-    # first half, and up to 35 MB of its noise in a process that ran other tests.
+    # 13 MB a slide were suspected once, 104 MB in the second half. What was seen is an allocator that settles within
+    # the first half, and up to 35 MB of its noise in a process that ran other tests.
     settled = seen[1]
     assert seen[-1][0] - settled[0] < max(60.0, SLIDES), seen
     assert seen[-1][1] <= settled[1] and seen[-1][2] <= settled[2], seen
