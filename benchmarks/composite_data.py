@@ -31,7 +31,7 @@ TILE, SIZE = 1000, 256
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a model learns from: the sources, what they are called, and the share of right labels where it is known."""
+    """Training data of one model: sources, their names, and the share of right labels where it is known."""
 
     sources: list[Source]
     dataset: str

@@ -1,4 +1,4 @@
-"""What composite_experiment.py prints and draws."""
+"""Tables and pictures of composite_experiment.py."""
 
 from __future__ import annotations
 

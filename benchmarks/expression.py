@@ -1,4 +1,4 @@
-"""How much expression does one H&E patch tell? The single-patch baseline on the composite samples of ../shared.
+"""Expression from one H&E patch: the single-patch baseline on the composite samples of ../shared.
 
     python benchmarks/expression.py --write        # --folder F keeps trainings and continues
 

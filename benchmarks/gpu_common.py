@@ -1,4 +1,4 @@
-"""What the parts of `benchmarks/gpu.py` share: the device, timing, synthetic patches, a prepared training run."""
+"""Shared by the parts of `benchmarks/gpu.py`: the device, timing, synthetic patches, a prepared training run."""
 
 from __future__ import annotations
 

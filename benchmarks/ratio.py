@@ -1,4 +1,4 @@
-"""What benchmarks measure in their small form: ratios of CPU time to a peer in the same run.
+"""Small form of the benchmarks: ratios of CPU time to a peer in the same run.
 
 A benchmark joins `all.py` with a function ``small() -> list[Ratio]`` that takes at most a minute of CPU time on data it
 makes itself. CPU time, because machines that run tests are shared: waiting does not lengthen it.

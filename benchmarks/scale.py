@@ -1,4 +1,4 @@
-"""How long Snakemake takes to see what a large run has to do, and with how much memory.
+"""Time and memory that Snakemake takes to plan a large run.
 
 ``python benchmarks/scale.py`` makes a table of 200 slides, 8 label methods and 5 models in a temporary folder and times
 ``snakemake -n``; ``--samples 20 --methods 2 --models 1`` makes another; ``--write`` puts the numbers into
@@ -30,7 +30,7 @@ TISSUES = ("Breast", "Bowel", "Kidney", "Liver", "Lung", "Ovarian", "Pancreatic"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a dry run took."""
+    """Time and memory of a dry run."""
 
     jobs: int
     seconds: float
