@@ -99,7 +99,7 @@ def choose_stnuclei(
 ) -> dict[str | None, Constants]:
     """Constants of the default method for each unit, chosen on the other units; None: on all (disease empty, seed 0).
 
-    What is made large is, for lineages, the mean accuracy + macro F1 of the units' sets; for malignancy, the same of
+    The goal is, for lineages, the mean accuracy + macro F1 of the units' sets; for malignancy, the same of
     classes, less the mean fraction of normal epithelium called Neoplastic in the units' sets without tumour cells.
     There every cell has the class of its group: moving cells by their counts takes time and depends on none of these.
     """

@@ -104,7 +104,7 @@ def shipped_table(bench: Bench, sections: Sections, normal: Sections, constants:
 
 
 def bars(table: pd.DataFrame) -> pd.DataFrame:
-    """How far the default method with the disease empty lies above `paper` and the best baseline, by set."""
+    """Accuracy of the default method (disease empty) less that of `paper` and of the best baseline, by set."""
     accuracy = table.pivot(index="set", columns="method", values="accuracy")
     baselines = [name for name in accuracy if not name.startswith(("stnuclei", "ceiling"))]
     ours = accuracy["stnuclei, disease empty"]

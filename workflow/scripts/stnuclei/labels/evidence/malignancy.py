@@ -50,7 +50,7 @@ class Malignancy:
     probability
         Probability of being malignant for each epithelial cell, float64.
     present
-        Whether the slide has malignant epithelium.
+        True if the slide has malignant epithelium.
     score
         Mean score of the epithelium called malignant, of all epithelium where none is; NaN where none could be scored.
     proliferation
