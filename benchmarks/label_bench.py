@@ -35,11 +35,12 @@ _STEPS = {
     "lineage._unmix_cells": _UNMIXING,
     "model.malignancy_evidence": ("prior_rows_malignant",),
 }
+_WHAT_ABLATIONS_CHANGE = ("model.lineages_of_cells", "lineage._unmix_cells")
 
 
-def digest(*folders: str) -> str:
-    """Checksum of the sources in folders of the package: scores of other sources are not reused."""
-    files = sorted(file for folder in folders for file in (PACKAGE / folder).rglob("*.py"))
+def digest(*folders: str, but: str = "") -> str:
+    """Checksum of the sources in folders of the package, but for one: scores of other sources are not reused."""
+    files = sorted(file for folder in folders for file in (PACKAGE / folder).rglob("*.py") if file.name != but)
     return md5(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -60,10 +61,11 @@ class Bench:
         self.sources = {
             "clusters": digest("clustering"),
             "stnuclei": digest("clustering", "labels/evidence"),
+            "lineages": digest("clustering", "labels/evidence", but="malignancy.py"),
             "paper": digest("clustering", "labels/paper"),
             "others": digest("clustering", "labels/baselines"),
         }
-        self.scores: dict[str, dict[str, float]] = {}
+        self.scores: dict[str, dict[str, Any]] = {}
         if cache:
             cache.mkdir(parents=True, exist_ok=True)
             self.log = cache / "scores.jsonl"
@@ -85,7 +87,7 @@ class Bench:
                     path.write_bytes(pickle.dumps(self.clusters[key]))
         return self.clusters[key]
 
-    def keep(self, key: tuple, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    def keep(self, key: tuple, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Scores measured before under the same key, or measured now and written down."""
         text = md5(repr(key).encode()).hexdigest()
         if text not in self.scores:
@@ -128,6 +130,18 @@ class Bench:
             lambda: score(section.truth, self.label(section, method, settings, seed, disease, clusters, without)),
         )
 
+    def score_lineages(self, section: LabelledSet, settings: Mapping[str, Any]) -> dict[str, float]:
+        """Lineage scores of `stnuclei`, seed 0, without the malignancy test, which does not change them."""
+        key = ("lineages", section.name, section.cells.shape, sorted(settings.items()), self.sources["lineages"])
+
+        def measure() -> dict[str, float]:
+            # The search tries many constants on a set, then goes on to the next: steps of others are let go.
+            self.steps = {key: value for key, value in self.steps.items() if key[0] == section.name}
+            scores = score(section.truth, self.label(section, "stnuclei", settings, disease="normal"))
+            return {name: value for name, value in scores.items() if name.startswith("lineage")}
+
+        return self.keep(key, measure)
+
     def label(
         self,
         section: LabelledSet,
@@ -145,24 +159,22 @@ class Bench:
         with ExitStack() as stack:
             for name, value in (constants | ABLATIONS.get(without, {})).items():
                 stack.enter_context(patch(EVIDENCE + name, value))
-            if method == "stnuclei" and not without:
-                stack.enter_context(self._steps_kept(section.name, seed, settings))
+            if method == "stnuclei":
+                stack.enter_context(self._steps_kept(section.name, seed, settings, without))
             return label_cells(
                 section.cells, method, section.tissue, markers=self.markers, clusters=clustering.cells,
                 ranked_genes=clustering.ranked_genes, disease=disease, seed=seed, **given,
             ).cells  # fmt: skip
 
     @contextmanager
-    def _steps_kept(self, name: str, seed: int, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Reuse the steps of `stnuclei` whose constants are the same; steps of the last two sets are kept."""
-        sets = list(dict.fromkeys(key[0] for key in self.steps))
-        for old in sets[:-2] if name in sets else sets[:-1]:
-            self.steps = {key: value for key, value in self.steps.items() if key[0] != old}
+    def _steps_kept(self, name: str, seed: int, settings: Mapping[str, Any], without: str) -> Iterator[None]:
+        """Reuse the steps of `stnuclei` whose constants are the same."""
 
         def kept(step: str, constants: tuple[str, ...]) -> Callable[..., Any]:
             module, function_name = step.split(".")
             function = getattr(import_module(EVIDENCE + module), function_name)
-            key = (name, seed, step, *(settings.get(constant) for constant in constants))
+            taken = without if step in _WHAT_ABLATIONS_CHANGE else ""
+            key = (name, seed, step, taken, *(settings.get(constant) for constant in constants))
 
             def run(*arguments: Any, **named: Any) -> Any:
                 if key not in self.steps:

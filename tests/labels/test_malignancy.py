@@ -136,3 +136,26 @@ def test_groups_that_are_malignant_only_by_their_company_are_undecided(monkeypat
     clear = np.r_[0:200, 300:500]
     assert outcome.present and outcome.malignant[:200].mean() > 0.95 and outcome.malignant[300:].mean() < 0.05
     assert outcome.undecided[200:300].mean() > 0.5 and outcome.undecided[clear].mean() < 0.1
+    assert outcome.malignant[200:300].mean() < 0.5, "its own score decides its label"
+
+
+def test_a_given_tumour_is_malignant_where_no_group_passes_by_its_own_score(monkeypatch):
+    counts, label, groups = _slide([1, -1], seed=2)
+    module = "stnuclei.labels.evidence.malignancy."
+    monkeypatch.setattr(module + "_marker_scores", lambda *_: np.array([0.9, -1.5]))
+    monkeypatch.setattr(module + "_proliferation", lambda *_: np.zeros(2))
+    cells = LabelledCells(counts, label, groups)
+    assert not _judge(cells).present
+    given = _judge(cells, kind="tumour")
+    assert given.malignant[:100].mean() > 0.9 and given.malignant[100:].mean() < 0.1
+    assert given.undecided[:100].all()
+
+
+def test_one_cycle_gene_alone_is_no_proliferation():
+    counts, label, groups = _slide([0.0], seed=3)
+    dense = counts.toarray()
+    dense[:100, np.flatnonzero(CYCLE)[0]] *= 30
+    quiet, one_gene = (
+        _judge(LabelledCells(sparse.csr_matrix(values), label, groups)) for values in (counts.toarray(), dense)
+    )
+    assert abs(one_gene.proliferation - quiet.proliferation) < 0.7

@@ -37,13 +37,24 @@ def test_archetypes_are_the_pure_clusters():
     mixed = np.array([[0.5, 0.5, 0], [0.6, 0.2, 0.2], [0, 0.5, 0.5]]) @ pure
     clusters = np.vstack([mixed, pure])
     category, margin = np.array([0, 0, 1, 0, 1, 2]), np.array([1.0, 1, 1, 5, 5, 5])
-    assert sorted(archetypes(clusters, category, margin)) == [3, 4, 5]
+    assert sorted(archetypes(1e5 * clusters, category, margin)) == [3, 4, 5]
 
 
 def test_a_type_nobody_named_becomes_an_archetype():
     pure = _profiles()
-    chosen = archetypes(pure, np.array([0, 1, 1]), np.array([5.0, 5.0, 1.0]))
+    chosen = archetypes(1e5 * pure, np.array([0, 1, 1]), np.array([5.0, 5.0, 1.0]))
     assert sorted(chosen) == [0, 1, 2]
+
+
+def test_small_clusters_of_few_counts_are_no_archetypes():
+    """A sample of 20 counts of 30 genes differs from its own type by as much as types differ from each other."""
+    pure = _profiles()
+    sample = np.random.default_rng(2).multinomial(20, pure[0])
+    counts = np.vstack([1e5 * pure, sample])
+    chosen = archetypes(counts, np.array([0, 1, 2, 0]), np.array([5.0, 5.0, 5.0, 1.0]))
+    assert sorted(chosen) == [0, 1, 2]
+    chosen = archetypes(np.vstack([1e5 * pure, 1e5 * sample]), np.array([0, 1, 2, 0]), np.array([5.0, 5.0, 5.0, 1.0]))
+    assert sorted(chosen) == [0, 1, 2, 3]
 
 
 def test_spillover_is_taken_out():

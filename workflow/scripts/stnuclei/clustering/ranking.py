@@ -72,7 +72,8 @@ def _wilcoxon(
     logger.disable("illico")
     # Names of equal width keep illico's lexical order the numeric one.
     width = len(str(int(clusters.max())))
-    labels = pd.Categorical.from_codes(_codes(clusters), [f"{name:0{width}d}" for name in np.unique(clusters)])
+    names, codes = np.unique(clusters, return_inverse=True)
+    labels = pd.Categorical.from_codes(codes, [f"{name:0{width}d}" for name in names])
     table = anndata.AnnData(
         expression.tocsc(),
         obs=pd.DataFrame({"cluster": labels}, index=pd.RangeIndex(len(clusters)).astype(str)),
@@ -95,10 +96,6 @@ def _wilcoxon(
     # A gene absent on one side has no finite fold change.
     changes = np.clip(np.nan_to_num(changes), -MAX_CHANGE, MAX_CHANGE)
     return z, result["p_value"].to_numpy().reshape(shape), changes
-
-
-def _codes(clusters: np.ndarray) -> np.ndarray:
-    return np.unique(clusters, return_inverse=True)[1]
 
 
 def _empty() -> pd.DataFrame:

@@ -77,10 +77,10 @@ class EvidenceSettings(Settings):
 
     level: Fraction = Field(0.05, description="False discovery rate of the clusters' lineages.")
     prior_rows: Positive = Field(10.0, description="Marker rows that the panel's background is worth.")
-    prior_rows_malignant: Positive = Field(3.0, description="The same for malignancy.")
+    prior_rows_malignant: Positive = Field(10.0, description="The same for malignancy.")
     cluster_weight: Positive = Field(50.0, description="Counts that a cell's cluster is worth beside its own.")
     overdispersion: NotNegative = Field(0.08, description="A cell of n counts is worth n / (1 + n x this).")
-    malignant_threshold: float = Field(0.4, description="Score above which epithelium is malignant.")
+    malignant_threshold: float = Field(0.0, description="Score above which epithelium is malignant.")
     malignant_fraction: Fraction = Field(0.2, description="Least fraction of it, where the disease is not given.")
 
 

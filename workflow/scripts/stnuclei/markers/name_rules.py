@@ -23,11 +23,11 @@ class NameRule:
     pattern
         Regular expression, searched in the lower-case name.
     category
-        What the name says of lineage.
+        Lineage that the name tells.
     votes
-        Whether rows under such a name take part in a vote; names without a lineage do not.
+        True if rows under such a name take part in a vote; names without a lineage do not.
     malignant
-        Whether the name is one of malignant cells (feeds the cancer gene sets).
+        True if the name is one of malignant cells (feeds the cancer gene sets).
     """
 
     name: str

@@ -109,7 +109,7 @@ def cellassign_probabilities(
     gene_sets
         Genes of each category (rho of the model); genes outside the panel are left out.
     fit
-        How the model is fitted.
+        Way of fitting the model.
     seed
         Seed of the cells, the order of batches and the start.
 

@@ -108,7 +108,7 @@ def labels_from_scores(
     info
         Settings and counts of the run, for the log.
     probabilities
-        Whether scores are probabilities, which are then the confidence; otherwise the confidence is the softmax of the
+        True if scores are probabilities, which are then the confidence; otherwise the confidence is the softmax of the
         scores scaled by their spread over cells: an order, not a calibrated probability.
 
     Returns

@@ -86,7 +86,7 @@ def lineages_of_cells(
     scores = permutation_scores(np.sqrt(profiles) - reference, weights)
     known = _known_clusters(scores, sizes, settings.level)
     category = np.where(known, scores.argmax(axis=1), weights.shape[1] - 1)
-    chosen = archetypes(profiles, category, _margin(scores, known))
+    chosen = archetypes(sums, category, _margin(scores, known))
     pure = without_spillover(profiles[chosen], category[chosen], weights)
     mixture = unmix(profiles, pure)
     first = _unmix_cells(counts, clusters, profiles, pure, mixture, category[chosen], settings.cluster_weight)

@@ -24,9 +24,9 @@ _LEAST_GROUP = 10  # cells
 _MOST_EVIDENCE = 2.5  # standard scores; beyond it evidence counts no more, so that groups of a tumour stay together
 _MOST_PROLIFERATION = 2.0  # log ratio, for the same reason
 _USUAL_GENES = 100  # epithelial genes of a panel of 300; standard scores grow with the root of their number
-_CHOSEN = 0.9  # added to the threshold for the upper of two epithelia, which is the higher one by choice
-_PSEUDO_COUNTS = 5.0  # of cycle genes, so that ten cells with two transcripts are not called proliferating
+_PSEUDO_COUNTS = 1.0  # of each cycle gene, so that ten cells with two transcripts are not called proliferating
 _APART = 2.0  # difference of two epithelia's scores (marker evidence has a standard deviation of 1 by chance)
+_CHOSEN = _APART / 2  # added to the threshold for the upper of two epithelia: by so much it is higher by choice alone
 _SLOPE = 3.0  # of the logistic curve from a score to a probability
 # Classes are given as alternatives where the more probable one has at most this probability.
 UNDECIDED = 0.75
@@ -50,7 +50,7 @@ class Malignancy:
     probability
         Probability of being malignant for each epithelial cell, float64.
     present
-        Whether the slide has malignant epithelium.
+        True if the slide has malignant epithelium.
     score
         Mean score of the epithelium called malignant, of all epithelium where none is; NaN where none could be scored.
     proliferation
@@ -129,13 +129,13 @@ def malignant_epithelium(
     """Probability of malignancy of epithelial cells.
 
     Each group of epithelial cells gets a score: the standard score of its expression (above the other lineages')
-    against the malignancy log-odds of the panel's epithelial genes, by permutation, plus the log ratio of its cycle
-    transcripts to those of the other lineages. Tumours lean to genes of malignant cells or proliferate, most do both.
+    against the malignancy log-odds of the panel's epithelial genes, by permutation, plus the median log ratio of its
+    cycle genes to those of the other lineages. Tumours lean to genes of malignant cells or proliferate, most do both.
 
     Groups are then parted into two by their scores. Where the two are further apart than `_APART`, the slide has two
     epithelia, and the upper one is malignant if its score exceeds the threshold by `_CHOSEN` and it makes up
-    `malignant_fraction` of the epithelium (rare types such as ciliated cells lean by chance); cells are assigned by
-    their counts, and are undecided where their group's score does not exceed the threshold by as much. Otherwise the
+    `malignant_fraction` of the epithelium (rare types such as ciliated cells lean by chance). Its groups whose own
+    score does not exceed the threshold by as much are undecided; cells are assigned by their counts. Otherwise the
     epithelium is of one kind, and one decision holds for all of it.
 
     Parameters
@@ -176,12 +176,13 @@ def malignant_epithelium(
     if verdict.border is None:
         probability = np.full(len(cells), verdict.probability)
     else:
-        # Cells start with their group's side of the border; groups are mixtures, and naive Bayes moves cells across.
-        side = (scores > verdict.border).astype(np.int64)[member]
+        side = _malignant_groups(scores, verdict, threshold)[member].astype(np.int64)
+        # Cells start with their group's side; groups are mixtures, and naive Bayes moves cells across.
         probability = naive_bayes(counts[cells], member, side, 2, settings.overdispersion)[0][:, 1]
-        # A group that would not pass as the upper epithelium by its own score is malignant only by its company.
-        weak = (scores <= threshold + _CHOSEN)[member]
+        # A group that does not pass by its own score is malignant only by its company.
+        weak, upper = (scores <= threshold + _CHOSEN)[member], (scores > verdict.border)[member]
         probability[weak] = np.minimum(probability[weak], UNDECIDED)
+        probability[weak & upper] = np.maximum(probability[weak & upper], 1 - UNDECIDED)
     pooled = float(np.average(growth, weights=sizes))
     return Malignancy(probability, verdict.present, verdict.score, pooled, len(columns), verdict.why)
 
@@ -231,6 +232,18 @@ def _verdict(
     return _Verdict(present, pooled, probability, None, why)
 
 
+def _malignant_groups(scores: np.ndarray, verdict: _Verdict, threshold: float) -> np.ndarray:
+    """Groups on the malignant side, bool (groups,).
+
+    Of two epithelia, groups of the upper one that pass by their own score; all of it where the upper one as a whole
+    would not pass (the samples table says that the slide is a tumour).
+    """
+    if verdict.border is None:
+        return np.full(len(scores), verdict.probability > 0.5)
+    passing = scores > threshold + _CHOSEN if verdict.score > threshold + _CHOSEN else True
+    return (scores > verdict.border) & passing
+
+
 def _background(counts: sparse.csr_matrix, label: np.ndarray, epithelial: str, n_categories: int) -> np.ndarray:
     """Sum of the other categories' mean profiles (roots of fractions) over the number of categories, (genes,)."""
     others = [name for name in np.unique(label.astype(str)) if name != epithelial]
@@ -253,12 +266,15 @@ def _marker_scores(deviations: np.ndarray, evidence: np.ndarray, genes: np.ndarr
 
 
 def _proliferation(sums: np.ndarray, counts: sparse.csr_matrix, other: np.ndarray, cycle: np.ndarray) -> np.ndarray:
-    """Log ratio of the groups' cycle transcripts to those of other lineages, clipped, (groups,)."""
+    """Log ratio of the groups' cycle transcripts to those of other lineages, median over genes, clipped, (groups,).
+
+    Dividing cells raise all cycle genes; a single one may be high for another reason, as CENPF in ciliated cells.
+    """
     rest = group_counts(counts, np.where(other, 0, -1), 1)[0]
     if not cycle.any() or rest.sum() == 0:
         return np.zeros(len(sums))
-    expected = sums.sum(axis=1) * rest[cycle].sum() / rest.sum()
-    ratio = np.log((sums[:, cycle].sum(axis=1) + _PSEUDO_COUNTS) / (expected + _PSEUDO_COUNTS))
+    expected = sums.sum(axis=1, keepdims=True) * rest[cycle] / rest.sum()
+    ratio = np.median(np.log((sums[:, cycle] + _PSEUDO_COUNTS) / (expected + _PSEUDO_COUNTS)), axis=1)
     return np.clip(ratio, -_MOST_PROLIFERATION, _MOST_PROLIFERATION)
 
 

@@ -62,7 +62,8 @@ def label_stnuclei(adata: anndata.AnnData, context: LabelContext, settings: Evid
     filled = np.flatnonzero(totals(adata) > 0)
     counted = adata if len(filled) == adata.n_obs else adata[filled]
     counts = sparse.csr_matrix(counted.X, dtype=np.float32)
-    clusters = _dense_numbers(context.clusters["cluster"].to_numpy(np.int64)[filled])
+    # Numbered from 0 without gaps; cells of no cluster (-1) form one of their own.
+    clusters = np.unique(context.clusters["cluster"].to_numpy()[filled], return_inverse=True)[1].astype(np.int64)
     evidence = lineage_evidence(context, adata.var_names, settings.prior_rows)
     lineages = lineages_of_cells(counts, clusters, evidence, settings)
     structured, ratio = shows_structure(counted, context.seed)
@@ -91,11 +92,6 @@ class _Decided:
     label: np.ndarray
     confidence: np.ndarray
     alternatives: np.ndarray
-
-
-def _dense_numbers(clusters: np.ndarray) -> np.ndarray:
-    """Clusters numbered from 0 without gaps; cells of no cluster (-1) form one of their own."""
-    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
 
 
 def _decide(lineages: Lineages, structured: bool) -> _Decided:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from stnuclei.labels.evidence.profiles import without_zeros
+from stnuclei.labels.evidence.profiles import fractions, without_zeros
 
 _MOST_ARCHETYPES = 20
-# Kullback-Leibler divergence in nats. Clusters below it are taken for mixtures of the archetypes (two halves of one
-# cluster of 200 cells and 150 counts differ by 0.01, T cells and B cells by 0.5).
-_UNEXPLAINED = 0.15
+# Kullback-Leibler divergence in nats. Clusters below it are taken for mixtures of the archetypes (T cells and B cells
+# differ by 0.5). Chosen by benchmarks/label_methods.py, as are the defaults of `EvidenceSettings`.
+_UNEXPLAINED = 0.4
 _ITERATIONS = 60
 _MARKER_LOG_ODDS = 0.8  # of genes that tell spillover: a category's fraction at least twice the panel's
 _MOST_SPILLOVER = 0.9
@@ -56,16 +56,18 @@ def divergence(profiles: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (profiles * np.log(np.maximum(profiles, least) / np.maximum(others, least))).sum(axis=1)
 
 
-def archetypes(profiles: np.ndarray, category: np.ndarray, margin: np.ndarray) -> np.ndarray:
+def archetypes(counts: np.ndarray, category: np.ndarray, margin: np.ndarray) -> np.ndarray:
     """Clusters that all others are mixtures of.
 
     The clearest cluster of each category comes first; then, one by one, the cluster that mixtures of those chosen
     explain worst, until none is left unexplained. Mixtures lie between their parts and are never the worst explained.
+    The divergence of n counts of g genes from their own distribution, (g - 1) / 2n nats on average, is taken off: small
+    clusters of few counts are no archetypes.
 
     Parameters
     ----------
-    profiles
-        (clusters, genes), rows sum to 1.
+    counts
+        (clusters, genes), summed over cells.
     category
         (clusters,) int category of each cluster.
     margin
@@ -73,13 +75,15 @@ def archetypes(profiles: np.ndarray, category: np.ndarray, margin: np.ndarray) -
 
     Returns
     -------
-    int (archetypes,): rows of `profiles`.
+    int (archetypes,): rows of `counts`.
     """
+    profiles = fractions(counts)
+    by_chance = ((counts > 0).sum(axis=1) - 1) / (2 * np.maximum(counts.sum(axis=1), 1))
     chosen = [int(np.flatnonzero(category == k)[margin[category == k].argmax()]) for k in np.unique(category)]
     while len(chosen) < min(_MOST_ARCHETYPES, len(profiles)):
         known = profiles[chosen]
-        left = divergence(profiles, unmix(profiles, known, steps=_ITERATIONS) @ without_zeros(known))
-        left[chosen] = 0
+        left = divergence(profiles, unmix(profiles, known, steps=_ITERATIONS) @ without_zeros(known)) - by_chance
+        left[chosen] = -np.inf
         worst = int(left.argmax())
         if left[worst] < _UNEXPLAINED:
             break
