@@ -129,7 +129,8 @@ def measure(folder: Path, n: int) -> list[dict]:
     subprocess.run([sys.executable, __file__, "--make", str(n), str(path)], check=True)
     rows = []
     for what in EXPORTS:
-        out = folder / what.replace(" ", "_")
+        # Pictures choose their format by the ending.
+        out = folder / (f"{what}.png" if what in ("overview", "density") else what.replace(" ", "_"))
         command = [sys.executable, __file__, "--child", what, str(path), str(out)]
         lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         result = json.loads(next(line for line in lines if line.startswith("RESULT "))[7:])

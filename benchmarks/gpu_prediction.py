@@ -12,10 +12,10 @@ import numpy as np
 from gpu_common import ALL, Rows, device_of, gib, source_of
 from stnuclei.cellvit.checkpoint import save_checkpoint
 from stnuclei.cellvit.model import build_model
-from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.patches import predict_patches
 from stnuclei.prediction.predictor import Predictor
+from stnuclei.slides.prefetch import prefetch_map
 
 
 def prediction(options: argparse.Namespace) -> Rows:

@@ -2,7 +2,8 @@
 
     python benchmarks/read.py --px 20000 --cells 125000 --write
 
-Each stage runs in a process of its own, whose peak memory (resident, with libraries) and time are reported.
+Each stage runs in a process of its own, whose peak memory (resident, with libraries), time and CPU time are reported.
+The last two are what no program can do without: decoding the slide's tiles, and writing as many bytes as the store has.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ratio import COST, Ratio, race  # noqa: E402
 UM, MORPHOLOGY_UM, TILE = 0.25, 0.2125, 512
 GENES, GENES_A_CELL = 400, 45
 STAGES = ("read_sample", "write_sample", "write_sample_outside", "find_tissue", "check_alignment", "random_reads")
+FLOORS = ("only_decode", "only_write")
 
 
 # --- what is read ---------------------------------------------------------------------------------------------------
@@ -144,9 +146,11 @@ def run(stage: str, folder: Path, threads: int) -> dict[str, float]:
     from stnuclei.quality import TissueMap, check_alignment, draw_alignment, find_tissue
 
     store, tissue = folder.parent / "sample.zarr", folder.parent / "tissue.tif"
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     extra: dict[str, float] = {}
-    if stage in ("read_sample", "write_sample", "write_sample_outside"):
+    if stage in FLOORS:
+        (decode_tiles if stage == "only_decode" else write_bytes)(folder)
+    elif stage in ("read_sample", "write_sample", "write_sample_outside"):
         sample = read_sample("xenium", folder, sample="bench")
         if stage == "write_sample":
             write_sample(sample, store, threads=threads)
@@ -162,8 +166,29 @@ def run(stage: str, folder: Path, threads: int) -> dict[str, float]:
         extra["shift_px"] = float(np.hypot(*report.shift_px))
     else:
         extra["reads_per_s"] = random_reads(open_sample(store).he)
-    took = time.perf_counter() - start
-    return {"seconds": took, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, **extra}
+    took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    return {**took, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, **extra}
+
+
+def decode_tiles(folder: Path) -> None:
+    """Decode every tile of the slide's full resolution, one after another."""
+    import tifffile
+
+    with tifffile.TiffFile(folder / "bench_he_image.ome.tif") as file:
+        page, handle = file.pages[0], file.filehandle
+        for data, index in handle.read_segments(page.dataoffsets, page.databytecounts):
+            page.decode(data, index, jpegtables=page.jpegtables)
+
+
+def write_bytes(folder: Path) -> None:
+    """Write as many bytes as the store has into one file and wait for the disk."""
+    size, piece = round(files_and_gb(folder.parent / "sample.zarr")[1] * 1e9), bytes(1 << 24)
+    with open(folder.parent / "bytes", "wb") as file:
+        for begin in range(0, size, len(piece)):
+            file.write(piece[: size - begin])
+        file.flush()
+        os.fsync(file.fileno())
+    (folder.parent / "bytes").unlink()
 
 
 def random_reads(slide, n: int = 400, side: int = 256) -> float:  # noqa: ANN001
@@ -182,6 +207,10 @@ def files_and_gb(path: Path) -> tuple[int, float]:
     return len(sizes), sum(sizes) / 1e9
 
 
+#: What every stage reports.
+_MEASURED = ("seconds", "cpu", "peak_gb")
+
+
 def measure(px: int, cells: int, threads: int) -> str:
     """Make the sample, run the stages, return the table in Markdown."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -189,17 +218,19 @@ def measure(px: int, cells: int, threads: int) -> str:
         make(folder, px, cells)
         slide_gb = (folder / "bench_he_image.ome.tif").stat().st_size / 1e9
         size = f"{px:,} x {px:,} px ({slide_gb:.2f} GB JPEG), {cells:,} cells x {GENES} genes"
-        lines = [f"Slide {size}; {threads} threads on {os.cpu_count()} cores", ""]
-        lines += ["| stage | seconds | peak memory (GB) | |", "|---|---|---|---|"]
-        for stage in STAGES:
+        load = f"load of the machine at the beginning {os.getloadavg()[0]:.1f}"
+        lines = [f"Slide {size}; {threads} threads on {os.cpu_count()} cores; {load}", ""]
+        lines += ["| stage | seconds | CPU s | peak memory (GB) | |", "|---|---:|---:|---:|---|"]
+        for stage in STAGES + FLOORS:
             command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder), "--threads", str(threads)]
             out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             result = json.loads(out.splitlines()[-1])
-            note = ", ".join(f"{key} {value:.2f}" for key, value in result.items() if key not in ("seconds", "peak_gb"))
+            note = ", ".join(f"{key} {value:.2f}" for key, value in result.items() if key not in _MEASURED)
             if stage.startswith("write_sample"):
                 n, size = files_and_gb(Path(temporary) / ("sample.zarr" if stage == "write_sample" else "outside.zarr"))
                 note = f"store {size:.2f} GB in {n:,} files"
-            lines.append(f"| {stage} | {result['seconds']:.1f} | {result['peak_gb']:.2f} | {note} |")
+            measured = f"{result['seconds']:.1f} | {result['cpu']:.1f} | {result['peak_gb']:.2f}"
+            lines.append(f"| {stage} | {measured} | {note} |")
             print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
@@ -228,7 +259,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=125_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="append to benchmarks/results/read.md")
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--stage", choices=STAGES + FLOORS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.stage:

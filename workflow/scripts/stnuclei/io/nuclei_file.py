@@ -146,7 +146,8 @@ class NucleiFile:
         path = Path(path)
         self.path = path / "nuclei.parquet" if path.is_dir() else path
         try:
-            self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
+            # Buffered ahead, the whole file would be in memory by the time its last row is read.
+            self._file = pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False)
             self.metadata: dict[str, Any] = json.loads(self._file.metadata.metadata[b"stnuclei"])
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]

@@ -11,6 +11,8 @@ import shapely
 
 from stnuclei.errors import UserError
 
+_POLYGON, _MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
+
 
 def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Build one polygon for every value of `group`.
@@ -28,7 +30,9 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
     """
     starts = _starts(group)
     order = None
-    if len(np.unique(group[starts])) < len(starts):  # rows of a polygon lie apart: not seen in real files
+    numbers = group[starts]
+    # Counted from 1 in real files, which needs no sorting to see.
+    if not (numbers[1:] > numbers[:-1]).all() and len(np.unique(numbers)) < len(starts):  # rows of a polygon lie apart
         order = _contiguous(group)
         group, vertices = group[order], vertices[order]
         starts = _starts(group)
@@ -37,12 +41,22 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
     enough = sizes >= 3
     rows = np.repeat(enough, sizes)
     if enough.any():
-        ring = np.repeat(np.arange(enough.sum()), sizes[enough])
-        # linearrings closes what is open.
-        polygons[enough] = shapely.polygons(shapely.linearrings(vertices[rows], indices=ring))
+        polygons[enough] = _from_rings(vertices[rows], sizes[enough])
     flat = enough & (shapely.area(polygons) <= 0)
     polygons[flat] = None
     return starts if order is None else order[starts], polygons
+
+
+def _from_rings(vertices: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Polygons of one ring each, whose vertices follow each other."""
+    ends = np.cumsum(sizes)
+    if sizes.min() >= 4 and (vertices[ends - sizes] == vertices[ends - 1]).all():
+        # Closed, as the instrument writes them: built in one step, in a third of the time.
+        offsets = (np.r_[0, ends], np.arange(len(sizes) + 1))
+        return shapely.from_ragged_array(shapely.GeometryType.POLYGON, vertices, offsets)
+    ring = np.repeat(np.arange(len(sizes)), sizes)
+    # linearrings closes what is open.
+    return shapely.polygons(shapely.linearrings(vertices, indices=ring))
 
 
 def _starts(group: np.ndarray) -> np.ndarray:
@@ -75,18 +89,17 @@ def repair(polygons: np.ndarray, min_fraction: float = 0.1) -> tuple[np.ndarray,
     source = np.flatnonzero(~shapely.is_missing(polygons) & ~shapely.is_empty(polygons))
     polygons = polygons[source]
     broken = ~shapely.is_valid(polygons)
+    if not broken.any() and (shapely.get_type_id(polygons) == _POLYGON).all() and (shapely.area(polygons) > 0).all():
+        return polygons, source
     if broken.any():
         polygons[broken] = shapely.make_valid(polygons[broken], method="structure", keep_collapsed=False)
     pieces, owner = shapely.get_parts(polygons, return_index=True)
     area = shapely.area(pieces)
-    keep = (shapely.get_type_id(pieces) == 3) & (area > 0)
+    keep = (shapely.get_type_id(pieces) == _POLYGON) & (area > 0)
     largest = np.zeros(len(polygons))
     np.maximum.at(largest, owner[keep], area[keep])
     keep &= area >= min_fraction * largest[owner]
     return pieces[keep], source[owner[keep]]
-
-
-_POLYGONAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 
 
 def read_geojson(path: Path) -> tuple[np.ndarray, list[dict[str, Any]]]:
@@ -110,7 +123,7 @@ def read_geojson(path: Path) -> tuple[np.ndarray, list[dict[str, Any]]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: no GeoJSON (a FeatureCollection or a list of features with geometry)") from None
     polygons = _decoded(path, geometries)
-    other = ~np.isin(shapely.get_type_id(polygons), _POLYGONAL)
+    other = ~np.isin(shapely.get_type_id(polygons), (_POLYGON, _MULTIPOLYGON))
     if other.any():
         name = shapely.GeometryType(shapely.get_type_id(polygons[other][0])).name.title() if len(polygons) else ""
         raise UserError(f"{path}: outlines must be Polygon or MultiPolygon, not {name}")

@@ -85,7 +85,8 @@ def batches(path: Path, columns: Sequence[str], rows: int = 1 << 18) -> Iterator
     """
     columns = _present(path, column_names(path), columns)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # Buffered ahead, the whole file (transcripts: gigabytes) would be in memory by the time its last row is read.
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             yield from file.iter_batches(batch_size=rows, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read ({_first_line(error)}); copy it again") from error

@@ -15,10 +15,10 @@ from stnuclei.errors import UserError
 from stnuclei.patches.accounting import Accounting, Fate
 from stnuclei.patches.grid import PatchGrid, TissueClasses, TissueFractions
 from stnuclei.patches.instance_map import number_patch
-from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.patches.raster import Outlines
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
+from stnuclei.slides.prefetch import prefetch_map
 from stnuclei.slides.regions import pixel_ratio, read_region
 from stnuclei.slides.slide import SlideOrArray
 

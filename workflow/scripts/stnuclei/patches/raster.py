@@ -120,12 +120,19 @@ def _valid(geometries: np.ndarray) -> np.ndarray:
 
 def _polygons(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All polygons in the geometries, and whose each is."""
+    if _are_polygons(geometries).all():
+        return geometries, np.arange(len(geometries))
     polygons, owner = shapely.get_parts(geometries, return_index=True)
     # Twice: making valid may give a collection of multipolygons.
     polygons, inner = shapely.get_parts(polygons, return_index=True)
     owner = owner[inner]
-    kept = (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(polygons)
+    kept = _are_polygons(polygons)
     return polygons[kept], owner[kept]
+
+
+def _are_polygons(geometries: np.ndarray) -> np.ndarray:
+    """True where a geometry is one polygon that is not empty, bool (n,)."""
+    return (shapely.get_type_id(geometries) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(geometries)
 
 
 def _transformed(xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:

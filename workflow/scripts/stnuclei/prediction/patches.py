@@ -19,13 +19,13 @@ from stnuclei.errors import UserError
 from stnuclei.files import sha256
 from stnuclei.patches import PatchStore
 from stnuclei.patches.predictions import write_predictions
-from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.descriptors import classified
 from stnuclei.prediction.inference import classifier_of
 from stnuclei.prediction.maps import PredictedMaps
 from stnuclei.prediction.predictor import Predictor, cpu_threads
 from stnuclei.progress import Progress
+from stnuclei.slides.prefetch import prefetch_map
 
 Prediction = tuple[np.ndarray, NucleiTable]
 WAITING = 2  # batches whose nuclei are being separated while the network works on the next one

@@ -17,7 +17,6 @@ from stnuclei.cellvit.nuclei import nuclei_table
 from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
 from stnuclei.io.slide_input import read_picture
-from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.descriptors import classified, embeddings
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, measured
@@ -26,6 +25,7 @@ from stnuclei.prediction.partial_results import PartialResults
 from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION
 from stnuclei.prediction.tiles import TileMaps
 from stnuclei.progress import Progress, StageTimer
+from stnuclei.slides.prefetch import prefetch_map
 from stnuclei.slides.regions import read_region
 from stnuclei.slides.slide import WHITE
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stnuclei.patches.prefetch import prefetch_map
 from stnuclei.prediction.inference import Inference
 from stnuclei.prediction.instances import SeparationSettings, separate_tile
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
@@ -23,6 +22,7 @@ from stnuclei.prediction.search_region import SearchRegion
 from stnuclei.prediction.tile_reader import TileReader
 from stnuclei.prediction.tiles import Strip, TileMaps
 from stnuclei.progress import Progress, StageTimer
+from stnuclei.slides.prefetch import prefetch_map
 
 #: Stages of a segmentation, as `StageTimer` times them.
 READING, NETWORK, SEPARATION, MERGING = "reading", "network", "post-processing", "merging"

@@ -51,7 +51,7 @@ def _column(path: str | Path, name: str) -> str:
 
 
 def _batches(path: str | Path, name: str) -> Iterator[pa.Array]:
-    for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=[name]):
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(ROWS, columns=[name]):
         column = batch.column(0)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()

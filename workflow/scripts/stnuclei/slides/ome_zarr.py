@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorstore as ts
 import zarr
 
 from stnuclei.errors import UserError
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
+
+#: Decoded chunks kept for the next region, bytes.
+_CACHE_BYTES = 1 << 26
 
 
 class StoreSlide(Slide):
@@ -42,6 +46,11 @@ class StoreSlide(Slide):
         self._colours = slice(0, 3) if self.channels == 4 else slice(None)
         self.stated_um = _stated_um(described["multiscales"][0])
         self.info = {"library": f"zarr {zarr.__version__}", "chunks": list(self._arrays[0].chunks)}
+        context = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
+        self._readers = [
+            _reader(group / dataset["path"], array, context)
+            for dataset, array in zip(datasets, self._arrays, strict=True)
+        ]
 
     def check_shards(self) -> None:
         """Refuse an image of ours that lost files: zarr reads what is absent as glass.
@@ -59,7 +68,22 @@ class StoreSlide(Slide):
                 raise UserError(f"{folder}: {wanted - found} of {wanted} files are lost; run read_sample again")
 
     def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        return np.asarray(self._arrays[level][self._colours, y0:y1, x0:x1]).transpose(1, 2, 0)
+        reader = self._readers[level]
+        if isinstance(reader, zarr.Array):
+            return np.asarray(reader[self._colours, y0:y1, x0:x1]).transpose(1, 2, 0)
+        pixels = reader[self._colours, y0:y1, x0:x1].transpose([1, 2, 0])
+        return np.asarray(pixels.read(order="C").result())
+
+
+def _reader(path: Path, array: zarr.Array, context: ts.Context) -> ts.TensorStore | zarr.Array:
+    """Array of zarr v3 through tensorstore: several threads read at once, for two thirds of zarr-python's CPU time."""
+    if array.metadata.zarr_format != 3:
+        return array
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "recheck_cached_data": "open"}
+    try:
+        return ts.open(spec, read=True, context=context).result()
+    except ValueError:  # a codec that tensorstore has not: zarr-python reads it, or says why not
+        return array
 
 
 def _stated_um(multiscale: dict[str, Any]) -> dict[str, float]:

@@ -159,20 +159,27 @@ def _combine(
 ) -> None:
     """Rows first, into one line of float32, then columns: nothing larger than a line is kept."""
     height, width = out.shape[:2]
-    columns = native.shape[1]
-    line = np.empty((columns, 3), np.float32)
+    flat = native.reshape(native.shape[0], native.shape[1] * 3)
+    line = np.empty(flat.shape[1], np.float32)
+    low, high = np.float32(0), np.float32(255)
     for r in range(height):
         line[:] = 0
         for t in range(weight_y.shape[1]):
             w = weight_y[r, t]
             if w != 0:
-                row = native[first_y[r] + t]
-                for c in range(columns):
-                    for k in range(3):
-                        line[c, k] += w * row[c, k]
+                row = flat[first_y[r] + t]
+                for c in range(len(line)):
+                    line[c] += w * row[c]
         for c in range(width):
-            for k in range(3):
-                total = np.float32(0.5)
-                for t in range(weight_x.shape[1]):
-                    total += weight_x[c, t] * line[first_x[c] + t, k]
-                out[r, c, k] = np.uint8(min(max(total, np.float32(0)), np.float32(255)))
+            # The three colours side by side: each weight and place is looked up once.
+            red = green = blue = np.float32(0.5)
+            at = 3 * first_x[c]
+            for t in range(weight_x.shape[1]):
+                w = weight_x[c, t]
+                red += w * line[at]
+                green += w * line[at + 1]
+                blue += w * line[at + 2]
+                at += 3
+            out[r, c, 0] = np.uint8(min(max(red, low), high))
+            out[r, c, 1] = np.uint8(min(max(green, low), high))
+            out[r, c, 2] = np.uint8(min(max(blue, low), high))

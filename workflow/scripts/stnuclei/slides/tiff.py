@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-import zarr
 
 from stnuclei.errors import UserError
 from stnuclei.joblog import without_messages
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
+from stnuclei.slides.tiles import TileCache, TiledLevel, is_tiled_rgb
 
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0}
 #: A level stored as one compressed piece is decoded whole; larger ones than this would need the memory of the slide.
@@ -49,7 +49,11 @@ class TiffSlide(Slide):
         self.levels = tuple((level.shape[self._axes[0]], level.shape[self._axes[1]]) for level in pyramid)
         for level in pyramid:
             _check_whole(path, level)
-        self._arrays = [zarr.open_array(_store(series, level), mode="r") for level in pyramid]
+        cache = TileCache()
+        self._levels = [
+            TiledLevel(level, k, cache) if is_tiled_rgb(level) else _StoredLevel(series, level, self._axes)
+            for k, level in enumerate(pyramid)
+        ]
         self.stated_um = _stated_um(self._tiff, series)
         page = series.keyframe
         self.info = {
@@ -60,22 +64,33 @@ class TiffSlide(Slide):
         }
 
     def _read(self, level: int, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
-        y, x, s = self._axes
-        array = self._arrays[level]
-        index: list[int | slice] = [0] * array.ndim
-        index[y], index[x], index[s] = slice(y0, y1), slice(x0, x1), slice(0, 3)
-        pixels = np.asarray(array[tuple(index)])
-        kept = sorted((y, x, s))
-        return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in (y, x, s)]))
+        return self._levels[level].read(y0, y1, x0, x1)
 
     def close(self) -> None:
         """Close the file."""
         self._tiff.close()
 
 
-def _store(series: tifffile.TiffPageSeries, level: tifffile.TiffPageSeries) -> Any:
-    # Any: tifffile names its zarr store only where it is imported after zarr.
-    return series.aszarr(level=series.levels.index(level), maxworkers=1)
+class _StoredLevel:
+    """One level in any layout (strips, planes, a page a colour), through tifffile's zarr store."""
+
+    def __init__(
+        self, series: tifffile.TiffPageSeries, level: tifffile.TiffPageSeries, axes: tuple[int, int, int]
+    ) -> None:
+        import zarr
+
+        # Any: tifffile names its zarr store only where it is imported after zarr.
+        store: Any = series.aszarr(level=series.levels.index(level), maxworkers=1)
+        self._array, self._axes = zarr.open_array(store, mode="r"), axes
+
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """Pixels (y1 - y0, x1 - x0, 3) uint8 of a region inside the level."""
+        y, x, s = self._axes
+        index: list[int | slice] = [0] * self._array.ndim
+        index[y], index[x], index[s] = slice(y0, y1), slice(x0, x1), slice(0, 3)
+        pixels = np.asarray(self._array[tuple(index)])
+        kept = sorted((y, x, s))
+        return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in (y, x, s)]))
 
 
 def _rgb_axes(path: Path, series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
