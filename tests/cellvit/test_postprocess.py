@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,13 +13,14 @@ from skimage.segmentation import watershed
 
 from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain
 from paths import DATA
-from stnuclei.cellvit.components import label_regions
-from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
+from stnuclei.cellvit.components import find_runs, label_regions, large_runs
+from stnuclei.cellvit.flooding import fill_holes, flood, number_labels, overlaps
 from stnuclei.cellvit.hv_gradients import sobel
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.outlines import contours, is_polygon
-from stnuclei.cellvit.postprocess import WatershedSettings, compact_ids, separate_nuclei
+from stnuclei.cellvit.postprocess import WatershedSettings, gradient_range, separate_nuclei
 from stnuclei.cellvit.targets import hv_maps
+from stnuclei.cellvit.workspace import reused
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,75 @@ def test_flood_on_plateaus_equals_skimage_from_single_sources():
         assert np.array_equal(flood(heights, markers, heights < 9), watershed(heights, markers))
 
 
+def painted(runs, shape):
+    """The regions of runs as a label map."""
+    labels = np.zeros(shape, np.int32)
+    for y, start, end, region in zip(runs.row, runs.start, runs.end, runs.region, strict=True):
+        assert not labels[y, start:end].any() and start < end
+        labels[y, start:end] = region
+    return labels
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flood_equals_skimage_whether_a_region_holds_no_marker_one_or_several(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 70, 2))
+    mask = cv2.GaussianBlur(rng.random(shape), (5, 5), 0) > rng.uniform(0.4, 0.6)
+    heights = rng.permutation(mask.size).reshape(shape) / mask.size  # no ties: skimage's order there is its heap's
+    markers = label_regions(rng.random(shape) < rng.uniform(0, 0.1)) * 3
+    assert np.array_equal(flood(heights, markers, mask), watershed(heights, markers, mask=mask))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_runs_of_any_map(seed):
+    rng = np.random.default_rng(seed)
+    shape, dtype = tuple(rng.integers(0, 40, 2)), rng.choice([np.uint8, np.bool_, np.uint16, np.int64])
+    labels = (rng.random(shape) < 0.5).astype(dtype) * rng.integers(1, 4, shape).astype(
+        dtype
+    )  # more runs than expected
+    found = painted(find_runs(labels), shape)
+    expected = np.zeros(shape, np.int32)
+    for k in np.unique(labels[labels > 0]):
+        pieces, _ = ndimage.label(labels == k)
+        expected += np.where(pieces > 0, pieces + expected.max(), 0)
+    assert same_partition(found, expected)
+
+
+def test_pieces_of_markers_in_a_mask():
+    mask = np.array([[1, 1, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0]], np.uint8)
+    markers = np.array([[0, 5, 5, 5, 0, 5], [7, 7, 7, 0, 0, 0], [9, 0, 0, 2, 2, 2]], np.int32)
+    seeds = find_runs(markers)
+    pieces = overlaps(find_runs(mask), seeds, markers[seeds.row, seeds.start])
+    assert pieces.start.tolist() == [1, 3, 5, 0, 3] and pieces.end.tolist() == [2, 4, 6, 1, 5]
+    assert pieces.run.tolist() == [0, 1, 1, 2, 2] and pieces.label.tolist() == [5, 5, 5, 9, 2]
+    number_labels(pieces)
+    assert pieces.label.tolist() == [2, 2, 2, 3, 1]  # 7 lies outside
+
+
+def test_results_of_threads_and_of_other_sizes_stay_apart():
+    """Memory that calls of a thread share holds nothing of an earlier picture, nor of another thread's."""
+    cases = [noisy_case(seed, size)[1:] for seed, size in enumerate((40, 300, 160, 97))]
+    ranges = [gradient_range(hv) for _, hv in cases]
+    alone = [separate_nuclei(*case, gradients=g) for case, g in zip(cases, ranges, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(separate_nuclei, *cases[i % 4], gradients=ranges[i % 4]) for i in range(40)]
+        for i, future in enumerate(futures):
+            assert np.array_equal(future.result(), alone[i % 4])
+    kept = alone[0].copy()
+    separate_nuclei(*cases[0])
+    assert np.array_equal(alone[0], kept)
+
+
+def test_reused_memory():
+    first = reused("test", (3, 5), np.float32)
+    first[:] = 7
+    assert first.flags.c_contiguous and first.ctypes.data % 64 == 0
+    smaller = reused("test", (2, 2), np.uint8)
+    assert np.shares_memory(first, smaller) and not np.shares_memory(first, reused("other", (3, 5), np.float32))
+    larger = reused("test", (3000, 1000), np.float64)
+    assert larger.ctypes.data % 64 == 0 and not np.shares_memory(first, larger) and (first[1:] == 7).all()
+
+
 def test_flood_leaves_unreached_parts():
     mask = np.array([[1, 1, 0, 1]], bool)
     assert flood(np.zeros((1, 4)), np.array([[5, 0, 0, 0]], np.int32), mask).tolist() == [[5, 5, 0, 0]]
@@ -135,8 +206,7 @@ def test_holes_and_specks_equal_scipy():
         filled = mask.astype(np.uint8)
         fill_holes(filled)
         assert np.array_equal(filled > 0, ndimage.binary_fill_holes(mask))
-        kept = mask.astype(np.uint8)
-        drop_specks(kept, 10)
+        kept = painted(large_runs(mask.astype(np.uint8), 10), mask.shape)
         labels, _ = ndimage.label(mask)
         assert np.array_equal(kept > 0, mask & (np.bincount(labels.ravel())[labels] >= 10))
 
@@ -184,6 +254,16 @@ def test_majority_rules():
     assert np.allclose(soft.class_probabilities.sum(1), 1)
 
 
+def test_probabilities_in_half_precision_count_as_their_float32():
+    rng = np.random.default_rng(0)
+    instances = label_regions(rng.random((50, 41)) < 0.5)
+    for half in (rng.random((6, 50, 41)), rng.random((6, 50, 41)) * 1e-6, np.zeros((6, 50, 41))):  # also subnormal
+        half = half.astype(np.float16)
+        found, expected = nuclei_table(instances, half), nuclei_table(instances, half.astype(np.float32))
+        for name in vars(expected):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
 def test_gaps_in_ids_and_empty_maps():
     instances = np.zeros((6, 6), np.uint16)
     instances[1, 1], instances[4, 2:5] = 3, 9
@@ -193,7 +273,10 @@ def test_gaps_in_ids_and_empty_maps():
     assert not is_polygon(instances, table).any()  # a dot and a line
     assert len(nuclei_table(np.zeros((4, 4), int), np.zeros((4, 4), int), 6)) == 0
     assert len(measure(np.zeros((4, 4), np.uint16))) == 0
-    assert compact_ids(instances.astype(np.int32)).max() == 2
+    seeds = find_runs(instances)
+    pieces = overlaps(seeds, seeds, instances[seeds.row, seeds.start])
+    number_labels(pieces)
+    assert pieces.label.max() == 2
     with pytest.raises(ValueError, match="types"):
         nuclei_table(instances, np.ones((5, 6), int))
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import overload
 
 _NONE = 1 << 30
+#: Value of every float16, by its bits: only nuclei's pixels are looked up, no map is converted.
+_HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,12 @@ def nuclei_table(instances: np.ndarray, types: np.ndarray, n_classes: int | None
     box, sums = np.empty((size, 5), np.int32), np.zeros((size, 2), np.float64)
     if types.ndim == 3:
         votes, share = np.zeros((2, size, len(types)))
-        _measure_probabilities(instances, np.ascontiguousarray(types, np.float32), box, sums, votes, share)
+        if types.dtype == np.float16:
+            _measure_probabilities(
+                instances, np.ascontiguousarray(types).view(np.uint16), _HALVES, box, sums, votes, share
+            )
+        else:
+            _measure_probabilities(instances, np.ascontiguousarray(types, np.float32), _HALVES, box, sums, votes, share)
     else:
         votes = np.zeros((size, n_classes or int(types.max(initial=0)) + 1))
         _measure_map(instances, types, box, sums, votes)
@@ -159,10 +168,27 @@ def _measure_map(
                 votes[k, types[y, x]] += 1
 
 
+def _value(probability: Any, halves: Any) -> Any:
+    """Probability given as float32, or as the bits of a float16; compiled by what is given."""
+    return halves[probability] if isinstance(probability, np.integer) else probability
+
+
+@overload(_value, inline="always")
+def _compile_value(probability: Any, halves: Any) -> Any:
+    def look_up(probability: Any, halves: Any) -> Any:
+        return halves[probability]
+
+    def take(probability: Any, halves: Any) -> Any:
+        return probability
+
+    return look_up if isinstance(probability, numba.types.Integer) else take
+
+
 @numba.njit(cache=True, nogil=True)
 def _measure_probabilities(
     instances: np.ndarray,
     probabilities: np.ndarray,
+    halves: np.ndarray,
     box: np.ndarray,
     sums: np.ndarray,
     votes: np.ndarray,
@@ -174,9 +200,10 @@ def _measure_probabilities(
             k = instances[y, x]
             if k:
                 _extend(k, x, y, box, sums)
-                best = 0
+                best, highest = 0, _value(probabilities[0, y, x], halves)
                 for c in range(probabilities.shape[0]):
-                    share[k, c] += probabilities[c, y, x]
-                    if probabilities[c, y, x] > probabilities[best, y, x]:
-                        best = c
+                    value = _value(probabilities[c, y, x], halves)
+                    share[k, c] += value
+                    if value > highest:
+                        best, highest = c, value
                 votes[k, best] += 1
