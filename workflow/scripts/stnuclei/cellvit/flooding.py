@@ -84,15 +84,41 @@ def flood_runs(
     (H, W) int32.
     """
     labels = np.zeros(shape, np.int32)
-    owner = _own(labels, runs, pieces)
-    if owner.min() < 0:
-        field = reused("field", ((shape[0] + 2) * (shape[1] + 2),), np.int32)
-        pixels, region = _list_contested(field, shape[1] + 2, runs, pieces, owner)
+    field = reused("field", ((shape[0] + 2) * (shape[1] + 2),), np.int32)
+    owner, pixels, region = _share_out(labels, field, runs, pieces)
+    if pixels.size:
         values = heights_at(pixels)
         order = np.argsort(values)  # NumPy's vectorised sort beats a compiled loop
-        _flood_ranks(field, shape[1] + 2, pixels, _rank(values, region, order, owner.size))
-        _copy_contested(labels, field, runs, owner)
+        _flood_contested(labels, field, runs, owner, pixels, _rank(values, region, order, owner.size))
     return labels
+
+
+@numba.njit(cache=True, nogil=True)
+def _share_out(
+    labels: np.ndarray, field: np.ndarray, runs: Runs, pieces: Pieces
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fill the regions of one marker; owner of each region, and index and region of the pixels still to be flooded."""
+    owner = _own(labels, runs, pieces)
+    return owner, *_list_contested(field, labels.shape[1] + 2, runs, pieces, owner)
+
+
+@numba.njit(cache=True, nogil=True)
+def _flood_contested(
+    labels: np.ndarray,
+    field: np.ndarray,
+    runs: Runs,
+    owner: np.ndarray,
+    pixels: np.ndarray,
+    rank: np.ndarray,
+) -> None:
+    """Flood the regions of several markers."""
+    stride = labels.shape[1] + 2
+    _flood_ranks(field, stride, pixels, rank)
+    for run in range(runs.row.size):
+        if owner[runs.region[run]] < 0:
+            y, start, end = runs.row[run], runs.start[run], runs.end[run]
+            begin = (y + 1) * stride + 1
+            labels[y, start:end] = field[begin + start : begin + end]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -152,19 +178,23 @@ def _list_contested(
     cache, which lists of all pixels do not. Pixels inside a marker, all of whose neighbours are taken, change nothing
     and take no part.
     """
-    field[:] = 0
     size = 0
+    for run in range(runs.row.size):
+        if owner[runs.region[run]] < 0:
+            size += runs.end[run] - runs.start[run]
+    pixels, region = np.empty((2, size), np.int32)
+    if size == 0:
+        return pixels, region
+    field[:] = 0
     for run in range(runs.row.size):
         if owner[runs.region[run]] < 0:
             begin = (runs.row[run] + 1) * stride + 1
             field[begin + runs.start[run] : begin + runs.end[run]] = -1
-            size += runs.end[run] - runs.start[run]
     for i in range(pieces.run.size):
         run = pieces.run[i]
         if owner[runs.region[run]] < 0:
             begin = (runs.row[run] + 1) * stride + 1
             field[begin + pieces.start[i] : begin + pieces.end[i]] = pieces.label[i]
-    pixels, region = np.empty((2, size), np.int32)
     count = 0
     for run in range(runs.row.size):
         if owner[runs.region[run]] >= 0:
@@ -226,17 +256,6 @@ def _append(number: int, rank: int, first: np.ndarray, last: np.ndarray, after: 
     else:
         after[last[rank]] = number
     last[rank] = number
-
-
-@numba.njit(cache=True, nogil=True)
-def _copy_contested(labels: np.ndarray, field: np.ndarray, runs: Runs, owner: np.ndarray) -> None:
-    """Labels of the regions with several markers."""
-    stride = labels.shape[1] + 2
-    for run in range(runs.row.size):
-        if owner[runs.region[run]] < 0:
-            y, start, end = runs.row[run], runs.start[run], runs.end[run]
-            begin = (y + 1) * stride + 1
-            labels[y, start:end] = field[begin + start : begin + end]
 
 
 def fill_holes(mask: np.ndarray) -> None:

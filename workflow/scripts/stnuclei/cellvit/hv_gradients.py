@@ -38,16 +38,23 @@ def sobel(
     if min(image.shape) <= kernel_px // 2:  # mirrored edges would reach past the other side
         values = cv2.Sobel(image, cv2.CV_64F, 1 - axis, axis, ksize=kernel_px)
         return values, float(values.min()), float(values.max())
-    along, across = (taps.ravel()[kernel_px // 2 :] for taps in cv2.getDerivKernels(1, 0, kernel_px, ktype=cv2.CV_64F))
+    along, across = _taps(kernel_px)
     rows, columns = _passes(kernel_px // 2)
     height, width = image.shape
     out = np.empty((height, width)) if out is None else out
     padded = reused("sobel", (height + kernel_px - 1, -(-width // 8) * 8 + _APART), np.float64)
     if axis == 0:
-        rows(image, along.copy(), -1.0, padded)
-        return out, *columns(padded, across.copy(), 1.0, out)
-    rows(image, across.copy(), 1.0, padded)
-    return out, *columns(padded, along.copy(), -1.0, out)
+        rows(image, along, -1.0, padded)
+        return out, *columns(padded, across, 1.0, out)
+    rows(image, across, 1.0, padded)
+    return out, *columns(padded, along, -1.0, out)
+
+
+@lru_cache
+def _taps(kernel_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Taps of the derivative and of the smoothing from the middle outwards, (kernel_px // 2 + 1,) float64 each."""
+    derivative, smoothing = cv2.getDerivKernels(1, 0, kernel_px, ktype=cv2.CV_64F)
+    return derivative.ravel()[kernel_px // 2 :].copy(), smoothing.ravel()[kernel_px // 2 :].copy()
 
 
 # Rows of 1,024 doubles lie in the same few lines of the cache and drive each other out: eight more set them apart.

@@ -111,23 +111,29 @@ def nuclei_table(instances: np.ndarray, types: np.ndarray, n_classes: int | None
         votes = np.zeros((size, n_classes or int(types.max(initial=0)) + 1))
         _measure_map(instances, types, box, sums, votes)
         share = votes
+    return NucleiTable(*_summarise(box, sums, votes, share))
+
+
+@numba.njit(cache=True, nogil=True)
+def _summarise(box: np.ndarray, sums: np.ndarray, votes: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Fields of a `NucleiTable`; one call, as NumPy's two dozen would cost a patch more than its pixels."""
     ids = np.flatnonzero(box[:, 4])
-    area, votes = box[ids, 4], votes[ids]
-    chosen = votes.argmax(1)
-    if votes.shape[1] > 1:
-        other = votes[:, 1:].argmax(1) + 1
-        rows = np.arange(len(ids))
-        chosen = np.where((chosen == 0) & (votes[rows, other] > 0), other, chosen)
-    fraction = votes[np.arange(len(ids)), chosen] / np.maximum(area, 1)
-    return NucleiTable(
-        ids.astype(np.int32),
-        chosen.astype(np.int8),
-        fraction.astype(np.float32),
-        (share[ids] / area[:, None]).astype(np.float32),
-        (sums[ids] / area[:, None]).astype(np.float32),
-        box[ids, :4],
-        area,
-    )
+    n, classes = ids.size, votes.shape[1]
+    chosen, probability = np.empty(n, np.int8), np.empty(n, np.float32)
+    means, centroid = np.empty((n, classes), np.float32), np.empty((n, 2), np.float32)
+    for row in range(n):
+        k = ids[row]
+        area = box[k, 4]
+        best = votes[k].argmax()
+        if best == 0 and classes > 1:
+            other = votes[k, 1:].argmax() + 1
+            best = other if votes[k, other] > 0 else 0
+        chosen[row], probability[row] = best, votes[k, best] / area
+        for c in range(classes):
+            means[row, c] = share[k, c] / area
+        centroid[row, 0], centroid[row, 1] = sums[k, 0] / area, sums[k, 1] / area
+    shapes = box[ids]
+    return ids.astype(np.int32), chosen, probability, means, centroid, shapes[:, :4].copy(), shapes[:, 4].copy()
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -14,10 +14,11 @@ _BLOCK = 8 << 20
 
 
 class _Workspace(threading.local):
-    """Arrays of a thread by name, and the unused rest of the block that the last of them were taken from."""
+    """Memory of a thread by name, the arrays last made of it, and the unused rest of the latest block."""
 
     def __init__(self) -> None:
         self.kept: dict[str, np.ndarray] = {}
+        self.latest: dict[str, np.ndarray] = {}
         self.free = np.empty(0, np.uint8)
 
     def take(self, size: int) -> np.ndarray:
@@ -46,8 +47,12 @@ def reused(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     -------
     C-contiguous array whose first byte is aligned to 64 bytes.
     """
+    latest = _workspace.latest.get(name)
+    if latest is not None and latest.shape == shape and latest.dtype == dtype:
+        return latest
     size = math.prod(shape) * np.dtype(dtype).itemsize
     array = _workspace.kept.get(name)
     if array is None or array.size < size:
         array = _workspace.kept[name] = _workspace.take(size)
-    return array[:size].view(dtype).reshape(shape)
+    _workspace.latest[name] = array[:size].view(dtype).reshape(shape)
+    return _workspace.latest[name]
