@@ -55,6 +55,30 @@ def list_borders(border: np.ndarray, ends: np.ndarray) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def list_runs(values: np.ndarray) -> np.ndarray:
+    """Row, start and end of the stretches of equal, non-zero pixels of a row, in raster order: (R, 3) int32."""
+    height, width = values.shape
+    border, ends = borders_of(width), np.empty(width + 8, np.int32)
+    runs = np.empty((values.size // 16 + width, 3), np.int32)
+    count = 0
+    for y in range(height if width else 0):
+        if count + width > len(runs):
+            larger = np.empty((2 * len(runs) + width, 3), np.int32)
+            larger[:count] = runs[:count]
+            runs = larger
+        line = values[y]
+        for x in range(1, width):
+            border[x] = line[x] != line[x - 1]
+        start = 0
+        for i in range(list_borders(border, ends)):
+            if line[start]:
+                runs[count, 0], runs[count, 1], runs[count, 2] = y, start, ends[i]
+                count += 1
+            start = ends[i]
+    return runs[:count]
+
+
+@numba.njit(cache=True, nogil=True)
 def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
     """Runs and connected regions of equal, non-zero value.
 

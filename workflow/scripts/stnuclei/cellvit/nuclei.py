@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from stnuclei.cellvit.components import list_runs
+
 _NONE = 1 << 30
 #: Value of every float16, by its bits: only nuclei's pixels are looked up, no map is converted.
 _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
@@ -136,42 +138,30 @@ def _summarise(box: np.ndarray, sums: np.ndarray, votes: np.ndarray, share: np.n
     return ids.astype(np.int32), chosen, probability, means, centroid, shapes[:, :4].copy(), shapes[:, 4].copy()
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _extend(k: int, x: int, y: int, box: np.ndarray, sums: np.ndarray) -> None:
-    box[k, 0], box[k, 1] = min(box[k, 0], x), min(box[k, 1], y)
-    box[k, 2], box[k, 3] = max(box[k, 2], x + 1), max(box[k, 3], y + 1)
-    box[k, 4] += 1
-    sums[k, 0] += x
-    sums[k, 1] += y
-
-
 @numba.njit(cache=True, nogil=True)
-def _reset(box: np.ndarray) -> None:
+def _measure_shapes(instances: np.ndarray, box: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Fill boxes with areas and coordinate sums of every id; the runs of the map, see `list_runs`."""
     box[:, :2] = _NONE
     box[:, 2:] = 0
-
-
-@numba.njit(cache=True, nogil=True)
-def _measure_shapes(instances: np.ndarray, box: np.ndarray, sums: np.ndarray) -> None:
-    _reset(box)
-    for y in range(instances.shape[0]):
-        for x in range(instances.shape[1]):
-            k = instances[y, x]
-            if k:
-                _extend(k, x, y, box, sums)
+    runs = list_runs(instances)
+    for y, start, end in runs:
+        k = instances[y, start]
+        box[k, 0], box[k, 1] = min(box[k, 0], start), min(box[k, 1], y)
+        box[k, 2], box[k, 3] = max(box[k, 2], end), y + 1
+        box[k, 4] += end - start
+        sums[k, 0] += np.int64(end - start) * (start + end - 1) // 2
+        sums[k, 1] += np.int64(end - start) * y
+    return runs
 
 
 @numba.njit(cache=True, nogil=True)
 def _measure_map(
     instances: np.ndarray, types: np.ndarray, box: np.ndarray, sums: np.ndarray, votes: np.ndarray
 ) -> None:
-    _reset(box)
-    for y in range(instances.shape[0]):
-        for x in range(instances.shape[1]):
-            k = instances[y, x]
-            if k:
-                _extend(k, x, y, box, sums)
-                votes[k, types[y, x]] += 1
+    for y, start, end in _measure_shapes(instances, box, sums):
+        k = instances[y, start]
+        for x in range(start, end):
+            votes[k, types[y, x]] += 1
 
 
 def _value(probability: Any, halves: Any) -> Any:
@@ -200,16 +190,13 @@ def _measure_probabilities(
     votes: np.ndarray,
     share: np.ndarray,
 ) -> None:
-    _reset(box)
-    for y in range(instances.shape[0]):
-        for x in range(instances.shape[1]):
-            k = instances[y, x]
-            if k:
-                _extend(k, x, y, box, sums)
-                best, highest = 0, _value(probabilities[0, y, x], halves)
-                for c in range(probabilities.shape[0]):
-                    value = _value(probabilities[c, y, x], halves)
-                    share[k, c] += value
-                    if value > highest:
-                        best, highest = c, value
-                votes[k, best] += 1
+    for y, start, end in _measure_shapes(instances, box, sums):
+        k = instances[y, start]
+        for x in range(start, end):
+            best, highest = 0, _value(probabilities[0, y, x], halves)
+            for c in range(probabilities.shape[0]):
+                value = _value(probabilities[c, y, x], halves)
+                share[k, c] += value
+                if value > highest:
+                    best, highest = c, value
+            votes[k, best] += 1

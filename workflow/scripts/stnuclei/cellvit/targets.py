@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import torch
 
-from stnuclei.cellvit.components import borders_of, list_borders, split_components
+from stnuclei.cellvit.components import list_runs, split_components
 
 _BIG = 1 << 30
 _WIDENED = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
@@ -80,16 +80,14 @@ def _compact(instances: np.ndarray) -> tuple[np.ndarray, int]:
 @numba.njit(cache=True, nogil=True)
 def _fill_hv(instances: np.ndarray, ids: int, maps: np.ndarray) -> None:
     """Distances of the pixels of ids below `ids` into `maps`, which holds zeros."""
-    batch, height, width = instances.shape
-    runs = np.empty((height * width, 3), np.int32)
     table = np.empty((ids, 7), np.int64)  # pixels, sum x, sum y, smallest and largest x, smallest and largest y
     shift = np.empty((ids, 2), np.int64)
     scale = np.ones((ids, 4), np.float32)  # negative x, positive x, negative y, positive y
-    for b in range(batch):
-        count = _list_runs(instances[b], runs)
-        _measure(instances[b], runs[:count], table)
+    for b in range(len(instances)):
+        runs = list_runs(instances[b])
+        _measure(instances[b], runs, table)
         _scale(table, shift, scale)
-        for y, start, end in runs[:count]:
+        for y, start, end in runs:
             k = instances[b, y, start]
             shift_x, dy = shift[k, 0], y + shift[k, 1]
             value_y = np.float32(dy) / scale[k, 3 if dy > 0 else 2]
@@ -97,25 +95,6 @@ def _fill_hv(instances: np.ndarray, ids: int, maps: np.ndarray) -> None:
             for x in range(start, end):
                 maps[b, 0, y, x] = np.float32(x + shift_x) / (positive if x + shift_x > 0 else negative)
                 maps[b, 1, y, x] = value_y
-
-
-@numba.njit(cache=True, nogil=True)
-def _list_runs(instances: np.ndarray, runs: np.ndarray) -> int:
-    """Fill `runs` with row, start and end of the stretches of one nucleus; their number."""
-    height, width = instances.shape
-    border, ends = borders_of(width), np.empty(width + 8, np.int32)
-    count = 0
-    for y in range(height):
-        line = instances[y]
-        for x in range(1, width):
-            border[x] = line[x] != line[x - 1]
-        start = 0
-        for i in range(list_borders(border, ends)):
-            if line[start]:
-                runs[count, 0], runs[count, 1], runs[count, 2] = y, start, ends[i]
-                count += 1
-            start = ends[i]
-    return count
 
 
 @numba.njit(cache=True, nogil=True)
