@@ -17,13 +17,38 @@ _HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32
 
 
 @dataclass(frozen=True)
-class NucleiTable:
-    """M nuclei of one label map, row k - 1 being the nucleus of id k where ids are 1..M.
+class Shapes:
+    """Shapes of M nuclei of one label map, row k - 1 being the nucleus of id k where ids are 1..M.
 
     Parameters
     ----------
     id
         (M,) int32, the id in the label map.
+    area
+        (M,) int32 px.
+    bbox
+        (M, 4) int32 x0, y0, x1, y1, ends exclusive.
+    centroid
+        (M, 2) float32 (x, y) px, mean of pixel centres where pixel 0 has its centre at 0.
+    """
+
+    id: np.ndarray
+    area: np.ndarray
+    bbox: np.ndarray
+    centroid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True)
+class NucleiTable(Shapes):
+    """Shapes of M nuclei and their classes.
+
+    Parameters
+    ----------
+    id, area, bbox, centroid
+        As in `Shapes`.
     class_id
         (M,) int8: the most frequent class of its pixels, background only where there is no other; ties go to the
         smaller id. 0: every pixel is background.
@@ -32,37 +57,11 @@ class NucleiTable:
     class_probabilities
         (M, C) float32: mean probability of each class over its pixels, background included (shares of pixels where
         only a type map was given).
-    centroid
-        (M, 2) float32 (x, y) px, mean of pixel centres where pixel 0 has its centre at 0.
-    bbox
-        (M, 4) int32 x0, y0, x1, y1, ends exclusive.
-    area
-        (M,) int32 px.
     """
 
-    id: np.ndarray
     class_id: np.ndarray
     class_probability: np.ndarray
     class_probabilities: np.ndarray
-    centroid: np.ndarray
-    bbox: np.ndarray
-    area: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.id)
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """`id`, `area`, `bbox` and `centroid` of M nuclei, as in `NucleiTable`."""
-
-    id: np.ndarray
-    area: np.ndarray
-    bbox: np.ndarray
-    centroid: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.id)
 
 
 def measure(instances: np.ndarray) -> Shapes:
@@ -70,9 +69,18 @@ def measure(instances: np.ndarray) -> Shapes:
     size = int(instances.max(initial=0)) + 1
     box, sums = np.empty((size, 5), np.int32), np.zeros((size, 2), np.float64)
     _measure_shapes(instances, box, sums)
+    return Shapes(*_shapes(box, sums))
+
+
+@numba.njit(cache=True, nogil=True)
+def _shapes(box: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fields of `Shapes`."""
     ids = np.flatnonzero(box[:, 4])
-    area = box[ids, 4]
-    return Shapes(ids.astype(np.int32), area, box[ids, :4], (sums[ids] / area[:, None]).astype(np.float32))
+    kept = box[ids]
+    centroid = np.empty((ids.size, 2), np.float32)
+    for row in range(ids.size):
+        centroid[row, 0], centroid[row, 1] = sums[ids[row], 0] / kept[row, 4], sums[ids[row], 1] / kept[row, 4]
+    return ids.astype(np.int32), kept[:, 4].copy(), kept[:, :4].copy(), centroid
 
 
 def nuclei_table(instances: np.ndarray, types: np.ndarray, n_classes: int | None = None) -> NucleiTable:
@@ -113,29 +121,24 @@ def nuclei_table(instances: np.ndarray, types: np.ndarray, n_classes: int | None
         votes = np.zeros((size, n_classes or int(types.max(initial=0)) + 1))
         _measure_map(instances, types, box, sums, votes)
         share = votes
-    return NucleiTable(*_summarise(box, sums, votes, share))
+    return NucleiTable(*_shapes(box, sums), *_classes(box[:, 4], votes, share))
 
 
 @numba.njit(cache=True, nogil=True)
-def _summarise(box: np.ndarray, sums: np.ndarray, votes: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Fields of a `NucleiTable`; one call, as NumPy's two dozen would cost a patch more than its pixels."""
-    ids = np.flatnonzero(box[:, 4])
-    n, classes = ids.size, votes.shape[1]
-    chosen, probability = np.empty(n, np.int8), np.empty(n, np.float32)
-    means, centroid = np.empty((n, classes), np.float32), np.empty((n, 2), np.float32)
-    for row in range(n):
-        k = ids[row]
-        area = box[k, 4]
+def _classes(area: np.ndarray, votes: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Class fields of a `NucleiTable`; one call, as NumPy's two dozen would cost a patch more than its pixels."""
+    ids, classes = np.flatnonzero(area), votes.shape[1]
+    chosen, probability = np.empty(ids.size, np.int8), np.empty(ids.size, np.float32)
+    means = np.empty((ids.size, classes), np.float32)
+    for row, k in enumerate(ids):
         best = votes[k].argmax()
         if best == 0 and classes > 1:
             other = votes[k, 1:].argmax() + 1
             best = other if votes[k, other] > 0 else 0
-        chosen[row], probability[row] = best, votes[k, best] / area
+        chosen[row], probability[row] = best, votes[k, best] / area[k]
         for c in range(classes):
-            means[row, c] = share[k, c] / area
-        centroid[row, 0], centroid[row, 1] = sums[k, 0] / area, sums[k, 1] / area
-    shapes = box[ids]
-    return ids.astype(np.int32), chosen, probability, means, centroid, shapes[:, :4].copy(), shapes[:, 4].copy()
+            means[row, c] = share[k, c] / area[k]
+    return chosen, probability, means
 
 
 @numba.njit(cache=True, nogil=True)
