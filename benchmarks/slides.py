@@ -5,6 +5,7 @@
 The slide is generated: nuclei known, pixels that say what a perfect network would see (tests/prediction/oracle.py),
 JPEG tiles of 512 px at quality 95. It is segmented by that perfect network in a process of its own, which reports its
 peak memory; the nuclei are then compared with those drawn. A real network (random weights) is timed on a few tiles.
+Post-processing is also measured alone, on tiles of generated patches and of a golden one: `--tiles-only` prints that.
 """
 
 from __future__ import annotations
@@ -184,6 +185,71 @@ def report(results: list[dict], network: dict | None, threads: int) -> str:
     return "\n".join(lines)
 
 
+class Everywhere:
+    """Region that leaves nothing out."""
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """All of them."""
+        return np.ones(len(points), bool)
+
+
+def tile_neighbours(patches: list[tuple[np.ndarray, np.ndarray, np.ndarray]], core: int) -> dict:
+    """A tile of 16 patches (instances, predicted HV maps and types of 256 px), surrounded by copies of itself."""
+    from stnuclei.prediction.tiles import TileMaps
+
+    def joined(k: int) -> np.ndarray:
+        rows = [np.concatenate([p[k] for p in patches[4 * row : 4 * row + 4]], axis=-1) for row in range(4)]
+        return np.ascontiguousarray(np.concatenate(rows, axis=-2)[..., :core, :core])
+
+    types = np.stack([(joined(2) == c) * 0.9 + 0.02 for c in range(6)]).astype(np.float16)
+    maps = TileMaps(joined(0) > 0, joined(1).astype(np.float32), types)
+    return {(dy, dx): maps.lower() if dy < 0 else maps for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
+
+
+def time_tiles(neighbours: dict, core: int, threads: int, rounds: int = 12) -> tuple[int, float, float]:
+    """Nuclei of a tile; its CPU seconds with `threads` threads at once, fastest and middle round."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from stnuclei.cellvit.postprocess import gradient_range
+    from stnuclei.prediction.instances import SeparationSettings, separate_tile
+
+    settings = SeparationSettings(UM, 1.0, 0.3, gradient_range(neighbours[0, 0].hv))
+
+    def work(_: int) -> int:
+        return len(separate_tile(neighbours, (0, 0), core, settings, Everywhere()))
+
+    times = []
+    with ThreadPoolExecutor(threads) as pool:
+        nuclei = list(pool.map(work, range(2 * threads)))[0]
+        for _ in range(rounds):
+            start = time.process_time()
+            list(pool.map(work, range(2 * threads)))
+            times.append((time.process_time() - start) / (2 * threads))
+    return nuclei, min(times), float(np.median(times))
+
+
+def tile_rows(core: int = 896) -> list[str]:
+    """CPU time of a tile's post-processing, one and two threads, and tiles a second of 16 cores at that cost."""
+    from targets_postprocess import forty
+
+    golden = np.load(ROOT / "tests" / "data" / "golden" / "official_cellvit.npz")
+    dense = [(golden["2/instances"], golden["2/pred_hv"], golden["2/pred_types"])] * 16
+    lines = [
+        f"Post-processing of a tile alone (core of {core:,} px, window of {core + 256:,} px), CPU time of the process.",
+        "",
+        "| tile | nuclei | threads at once | CPU ms a tile, fastest round | middle round | tiles/s of 16 cores at the "
+        "middle round, extrapolated |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, patches in (("patches of 40", [forty(seed) for seed in range(16)]), ("golden 2, dense", dense)):
+        neighbours = tile_neighbours(patches, core)
+        for threads in (1, 2):
+            nuclei, best, middle = time_tiles(neighbours, core, threads)
+            rate = f"{16 / middle:.0f}" if threads == 2 else ""
+            lines.append(f"| {name} | {nuclei:,} | {threads} | {best * 1e3:.1f} | {middle * 1e3:.1f} | {rate} |")
+    return lines
+
+
 def small() -> list[Ratio]:
     """CPU time of post-processing a tile of 1,024 px, 640 nuclei, ours against the plain steps."""
     from plain_postprocess import separate_nuclei_plain
@@ -210,7 +276,11 @@ def main() -> None:
     parser.add_argument("--network-tiles", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/slides.md")
+    parser.add_argument("--tiles-only", action="store_true", help="print the post-processing of tiles and no more")
     given = parser.parse_args()
+    if given.tiles_only:
+        print("\n".join(tile_rows()))
+        return
     results = []
     for px in (given.px // 4, given.px):
         with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +288,7 @@ def main() -> None:
     network = None
     if given.network != "none":
         network = time_network(given.network, given.device, given.threads, given.network_tiles)
-    text = report(results, network, given.threads)
+    text = report(results, network, given.threads) + "\n\n" + "\n".join(tile_rows())
     print(text)
     if given.write:
         options = f"--px {given.px} --threads {given.threads} --network {given.network}"

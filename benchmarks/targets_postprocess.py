@@ -155,7 +155,9 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if options.write:
-        text = "# Targets, post-processing, metrics: plain steps against ours, one thread\n\n" + "\n".join(lines) + "\n"
+        load = f"{os.getloadavg()[0]:.0f} processes were running on {os.cpu_count()} cores when it ended."
+        lines = ["# Targets, post-processing, metrics: plain steps against ours, one thread", "", load, "", *lines]
+        text = "\n".join(lines) + "\n"
         (ROOT / "benchmarks" / "results" / "targets_postprocess.md").write_text(text)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
-from scipy import ndimage
-from skimage.segmentation import watershed
 
-from cellvit.plain_postprocess import nuclei_plain, separate_nuclei_plain
+from cellvit.plain_postprocess import nuclei_plain, same_partition, separate_nuclei_plain
 from paths import DATA
-from stnuclei.cellvit.components import label_regions
-from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
+from stnuclei.cellvit.components import find_runs, label_regions
+from stnuclei.cellvit.flooding import number_labels, overlaps
 from stnuclei.cellvit.hv_gradients import sobel
 from stnuclei.cellvit.nuclei import measure, nuclei_table
 from stnuclei.cellvit.outlines import contours, is_polygon
-from stnuclei.cellvit.postprocess import WatershedSettings, compact_ids, separate_nuclei
+from stnuclei.cellvit.postprocess import WatershedSettings, gradient_range, separate_nuclei
 from stnuclei.cellvit.targets import hv_maps
 
 
@@ -29,11 +28,6 @@ def golden():
 @pytest.fixture(scope="module")
 def figures():
     return json.loads((DATA / "golden" / "official_cellvit.json").read_text())["per_seed"]
-
-
-def same_partition(a, b):
-    pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
-    return np.array_equal(a > 0, b > 0) and pairs.shape[1] == len(np.unique(a)) == len(np.unique(b))
 
 
 def noisy_case(seed, size=160, n=25, noise=0.15):
@@ -103,42 +97,18 @@ def test_shapes_are_checked():
         separate_nuclei(np.ones((4, 4), bool), np.ones((2, 4, 5), np.float32))
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_flood_equals_skimage(seed):
-    rng = np.random.default_rng(seed)
-    heights, mask = rng.random((60, 47)), rng.random((60, 47)) > 0.15
-    markers = np.zeros((60, 47), np.int32)
-    markers.ravel()[rng.choice(markers.size, 25, replace=False)] = np.arange(1, 26)
-    markers = cv2.dilate(markers.astype(np.uint16), np.ones((3, 3))).astype(np.int32)
-    assert np.array_equal(flood(heights, markers, mask), watershed(heights, markers, mask=mask))
-
-
-def test_flood_on_plateaus_equals_skimage_from_single_sources():
-    rng = np.random.default_rng(5)
-    for _ in range(20):
-        heights = rng.integers(0, 4, (30, 30)).astype(float)
-        markers = np.zeros((30, 30), np.int32)
-        markers.ravel()[rng.choice(900, 4, replace=False)] = np.arange(1, 5)
-        heights[markers > 0] = -rng.permutation(4) - 1.0  # markers do not tie
-        assert np.array_equal(flood(heights, markers, heights < 9), watershed(heights, markers))
-
-
-def test_flood_leaves_unreached_parts():
-    mask = np.array([[1, 1, 0, 1]], bool)
-    assert flood(np.zeros((1, 4)), np.array([[5, 0, 0, 0]], np.int32), mask).tolist() == [[5, 5, 0, 0]]
-
-
-def test_holes_and_specks_equal_scipy():
-    rng = np.random.default_rng(6)
-    for _ in range(20):
-        mask = rng.random((50, 41)) < 0.6
-        filled = mask.astype(np.uint8)
-        fill_holes(filled)
-        assert np.array_equal(filled > 0, ndimage.binary_fill_holes(mask))
-        kept = mask.astype(np.uint8)
-        drop_specks(kept, 10)
-        labels, _ = ndimage.label(mask)
-        assert np.array_equal(kept > 0, mask & (np.bincount(labels.ravel())[labels] >= 10))
+def test_results_of_threads_and_of_other_sizes_stay_apart():
+    """Memory that calls of a thread share holds nothing of an earlier picture, nor of another thread's."""
+    cases = [noisy_case(seed, size)[1:] for seed, size in enumerate((40, 300, 160, 97))]
+    ranges = [gradient_range(hv) for _, hv in cases]
+    alone = [separate_nuclei(*case, gradients=g) for case, g in zip(cases, ranges, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(separate_nuclei, *cases[i % 4], gradients=ranges[i % 4]) for i in range(40)]
+        for i, future in enumerate(futures):
+            assert np.array_equal(future.result(), alone[i % 4])
+    kept = alone[0].copy()
+    separate_nuclei(*cases[0])
+    assert np.array_equal(alone[0], kept)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 11, 21, 31])
@@ -184,6 +154,16 @@ def test_majority_rules():
     assert np.allclose(soft.class_probabilities.sum(1), 1)
 
 
+def test_probabilities_in_half_precision_count_as_their_float32():
+    rng = np.random.default_rng(0)
+    instances = label_regions(rng.random((50, 41)) < 0.5)
+    for half in (rng.random((6, 50, 41)), rng.random((6, 50, 41)) * 1e-6, np.zeros((6, 50, 41))):  # also subnormal
+        half = half.astype(np.float16)
+        found, expected = nuclei_table(instances, half), nuclei_table(instances, half.astype(np.float32))
+        for name in vars(expected):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
 def test_gaps_in_ids_and_empty_maps():
     instances = np.zeros((6, 6), np.uint16)
     instances[1, 1], instances[4, 2:5] = 3, 9
@@ -193,7 +173,10 @@ def test_gaps_in_ids_and_empty_maps():
     assert not is_polygon(instances, table).any()  # a dot and a line
     assert len(nuclei_table(np.zeros((4, 4), int), np.zeros((4, 4), int), 6)) == 0
     assert len(measure(np.zeros((4, 4), np.uint16))) == 0
-    assert compact_ids(instances.astype(np.int32)).max() == 2
+    seeds = find_runs(instances)
+    pieces = overlaps(seeds, seeds, instances[seeds.row, seeds.start])
+    number_labels(pieces)
+    assert pieces.label.max() == 2
     with pytest.raises(ValueError, match="types"):
         nuclei_table(instances, np.ones((5, 6), int))
 

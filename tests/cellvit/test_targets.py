@@ -21,7 +21,7 @@ def golden():
 def plain_hv(instances: np.ndarray) -> np.ndarray:
     """One nucleus after another, by the description."""
     maps = np.zeros((2, *instances.shape), np.float32)
-    for k in np.unique(instances)[1:]:
+    for k in np.unique(instances[instances > 0]):
         y, x = np.nonzero(instances == k)
         for channel, index in enumerate((x, y)):
             value = (index + 1 - np.floor(index.mean() + 0.5)).astype(np.float32)
@@ -46,6 +46,22 @@ def test_golden_hv_is_met_to_the_bit(golden, seed):
     instances, hv = golden[f"{seed}/instances"], golden[f"{seed}/hv"]
     assert np.array_equal(hv_maps(instances[None])[0].numpy(), hv)
     assert np.array_equal(targets._hv_scatter(torch.from_numpy(instances[None]))[0].numpy(), hv)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 63), (9, 64), (8, 65)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_hv_of_any_shape_and_type_is_met_to_the_bit(shape, dtype):
+    rng = np.random.default_rng(shape[0] * shape[1])
+    for filled in (0.0, 0.3, 1.0):
+        blocks = rng.integers(1, 9, shape) * (rng.random(shape) < filled)
+        maps = np.stack([blocks, np.sort(blocks, axis=1)]).astype(dtype)
+        found = hv_maps(maps).numpy()
+        assert found.dtype == np.float32 and found.shape == (2, 2, *shape)
+        for one, hv in zip(maps, found, strict=True):
+            assert np.array_equal(hv, plain_hv(one))
+    assert hv_maps(np.zeros((2, *shape), dtype)[:, :0]).shape == (2, 2, 0, shape[1])
+    with pytest.raises(ValueError, match="integers"):
+        hv_maps(np.zeros(shape, dtype))
 
 
 def test_rectangle_by_hand():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -100,6 +101,26 @@ def test_both_histograms_agree():
     part = joint_histogram(true, np.where(pred % 2 == 0, pred, 0))
     for name in a.__dataclass_fields__:
         assert np.array_equal(getattr(a.keep(pred=keep), name), getattr(part, name)), name
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1), (1, 9), (7, 63), (9, 64), (8, 65), (90, 70)])
+def test_overlaps_equal_counts_of_pairs(shape):
+    rng = np.random.default_rng(shape[1])
+    for filled in (0.0, 0.4, 1.0):
+        for types in ((np.int32, np.int32), (np.uint16, np.int64)):
+            true, pred = (
+                np.sort(rng.integers(1, 9, shape) * (rng.random(shape) < filled), axis=1).astype(dtype)
+                for dtype in types
+            )
+            overlap = joint_histogram(true, pred)
+            pairs = Counter(zip(true.ravel().tolist(), pred.ravel().tolist(), strict=True))
+            rows = zip(overlap.true_ids[overlap.true_row], overlap.pred_ids[overlap.pred_row], strict=True)
+            found = {(int(a), int(b)): int(n) for (a, b), n in zip(rows, overlap.pixels, strict=True)}
+            assert found == {pair: n for pair, n in pairs.items() if pair[0] and pair[1]}
+            assert dict(zip(overlap.true_ids, overlap.true_area, strict=True)) == Counter(true[true > 0].tolist())
+            assert dict(zip(overlap.pred_ids, overlap.pred_area, strict=True)) == Counter(pred[pred > 0].tolist())
+            union = overlap.true_area[overlap.true_row] + overlap.pred_area[overlap.pred_row] - overlap.pixels
+            assert np.array_equal(overlap.iou, overlap.pixels / union)
 
 
 def test_bad_maps_are_refused():

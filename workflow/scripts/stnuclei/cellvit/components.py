@@ -30,6 +30,55 @@ class Runs(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True)
+def borders_of(width: int) -> np.ndarray:
+    """Room for the marks of a row, for `list_borders`: a byte a pixel, the row's end marked."""
+    border = np.zeros((width + 8) // 8 * 8, np.uint8)
+    border[width] = 1
+    return border
+
+
+@numba.njit(cache=True, nogil=True)
+def list_borders(border: np.ndarray, ends: np.ndarray) -> int:
+    """Columns of the marked pixels of a row into `ends`; their number.
+
+    Marks come from comparisons that the compiler gives to the vector units. They are looked for eight at a time and
+    taken without a branch, which no processor could foresee.
+    """
+    words = border.view(np.uint64)
+    found = 0
+    for w in range(words.size):
+        if words[w]:
+            for x in range(8 * w, 8 * w + 8):
+                ends[found] = x
+                found += border[x]
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def list_runs(values: np.ndarray) -> np.ndarray:
+    """Row, start and end of the stretches of equal, non-zero pixels of a row, in raster order: (R, 3) int32."""
+    height, width = values.shape
+    border, ends = borders_of(width), np.empty(width + 8, np.int32)
+    runs = np.empty((values.size // 16 + width, 3), np.int32)
+    count = 0
+    for y in range(height if width else 0):
+        if count + width > len(runs):
+            larger = np.empty((2 * len(runs) + width, 3), np.int32)
+            larger[:count] = runs[:count]
+            runs = larger
+        line = values[y]
+        for x in range(1, width):
+            border[x] = line[x] != line[x - 1]
+        start = 0
+        for i in range(list_borders(border, ends)):
+            if line[start]:
+                runs[count, 0], runs[count, 1], runs[count, 2] = y, start, ends[i]
+                count += 1
+            start = ends[i]
+    return runs[:count]
+
+
+@numba.njit(cache=True, nogil=True)
 def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
     """Runs and connected regions of equal, non-zero value.
 
@@ -41,16 +90,24 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
         Whether pixels that touch at a corner are connected (8 instead of 4 neighbours).
     """
     height, width = values.shape
-    row, start, end, parent = np.empty((4, height * width), np.int32)
+    row, start, end, parent = np.empty((4, values.size // 16 + width), np.int32)
+    border, ends = borders_of(width), np.empty(width + 8, np.int32)
     reach = 1 if diagonal else 0
     count = above = 0  # runs so far; the first run of the row above that may still touch
-    for y in range(height):
-        first, x = count, 0
-        while x < width:
-            value = values[y, x]
-            begin = x
-            while x < width and values[y, x] == value:
-                x += 1
+    for y in range(height if width else 0):
+        first = count
+        if count + width > row.size:  # few pictures have so many: fresh memory for all that could be costs more
+            larger = np.empty((4, 2 * row.size + width), np.int32)
+            larger[0, :count], larger[1, :count] = row[:count], start[:count]
+            larger[2, :count], larger[3, :count] = end[:count], parent[:count]
+            row, start, end, parent = larger
+        line = values[y]
+        for x in range(1, width):
+            border[x] = line[x] != line[x - 1]
+        x = 0
+        for i in range(list_borders(border, ends)):
+            begin, x = x, ends[i]
+            value = line[begin]
             if value == 0:
                 continue
             row[count], start[count], end[count], parent[count] = y, begin, x, count
@@ -76,6 +133,19 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
     for run in range(count):
         area[region[run]] += end[run] - start[run]
     return Runs(row[:count], start[:count], end[:count], region, area)
+
+
+@numba.njit(cache=True, nogil=True)
+def large_runs(values: np.ndarray, smallest: int) -> Runs:
+    """`find_runs` without the regions of fewer than `smallest` pixels; the others keep their number."""
+    runs = find_runs(values)
+    kept = 0
+    for run in range(runs.row.size):
+        if runs.area[runs.region[run]] >= smallest:
+            runs.row[kept], runs.start[kept], runs.end[kept] = runs.row[run], runs.start[run], runs.end[run]
+            runs.region[kept] = runs.region[run]
+            kept += 1
+    return Runs(runs.row[:kept], runs.start[:kept], runs.end[:kept], runs.region[:kept], runs.area)
 
 
 @numba.njit(cache=True, nogil=True)

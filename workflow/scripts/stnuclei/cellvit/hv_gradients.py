@@ -5,7 +5,6 @@ The taps are OpenCV's, so are the mirrored edges; sums differ in the order of ad
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -13,8 +12,12 @@ import cv2
 import numba
 import numpy as np
 
+from stnuclei.cellvit.workspace import reused
 
-def sobel(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, float, float]:
+
+def sobel(
+    image: np.ndarray, axis: int, kernel_px: int, out: np.ndarray | None = None
+) -> tuple[np.ndarray, float, float]:
     """First derivative along an axis, smoothed across it: ``cv2.Sobel(image, cv2.CV_64F, ...)``.
 
     Parameters
@@ -25,6 +28,8 @@ def sobel(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, flo
         0: along x, 1: along y.
     kernel_px
         Odd width of the kernel, 3 to 31.
+    out
+        (H, W) float64 to be filled, C-contiguous; None: a new array.
 
     Returns
     -------
@@ -33,36 +38,35 @@ def sobel(image: np.ndarray, axis: int, kernel_px: int) -> tuple[np.ndarray, flo
     if min(image.shape) <= kernel_px // 2:  # mirrored edges would reach past the other side
         values = cv2.Sobel(image, cv2.CV_64F, 1 - axis, axis, ksize=kernel_px)
         return values, float(values.min()), float(values.max())
-    along, across = (taps.ravel()[kernel_px // 2 :] for taps in cv2.getDerivKernels(1, 0, kernel_px, ktype=cv2.CV_64F))
+    along, across = _taps(kernel_px)
     rows, columns = _passes(kernel_px // 2)
-    padded = _space(image.shape[0] + kernel_px - 1, image.shape[1] + _APART)
+    height, width = image.shape
+    out = np.empty((height, width)) if out is None else out
+    padded = reused("sobel", (height + kernel_px - 1, -(-width // 8) * 8 + _APART), np.float64)
     if axis == 0:
-        rows(image, along.copy(), -1.0, padded)
-        return columns(padded, image.shape[1], across.copy(), 1.0)
-    rows(image, across.copy(), 1.0, padded)
-    return columns(padded, image.shape[1], along.copy(), -1.0)
+        rows(image, along, -1.0, padded)
+        return out, *columns(padded, across, 1.0, out)
+    rows(image, across, 1.0, padded)
+    return out, *columns(padded, along, -1.0, out)
+
+
+@lru_cache
+def _taps(kernel_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Taps of the derivative and of the smoothing from the middle outwards, (kernel_px // 2 + 1,) float64 each."""
+    derivative, smoothing = cv2.getDerivKernels(1, 0, kernel_px, ktype=cv2.CV_64F)
+    return derivative.ravel()[kernel_px // 2 :].copy(), smoothing.ravel()[kernel_px // 2 :].copy()
 
 
 # Rows of 1,024 doubles lie in the same few lines of the cache and drive each other out: eight more set them apart.
 _APART = 8
 
-_kept = threading.local()
-
-
-def _space(height: int, width: int) -> np.ndarray:
-    """Room for the first pass, kept by thread: fresh pages would cost as much as the arithmetic."""
-    space = getattr(_kept, "space", None)
-    if space is None or space.shape != (height, width):
-        space = _kept.space = np.empty((height, width))
-    return space
-
 
 @lru_cache
-def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[np.ndarray, float, float]]]:
+def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[float, float]]]:
     """Passes along rows and columns; with `reach` a constant the taps unroll and pixels go four or eight at a time.
 
-    The first takes the image and fills the padded array, the second takes that and gives the gradient and its extremes;
-    both take the taps from the middle outwards (reach + 1) and the sign of the other half.
+    The first takes the image and fills the padded array, the second takes that, fills the gradient and gives its
+    extremes; both take the taps from the middle outwards (reach + 1) and the sign of the other half.
     """
 
     @numba.njit(cache=True, nogil=True, fastmath={"contract"})
@@ -85,9 +89,8 @@ def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[np.nda
             padded[reach + height + k] = padded[reach + height - 2 - k]
 
     @numba.njit(cache=True, nogil=True, fastmath={"contract"})
-    def columns(padded: np.ndarray, width: int, taps: np.ndarray, sign: float) -> tuple[np.ndarray, float, float]:
-        height = padded.shape[0] - 2 * reach
-        out = np.empty((height, width))
+    def columns(padded: np.ndarray, taps: np.ndarray, sign: float, out: np.ndarray) -> tuple[float, float]:
+        height, width = out.shape
         low, high = np.full(width, np.inf), np.full(width, -np.inf)
         for y in range(height):
             for x in range(width):
@@ -97,6 +100,6 @@ def _passes(reach: int) -> tuple[Callable[..., None], Callable[..., tuple[np.nda
                 out[y, x] = total
                 low[x] = total if total < low[x] else low[x]
                 high[x] = total if total > high[x] else high[x]
-        return out, low.min(), high.max()
+        return low.min(), high.max()
 
     return rows, columns

@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 
 from stnuclei.cellvit.components import find_runs
-from stnuclei.cellvit.nuclei import NucleiTable, Shapes
+from stnuclei.cellvit.nuclei import Shapes
 
 # The eight neighbours against the clock from the east, for the walk over pixel centres.
 _DX = np.array([1, 1, 0, -1, -1, -1, 0, 1], np.int64)
@@ -30,7 +30,7 @@ _LEFT = np.array([[0, -1], [0, 0], [-1, 0], [-1, -1]], np.int64)
 _RIGHT = np.array([[0, 0], [-1, 0], [-1, -1], [0, -1]], np.int64)
 
 
-def contours(instances: np.ndarray, table: NucleiTable | Shapes) -> list[np.ndarray]:
+def contours(instances: np.ndarray, table: Shapes) -> list[np.ndarray]:
     """Outlines of the nuclei of a table, in its order.
 
     Parameters
@@ -58,7 +58,7 @@ def _contour(instances: np.ndarray, k: int, x0: int, y0: int, x1: int, y1: int) 
     return cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))[0][0][:, 0]
 
 
-def is_polygon(instances: np.ndarray, table: NucleiTable | Shapes) -> np.ndarray:
+def is_polygon(instances: np.ndarray, table: Shapes) -> np.ndarray:
     """Mask of the nuclei whose outline has at least three points: (M,) bool, without tracing the plain ones."""
     sides = table.bbox[:, 2:] - table.bbox[:, :2]
     polygon = np.ones(len(table), bool)

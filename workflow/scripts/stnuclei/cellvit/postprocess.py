@@ -14,9 +14,10 @@ import cv2
 import numba
 import numpy as np
 
-from stnuclei.cellvit.components import label_regions
-from stnuclei.cellvit.flooding import drop_specks, fill_holes, flood
+from stnuclei.cellvit.components import Runs, large_runs
+from stnuclei.cellvit.flooding import fill_holes, flood_runs, number_labels, overlaps
 from stnuclei.cellvit.hv_gradients import sobel
+from stnuclei.cellvit.workspace import reused
 
 _MIN_FOREGROUND = 10  # px, at every resolution, as published
 _EDGE = 0.4
@@ -101,25 +102,34 @@ def separate_nuclei(
     if foreground.ndim != 2 or hv.shape != (2, *foreground.shape):
         raise ValueError(f"foreground must be (H, W) and hv (2, H, W), not {foreground.shape} and {hv.shape}")
     settings = WatershedSettings.at(um_per_px)
-    mask = foreground.astype(np.uint8) if foreground.dtype == bool else (foreground >= 0.5).astype(np.uint8)
-    drop_specks(mask, _MIN_FOREGROUND)
-    if not mask.any():
+    mask = np.ascontiguousarray(foreground if foreground.dtype == bool else foreground >= 0.5).view(np.uint8)
+    runs = large_runs(mask, _MIN_FOREGROUND)
+    if not runs.row.size:
         return np.zeros(mask.shape, np.int32)
-    scaled = _scaled if gradients is None else _plain
-    gradient_x, gradient_y = (sobel(scaled(hv[axis]), axis, settings.kernel_px) for axis in (0, 1))
-    if gradients is not None:
-        gradient_x, gradient_y = (
-            (gradient_x[0], gradients.low_x, gradients.high_x),
-            (gradient_y[0], gradients.low_y, gradients.high_y),
-        )
-    inner, core = _inner(gradient_x, gradient_y, mask)
+    inner, core = _inner(*_gradients(hv, settings.kernel_px, gradients), runs, mask.shape)
     fill_holes(core)
-    core = cv2.morphologyEx(core, cv2.MORPH_OPEN, _DISC)
-    markers = label_regions(core, False, settings.min_marker_px)
-    return compact_ids(flood(_heights(inner, mask), markers, mask))
+    core = cv2.morphologyEx(core, cv2.MORPH_OPEN, _DISC, reused("opened", core.shape, np.uint8))
+    seeds = large_runs(core, settings.min_marker_px)
+    pieces = overlaps(runs, seeds, seeds.region)
+    number_labels(pieces)
+    return flood_runs(mask.shape, runs, pieces, lambda pixels: _heights(inner, pixels))
 
 
 _DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+#: A gradient (H, W) float64 and the values that become 0 and 1.
+_Ranged = tuple[np.ndarray, float, float]
+
+
+def _gradients(hv: np.ndarray, kernel_px: int, gradients: GradientRange | None) -> tuple[_Ranged, _Ranged]:
+    """Gradients of the horizontal map along x and of the vertical one along y, in reused memory."""
+    scaled = _scaled if gradients is None else _plain
+    x, y = (
+        sobel(scaled(hv[axis]), axis, kernel_px, reused(f"gradient {axis}", hv.shape[1:], np.float64))
+        for axis in (0, 1)
+    )
+    if gradients is None:
+        return x, y
+    return (x[0], gradients.low_x, gradients.high_x), (y[0], gradients.low_y, gradients.high_y)
 
 
 def _plain(distance: np.ndarray) -> np.ndarray:
@@ -128,37 +138,39 @@ def _plain(distance: np.ndarray) -> np.ndarray:
 
 def _scaled(distance: np.ndarray) -> np.ndarray:
     """A distance map over the range of its values, float32 in [0, 1]."""
-    plain = _plain(distance)
-    return cv2.normalize(plain, np.empty_like(plain), alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
+    out = reused("scaled", distance.shape, np.float32)
+    return cv2.normalize(_plain(distance), out, alpha=0, beta=1, norm_type=cv2.NORM_MINMAX, dtype=cv2.CV_32F)
+
+
+def _inner(along_x: _Ranged, along_y: _Ranged, runs: Runs, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of each pixel inside its nucleus, (H + 2, W + 2) float32 up to 1, edges mirrored; the sure core, uint8."""
+    inner = reused("inner", (shape[0] + 2, shape[1] + 2), np.float32)
+    core = reused("core", shape, np.uint8)
+    _fill_inner(along_x, along_y, runs, inner, core)
+    return inner, core
 
 
 @numba.njit(cache=True, nogil=True)
-def _inner(
-    along_x: tuple[np.ndarray, float, float], along_y: tuple[np.ndarray, float, float], mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Depth of each pixel inside its nucleus, (H + 2, W + 2) float64 in [0, 1], edges mirrored; the sure core, uint8.
-
-    Gradients come with their extremes (see `sobel`) and are scaled to [0, 1] over the tile, in float32; nuclei meet
-    where one of them is low.
-    """
-    height, width = mask.shape
-    inner = np.zeros((height + 2, width + 2), np.float64)
-    core = np.zeros(mask.shape, np.uint8)
+def _fill_inner(along_x: _Ranged, along_y: _Ranged, runs: Runs, inner: np.ndarray, core: np.ndarray) -> None:
+    """Gradients are scaled to [0, 1] between their extremes, in float32; nuclei meet where one of them is low."""
+    height, width = core.shape
+    inner[:] = 0
+    core[:] = 0
     (gradient_x, low_x, high_x), (gradient_y, low_y, high_y) = along_x, along_y
     scale_x, shift_x = _unit_scale(low_x, high_x)
     scale_y, shift_y = _unit_scale(low_y, high_y)
     unit = np.float32(1.0)
-    for y in range(height):
-        for x in range(width):
-            if mask[y, x]:
-                edge_x = unit - np.float32(gradient_x[y, x] * scale_x + shift_x)
-                edge_y = unit - np.float32(gradient_y[y, x] * scale_y + shift_y)
-                edge = np.float64(max(edge_x, edge_y, np.float32(0.0)))
-                inner[y + 1, x + 1] = 1.0 - edge
-                core[y, x] = edge < _EDGE
+    for run in range(runs.row.size):
+        y = runs.row[run]
+        for x in range(runs.start[run], runs.end[run]):
+            edge_x = unit - np.float32(gradient_x[y, x] * scale_x + shift_x)
+            edge_y = unit - np.float32(gradient_y[y, x] * scale_y + shift_y)
+            edge = max(edge_x, edge_y, np.float32(0.0))
+            # A difference of 1 and float32 is a multiple of 2**-24: float32 holds the difference of 1 and it, too.
+            inner[y + 1, x + 1] = unit - edge
+            core[y, x] = np.float64(edge) < _EDGE
     inner[0], inner[height + 1] = inner[min(2, height)], inner[max(height - 1, 1)]
     inner[:, 0], inner[:, width + 1] = inner[:, min(2, width)], inner[:, max(width - 1, 1)]
-    return inner, core
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,36 +181,17 @@ def _unit_scale(low: float, high: float) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _heights(inner: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Minus the 3 x 3 Gaussian mean of `inner`, (H, W) float64, at the mask's pixels.
+def _heights(inner: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Minus the 3 x 3 Gaussian mean of `inner`, (n,) float64, at pixels given by their index in it.
 
     The values are float32 and the weights powers of two: float64 holds the sums exactly, in whatever order.
     """
-    heights = np.zeros(mask.shape, np.float64)
-    for y in range(mask.shape[0]):
-        for x in range(mask.shape[1]):
-            if mask[y, x]:
-                total = 0.0
-                for dy, weight in ((0, 0.25), (1, 0.5), (2, 0.25)):
-                    line = inner[y + dy]
-                    total += weight * (0.25 * line[x] + 0.5 * line[x + 1] + 0.25 * line[x + 2])
-                heights[y, x] = -total
+    heights = np.empty(pixels.size, np.float64)
+    flat, stride = inner.ravel(), inner.shape[1]
+    for n in range(pixels.size):
+        total = 0.0
+        for step, weight in ((-stride, 0.25), (0, 0.5), (stride, 0.25)):
+            i = pixels[n] + step
+            total += weight * (0.25 * flat[i - 1] + 0.5 * flat[i] + 0.25 * flat[i + 1])
+        heights[n] = -total
     return heights
-
-
-@numba.njit(cache=True, nogil=True)
-def compact_ids(labels: np.ndarray) -> np.ndarray:
-    """Number the ids present 1..n in their order, in place, and give the map back; (H, W) int32, none negative."""
-    flat = labels.ravel()
-    present = np.zeros(flat.max() + 1, np.int32)
-    for i in range(flat.size):
-        present[flat[i]] = 1
-    present[0] = 0
-    count = 0
-    for k in range(1, present.size):
-        if present[k]:
-            count += 1
-            present[k] = count
-    for i in range(flat.size):
-        flat[i] = present[flat[i]]
-    return labels

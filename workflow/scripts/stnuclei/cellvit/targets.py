@@ -11,9 +11,10 @@ import numba
 import numpy as np
 import torch
 
-from stnuclei.cellvit.components import split_components
+from stnuclei.cellvit.components import list_runs, split_components
 
 _BIG = 1 << 30
+_WIDENED = {np.dtype(np.uint16): np.int32, np.dtype(np.uint32): np.int64, np.dtype(np.uint64): np.int64}
 
 
 def hv_maps(instances: torch.Tensor | np.ndarray, largest: int | None = None) -> torch.Tensor:
@@ -38,75 +39,81 @@ def hv_maps(instances: torch.Tensor | np.ndarray, largest: int | None = None) ->
     ValueError
         If the maps are not three-dimensional integers, or an id is negative.
     """
-    instances = signed(instances)
-    if instances.ndim != 3 or instances.is_floating_point():
+    floating = instances.is_floating_point() if isinstance(instances, torch.Tensor) else instances.dtype.kind == "f"
+    if instances.ndim != 3 or floating:
         raise ValueError(f"instances must be integers (B, H, W), not {instances.dtype} {tuple(instances.shape)}")
-    if instances.numel() == 0:
-        return torch.zeros((instances.shape[0], 2, *instances.shape[1:]), device=instances.device)
-    if instances.device.type == "cpu":
-        return torch.from_numpy(_hv_compiled(_compact(instances.numpy())))
-    return _hv_scatter(instances, largest)
+    batch, height, width = instances.shape
+    if isinstance(instances, torch.Tensor):
+        if instances.device.type != "cpu":
+            return _hv_scatter(signed(instances), largest)
+        instances = instances.numpy()
+    maps = np.zeros((batch, 2, height, width), np.float32)  # NumPy takes huge pages for batches, Numba does not
+    if maps.size:
+        compact, highest = _compact(_widened(instances))
+        _fill_hv(compact, highest + 1, maps)
+    return torch.from_numpy(maps)
 
 
 def signed(instances: torch.Tensor | np.ndarray) -> torch.Tensor:
     """As a tensor of a signed type: torch can hardly compute with unsigned 16 bits."""
     if isinstance(instances, np.ndarray):
-        widened = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}.get(instances.dtype.name)
-        return torch.from_numpy(np.ascontiguousarray(instances, dtype=widened))
+        return torch.from_numpy(_widened(instances))
     return instances.int() if instances.dtype == torch.uint16 else instances
 
 
-def _compact(instances: np.ndarray) -> np.ndarray:
-    """Ids small enough for a table: left alone where they are, renumbered where not."""
-    lowest, highest = instances.min(), instances.max()
+def _widened(instances: np.ndarray) -> np.ndarray:
+    """Contiguous and of a signed type."""
+    return np.ascontiguousarray(instances, _WIDENED.get(instances.dtype))
+
+
+def _compact(instances: np.ndarray) -> tuple[np.ndarray, int]:
+    """Ids small enough for a table, left alone where they are and renumbered where not; the largest."""
+    lowest, highest = int(instances.min()), int(instances.max())
     if lowest < 0:
         raise ValueError(f"instance ids must be 0 or more; found {lowest}")
     if highest <= 4 * instances[0].size:
-        return instances
+        return instances, highest
     values, inverse = np.unique(instances, return_inverse=True)
-    return inverse.reshape(instances.shape) + int(values[0] != 0)
+    return inverse.reshape(instances.shape) + int(values[0] != 0), len(values)
 
 
 @numba.njit(cache=True, nogil=True)
-def _hv_compiled(instances: np.ndarray) -> np.ndarray:
-    batch, height, width = instances.shape
-    maps = np.zeros((batch, 2, height, width), np.float32)
-    ids = int(instances.max()) + 1
+def _fill_hv(instances: np.ndarray, ids: int, maps: np.ndarray) -> None:
+    """Distances of the pixels of ids below `ids` into `maps`, which holds zeros."""
     table = np.empty((ids, 7), np.int64)  # pixels, sum x, sum y, smallest and largest x, smallest and largest y
     shift = np.empty((ids, 2), np.int64)
     scale = np.ones((ids, 4), np.float32)  # negative x, positive x, negative y, positive y
-    for b in range(batch):
-        _measure(instances[b], table)
+    for b in range(len(instances)):
+        runs = list_runs(instances[b])
+        _measure(instances[b], runs, table)
         _scale(table, shift, scale)
-        for y in range(height):
-            for x in range(width):
-                k = instances[b, y, x]
-                if k:
-                    dx, dy = x + shift[k, 0], y + shift[k, 1]
-                    maps[b, 0, y, x] = np.float32(dx) / scale[k, 1 if dx > 0 else 0]
-                    maps[b, 1, y, x] = np.float32(dy) / scale[k, 3 if dy > 0 else 2]
-    return maps
+        for y, start, end in runs:
+            k = instances[b, y, start]
+            shift_x, dy = shift[k, 0], y + shift[k, 1]
+            value_y = np.float32(dy) / scale[k, 3 if dy > 0 else 2]
+            negative, positive = scale[k, 0], scale[k, 1]
+            for x in range(start, end):
+                maps[b, 0, y, x] = np.float32(x + shift_x) / (positive if x + shift_x > 0 else negative)
+                maps[b, 1, y, x] = value_y
 
 
 @numba.njit(cache=True, nogil=True)
-def _measure(instances: np.ndarray, table: np.ndarray) -> None:
-    """Fill `table` with pixel count, coordinate sums and box of every id, in one pass."""
+def _measure(instances: np.ndarray, runs: np.ndarray, table: np.ndarray) -> None:
+    """Fill `table` with pixel count, coordinate sums and box of every id."""
     for k in range(table.shape[0]):
         table[k, 0] = table[k, 1] = table[k, 2] = 0
         table[k, 3] = table[k, 5] = _BIG
         table[k, 4] = table[k, 6] = -1
-    height, width = instances.shape
-    for y in range(height):
-        for x in range(width):
-            k = instances[y, x]
-            if k:
-                table[k, 0] += 1
-                table[k, 1] += x
-                table[k, 2] += y
-                table[k, 3] = min(table[k, 3], x)
-                table[k, 4] = max(table[k, 4], x)
-                table[k, 5] = min(table[k, 5], y)
-                table[k, 6] = max(table[k, 6], y)
+    for y, start, end in runs:
+        k = instances[y, start]
+        size = np.int64(end - start)
+        table[k, 0] += size
+        table[k, 1] += size * (start + end - 1) // 2
+        table[k, 2] += size * y
+        table[k, 3] = min(table[k, 3], start)
+        table[k, 4] = max(table[k, 4], end - 1)
+        table[k, 5] = min(table[k, 5], y)
+        table[k, 6] = y
 
 
 @numba.njit(cache=True, nogil=True)
@@ -128,6 +135,8 @@ def _hv_scatter(instances: torch.Tensor, largest: int | None = None) -> torch.Te
     """The same by scatter operations over (map, id) for tensors on any device."""
     batch, height, width = instances.shape
     device = instances.device
+    if instances.numel() == 0:
+        return torch.zeros((batch, 2, height, width), device=device)
     ids = (int(instances.max()) if largest is None else largest) + 1
     if ids > 4 * height * width:
         values, inverse = torch.unique(instances, return_inverse=True)

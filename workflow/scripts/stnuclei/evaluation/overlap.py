@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numba
 import numpy as np
+
+from stnuclei.cellvit.components import borders_of, list_borders
 
 _DENSE = 1 << 22  # entries of the table of all pairs up to which it is laid out
 
@@ -32,11 +35,10 @@ class Overlap:
     pred_row: np.ndarray
     pixels: np.ndarray
 
-    @property
+    @cached_property
     def iou(self) -> np.ndarray:
         """(K,) float64 intersection over union of each pair."""
-        union = self.true_area[self.true_row] + self.pred_area[self.pred_row] - self.pixels
-        return self.pixels / union
+        return _iou(self.true_area, self.pred_area, self.true_row, self.pred_row, self.pixels)
 
     def keep(self, true: np.ndarray | None = None, pred: np.ndarray | None = None) -> Overlap:
         """The same with some nuclei only; `true` (T,) and `pred` (P,) bool, None keeps all."""
@@ -71,31 +73,72 @@ def joint_histogram(true: np.ndarray, pred: np.ndarray) -> Overlap:
     true, pred = np.asarray(true), np.asarray(pred)
     if true.shape != pred.shape:
         raise ValueError(f"label maps must have one shape, not {true.shape} and {pred.shape}")
-    if true.size and min(true.min(), pred.min()) < 0:
+    lowest, rows, columns = _bounds(true, pred)
+    if lowest < 0:
         raise ValueError("label maps must not hold negative ids")
-    rows, columns = int(true.max(initial=0)) + 1, int(pred.max(initial=0)) + 1
     if rows * columns <= _DENSE:
-        return _from_table(_count(true, pred, rows, columns), np.arange(rows), np.arange(columns))
+        return Overlap(*_from_table(true, pred, rows, columns))
     return _from_sorted(true, pred)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(true: np.ndarray, pred: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    table = np.zeros((rows, columns), np.int64)
+def _bounds(true: np.ndarray, pred: np.ndarray) -> tuple[int, int, int]:
+    """Smallest id of both maps, or 0; one more than the largest of each."""
+    true_low = true_high = true.dtype.type(0)
+    pred_low = pred_high = pred.dtype.type(0)
     for y in range(true.shape[0]):
         for x in range(true.shape[1]):
-            table[true[y, x], pred[y, x]] += 1
+            true_low, true_high = min(true_low, true[y, x]), max(true_high, true[y, x])
+        for x in range(true.shape[1]):
+            pred_low, pred_high = min(pred_low, pred[y, x]), max(pred_high, pred[y, x])
+    return min(int(true_low), int(pred_low)), int(true_high) + 1, int(pred_high) + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(true: np.ndarray, pred: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Pixels of each pair of ids: (rows, columns) int64."""
+    table = np.zeros((rows, columns), np.int64)
+    width = true.shape[1]
+    border, ends = borders_of(width), np.empty(width + 8, np.int32)
+    for y in range(true.shape[0] if width else 0):
+        for x in range(1, width):
+            border[x] = (true[y, x] != true[y, x - 1]) | (pred[y, x] != pred[y, x - 1])
+        start = 0
+        # A stretch of one pair at a time: counts added pixel by pixel would wait for one another.
+        for i in range(list_borders(border, ends)):
+            table[true[y, start], pred[y, start]] += ends[i] - start
+            start = ends[i]
     return table
 
 
-def _from_table(table: np.ndarray, true_ids: np.ndarray, pred_ids: np.ndarray) -> Overlap:
-    true_area, pred_area = table.sum(1), table.sum(0)
-    true_found, pred_found = true_area > 0, pred_area > 0
-    true_found[0] = pred_found[0] = False
-    inner = table[true_found][:, pred_found]
-    true_row, pred_row = np.nonzero(inner)
-    areas = true_area[true_found], pred_area[pred_found]
-    return Overlap(true_ids[true_found], pred_ids[pred_found], *areas, true_row, pred_row, inner[true_row, pred_row])
+@numba.njit(cache=True, nogil=True)
+def _from_table(true: np.ndarray, pred: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, ...]:
+    """Fields of an `Overlap` of ids below `rows` and `columns`; one call, as NumPy's dozen would cost more."""
+    table = _count(true, pred, rows, columns)
+    true_total, pred_total = np.zeros(rows, np.int64), np.zeros(columns, np.int64)
+    pairs = 0
+    for i in range(rows):
+        for j in range(columns):
+            true_total[i] += table[i, j]
+            pred_total[j] += table[i, j]
+            pairs += i > 0 and j > 0 and table[i, j] > 0
+    true_total[0] = pred_total[0] = 0
+    true_ids, pred_ids = np.flatnonzero(true_total), np.flatnonzero(pred_total)
+    true_row, pred_row, pixels = np.empty(pairs, np.int64), np.empty(pairs, np.int64), np.empty(pairs, np.int64)
+    n = 0
+    for row, true_id in enumerate(true_ids):
+        for column, pred_id in enumerate(pred_ids):
+            if table[true_id, pred_id]:
+                true_row[n], pred_row[n], pixels[n] = row, column, table[true_id, pred_id]
+                n += 1
+    return true_ids, pred_ids, true_total[true_ids], pred_total[pred_ids], true_row, pred_row, pixels
+
+
+@numba.njit(cache=True, nogil=True)
+def _iou(
+    true_area: np.ndarray, pred_area: np.ndarray, true_row: np.ndarray, pred_row: np.ndarray, pixels: np.ndarray
+) -> np.ndarray:
+    return pixels / (true_area[true_row] + pred_area[pred_row] - pixels)
 
 
 def _from_sorted(true: np.ndarray, pred: np.ndarray) -> Overlap:

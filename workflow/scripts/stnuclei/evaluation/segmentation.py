@@ -76,7 +76,7 @@ def panoptic_from_counts(
 def match(overlap: Overlap, iou: float = 0.5) -> np.ndarray:
     """Overlapping pairs that match: (k,) indices into them."""
     values = overlap.iou
-    above = np.flatnonzero(values > iou)
+    above = (values > iou).nonzero()[0]
     if iou >= 0.5 or not above.size:
         return above
     table = np.zeros((len(overlap.true_ids), len(overlap.pred_ids)))
