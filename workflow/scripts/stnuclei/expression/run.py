@@ -26,6 +26,7 @@ from stnuclei.files import atomic_write
 from stnuclei.provenance.publish import publishable
 from stnuclei.training import resume
 from stnuclei.training.resume import TrainingState
+from stnuclei.training.run import build_scaler
 
 FORMAT = "stnuclei-expression-model"
 #: May change between a run and its continuation.
@@ -114,6 +115,7 @@ def prepare(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device, "expression.device")
+    precision = choose_precision(settings.precision, device)
     data = PatchData.open(sources)
     usable = data.rows["total_counts"] >= settings.min_counts
     split = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
@@ -127,7 +129,7 @@ def prepare(
         settings=settings,
         folder=folder,
         device=device,
-        precision=choose_precision(settings.precision, device),
+        precision=precision,
         data=data,
         facts=facts.assign(gene=data.genes),
         split=data.rows[["sample", "donor", "tissue", "patch"]].assign(split=split.to_numpy()),
@@ -136,7 +138,7 @@ def prepare(
         transform=InputTransform(settings),
         network=network,
         optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16),
+        scaler=build_scaler(precision, device),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
         best=BestWeights(latest=shuffle > 0),
         identity=_identity(settings, data, split, shuffle),
