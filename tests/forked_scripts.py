@@ -19,7 +19,8 @@ from pathlib import Path
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
+from paths import SCRIPTS
+
 sys.path.insert(0, str(SCRIPTS))
 
 
