@@ -148,7 +148,7 @@ rule write_table1:
 rule write_table2:
     input:
         scores=score_files(SEGMENTED, "segmentation"),
-        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(SEGMENTED)],
+        costs=cost_files(SEGMENTED),
     output:
         tsv=reported_table("table2"),
         md="<results>/tables/table2.md",
@@ -179,7 +179,7 @@ rule write_table2:
 rule write_table3:
     input:
         scores=score_files(CLASSIFIED, "classification"),
-        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(CLASSIFIED)],
+        costs=cost_files(CLASSIFIED),
     output:
         tsv=reported_table("table3"),
         md="<results>/tables/table3.md",

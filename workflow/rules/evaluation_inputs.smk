@@ -11,6 +11,11 @@ def classifiers_of(pairs: list[tuple[str, str]]) -> list[str]:
     return [name for name in CLASSIFIERS if any(model == name for model, _ in pairs)]
 
 
+def cost_files(pairs: list[tuple[str, str]]) -> list[str]:
+    """Costs of the classifiers among (model, set) pairs."""
+    return [f"<results>/models/{name}/cost.tsv" for name in classifiers_of(pairs)]
+
+
 def trained_by_hand(model: str) -> bool:
     """True if a model is trained on manual labels alone (PanNuke)."""
     return {source.labels for source in SOURCES[model]["train"]} == {"manual"}
