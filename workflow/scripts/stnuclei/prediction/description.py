@@ -1,4 +1,4 @@
-"""What a model says of itself: its description in a store of predictions, and its taxonomy."""
+"""Description of a model in a store of predictions, and its taxonomy."""
 
 from __future__ import annotations
 

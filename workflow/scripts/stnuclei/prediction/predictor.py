@@ -42,10 +42,10 @@ class Predictor:
     Attributes
     ----------
     metadata
-        What the checkpoint says, see `stnuclei.cellvit.load_checkpoint`; taxonomy and classes are the classifier's
+        Metadata of the checkpoint, see `stnuclei.cellvit.load_checkpoint`; taxonomy and classes are the classifier's
         where there is one.
     device, dtype
-        Where and in what numbers the network computes.
+        Device and dtype of the network's arithmetic.
 
     Raises
     ------

@@ -114,7 +114,7 @@ def load(
     folder, stateful, identity
         As `save` got them.
     device
-        Where tensors go.
+        Device of the tensors.
     group
         The processes of the run, all of which read the file.
 

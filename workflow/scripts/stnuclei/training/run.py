@@ -61,9 +61,9 @@ class TrainingRun:
     precision
         Dtype of the forward pass.
     identity
-        What must not change for a run to be continued, see `stnuclei.training.resume.identity`.
+        Must not change for a run to be continued, see `stnuclei.training.resume.identity`.
     stop
-        Whether a signal asked the run to stop.
+        True once a signal asked the run to stop.
     state
         Progress: epoch, step, sums, history.
     best
@@ -213,7 +213,7 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
 def set_trainable(network: CellViT, settings: TrainSettings, epoch: int) -> None:
     """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns.
 
-    What no output depends on is frozen too: `DistributedDataParallel` waits for a gradient of every other parameter.
+    Parameters that no output depends on are frozen too: `DistributedDataParallel` waits for a gradient of every other parameter.
     """
     frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
     for parameter in network.encoder_parameters():
