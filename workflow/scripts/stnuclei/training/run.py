@@ -213,7 +213,7 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
 def set_trainable(network: CellViT, settings: TrainSettings, epoch: int) -> None:
     """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns.
 
-    Parameters that no output depends on are frozen too: `DistributedDataParallel` waits for a gradient of every other parameter.
+    Parameters that no output depends on are frozen too: `DistributedDataParallel` waits for a gradient of all others.
     """
     frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
     for parameter in network.encoder_parameters():
