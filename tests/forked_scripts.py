@@ -45,7 +45,7 @@ def fork_scripts():
 
 
 def is_script_of_a_job(text):
-    return "from snakemake.iocontainers import snakemake" in text
+    return "with job(snakemake.log[0]" in text
 
 
 def execute_script(self, fname, edit=False):

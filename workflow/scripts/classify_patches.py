@@ -1,13 +1,8 @@
 """Predict the nuclei of all patches of a store, with the classes of a cell classifier."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.cellvit import load_classifier
 from stnuclei.joblog import job, job_device
 from stnuclei.prediction import predict_patches
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], f"predictions of {snakemake.wildcards.classifier} on {snakemake.wildcards.set}"):

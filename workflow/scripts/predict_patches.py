@@ -1,12 +1,7 @@
 """Predict the nuclei of all patches of a store."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.joblog import job, job_device
 from stnuclei.prediction import predict_patches
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"predictions of {snakemake.wildcards.model} on {snakemake.wildcards.set}"):
     predict_patches(
