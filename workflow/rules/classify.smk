@@ -54,20 +54,8 @@ rule train_classifier:
         classifier="<results>/models/{classifier}/classifier.pt",
         history="<results>/models/{classifier}/history.csv",
         cost="<results>/models/{classifier}/cost.tsv",
-        curves=report(
-            "<results>/models/{classifier}/curves.png",
-            caption="../report/classifier.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "training curves"},
-        ),
-        confusion=report(
-            "<results>/models/{classifier}/confusion.png",
-            caption="../report/classifier.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "confusion on validation nuclei"},
-        ),
+        curves=model_result("curves.png", "classifier", "training curves", "classifier"),
+        confusion=model_result("confusion.png", "classifier", "confusion on validation nuclei", "classifier"),
     log:
         "<logs>/train_classifier/{classifier}.log",
     benchmark:
@@ -150,13 +138,7 @@ rule write_classifier_card:
         classifier=rules.train_classifier.output.classifier,
         tables=classifier_tables,
     output:
-        card=report(
-            "<results>/models/{classifier}/README.md",
-            caption="../report/model_card.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "model card"},
-        ),
+        card=model_result("README.md", "model_card", "model card", "classifier"),
     log:
         "<logs>/write_classifier_card/{classifier}.log",
     benchmark:

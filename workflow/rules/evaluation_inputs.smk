@@ -100,22 +100,12 @@ def published_networks() -> dict[str, str]:
 
 def reported_table(name: str) -> str:
     """Table shown in Snakemake's report."""
-    return report(
-        f"<results>/tables/{name}.tsv",
-        caption=f"../report/{name if name.startswith('table') else 'breakdowns'}.rst",
-        category="Tables",
-        labels={"table": name},
-    )
+    return reported(f"tables/{name}.tsv", name if name.startswith("table") else "breakdowns", "Tables", table=name)
 
 
 def reported_figure(name: str) -> str:
     """Figure shown in Snakemake's report."""
-    return report(
-        f"<results>/figures/{name}.png",
-        caption=f"../report/{name if name.startswith('figure') else 'breakdowns'}.rst",
-        category="Figures",
-        labels={"figure": name},
-    )
+    return reported(f"figures/{name}.png", name if name.startswith("figure") else "breakdowns", "Figures", figure=name)
 
 
 def classifier_tables(wildcards):
