@@ -34,7 +34,7 @@ def made(checkpoint, stores, tmp_path_factory):
     inputs = {"checkpoint": checkpoint, "classifier": folder / "classifier.pt", "patches": stores[1]}
     params = {"settings": prediction, "taxonomy": "pannuke"}
     names = {"classifier": "fine", "set": "second"}
-    run_job("classify_patches", folder, inputs, {"predictions": "predictions.zarr"}, params, **names)
+    run_job("predict_patches", folder, inputs, {"predictions": "predictions.zarr"}, params, **names)
     inputs, outputs = {"classifiers": [folder / "classifier.pt"]}, {"tsv": "table.tsv", "md": "table.md"}
     run_job("write_classifier_table", folder, inputs, outputs, {"names": ["fine"]})
     scores = pd.DataFrame({"model": ["fine", "st"], "policy": "official", "nuclei": 300, "macro_f1": [0.5, 0.25]})

@@ -82,7 +82,7 @@ rule train_classifier:
         "../scripts/train_classifier.py"
 
 
-rule classify_patches:
+use rule predict_patches as classify_patches with:
     input:
         checkpoint=classifier_model,
         classifier=rules.train_classifier.output.classifier,
@@ -93,20 +93,11 @@ rule classify_patches:
         "<logs>/classify_patches/{classifier}.{set}.log",
     benchmark:
         "<benchmarks>/classify_patches/{classifier}.{set}.tsv"
-    conda:
-        "../../envs/cellvit.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(6000),
-        runtime=runtime(240),
-        gpu=config["resources"]["gpu"],
     params:
         settings=config["prediction"],
         taxonomy=config["taxonomy"],
     message:
         "predicting the nuclei of {wildcards.set} by classifier {wildcards.classifier}"
-    script:
-        "../scripts/classify_patches.py"
 
 
 rule write_classifier_table:
