@@ -127,7 +127,7 @@ rule write_classifier_table:
 rule write_classifier_card:
     input:
         classifier=rules.train_classifier.output.classifier,
-        tables=classifier_tables,
+        tables=lambda wildcards: score_tables(wildcards.classifier),
     output:
         card=model_result("README.md", "model_card", "model card", "classifier"),
     log:

@@ -108,8 +108,8 @@ def reported_figure(name: str) -> str:
     return reported(f"figures/{name}.png", name if name.startswith("figure") else "breakdowns", "Figures", figure=name)
 
 
-def classifier_tables(wildcards):
-    """Input function: tables with scores of a classifier."""
+def score_tables(name: str) -> list[str]:
+    """Tables with scores of a model or classifier."""
     pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
-    wanted = [table for table, scored in pairs.items() if any(name == wildcards.classifier for name, _ in scored)]
+    wanted = [table for table, scored in pairs.items() if any(model == name for model, _ in scored)]
     return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]

@@ -146,7 +146,7 @@ rule write_model_card:
     input:
         checkpoint="<results>/models/{model}/checkpoint.pt",
         patches=card_patches,
-        tables=card_tables,
+        tables=lambda wildcards: score_tables(wildcards.model),
     output:
         card=model_result("README.md", "model_card", "model card"),
     log:
