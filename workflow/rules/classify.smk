@@ -69,10 +69,7 @@ rule train_classifier:
         mem_mb=memory(2000, 5),
         runtime=runtime(120),
     params:
-        sources=lambda wildcards: {
-            part: [[source.name, source.labels] for source in TAUGHT[wildcards.classifier][part]]
-            for part in ("train", "validation")
-        },
+        sources=lambda wildcards: learned_from(TAUGHT[wildcards.classifier]),
         model=lambda wildcards: config["classifiers"][wildcards.classifier]["model"],
         taxonomy=lambda wildcards: settings.classifier_taxonomy(config["classifiers"][wildcards.classifier], config),
         settings=head_settings,

@@ -24,10 +24,7 @@ rule train_model:
         runtime=runtime(1440),
         gpu=gpus_of,
     params:
-        sources=lambda wildcards: {
-            part: [[source.name, source.labels] for source in SOURCES[wildcards.model][part]]
-            for part in ("train", "validation")
-        },
+        sources=lambda wildcards: learned_from(SOURCES[wildcards.model]),
         settings=training_settings,
         taxonomy=config["taxonomy"],
         # Outside the outputs, which Snakemake deletes after a failure: a retry resumes from here.
