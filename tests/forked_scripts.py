@@ -19,7 +19,8 @@ from pathlib import Path
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
+from paths import SCRIPTS
+
 sys.path.insert(0, str(SCRIPTS))
 
 
@@ -44,7 +45,7 @@ def fork_scripts():
 
 
 def is_script_of_a_job(text):
-    return "from snakemake.iocontainers import snakemake" in text
+    return "with job(snakemake.log[0]" in text
 
 
 def execute_script(self, fname, edit=False):

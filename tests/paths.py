@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "workflow" / "scripts"
 #: Real files whose terms allow to ship them (tests/data/README.md).
 DATA = ROOT / "tests" / "data"
 

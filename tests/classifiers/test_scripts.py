@@ -1,86 +1,46 @@
 """The rules' scripts one after another, as Snakemake calls them: tokens, classifier, predictions, table, card."""
 
-import runpy
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
 
-from paths import ROOT
+from faults.jobs import run_job
 from stnuclei.cellvit import load_classifier
 from stnuclei.classifiers import TokenStore
 from stnuclei.config import ClassifierSettings
 from stnuclei.patches import PredictionStore
 
 
-class Names(SimpleNamespace):
-    """Names with `get`, like Snakemake's lists."""
-
-    def get(self, name, default=None):
-        return getattr(self, name, default)
-
-
-def run(script, tmp_path, **parts):
-    parts = {name: Names(**content) for name, content in parts.items()}
-    given = {"params": Names(), "wildcards": Names(), "resources": Names(gpu=0), **parts}
-    fake = Names(**given, threads=1, log=[str(tmp_path / f"{script}.log")])
-    runpy.run_path(str(ROOT / "workflow" / "scripts" / f"{script}.py"), {"snakemake": fake})
-
-
 @pytest.fixture(scope="module")
 def made(checkpoint, stores, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scripts")
     prediction = {"batch_size": 16, "precision": "fp32"}
-    run(
+    run_job(
         "extract_tokens",
         folder,
-        input={"checkpoint": checkpoint, "patches": stores[0]},
-        output={"tokens": folder / "tokens.zarr"},
-        params={"settings": prediction},
-        wildcards={"set": "first", "base": "st", "tokens": "nucleus", "nuclei": "run"},
+        {"checkpoint": checkpoint, "patches": stores[0]},
+        {"tokens": "tokens.zarr"},
+        {"settings": prediction},
+        **{"set": "first", "base": "st", "tokens": "nucleus", "nuclei": "run"},
     )
-    run(
-        "train_classifier",
-        folder,
-        input={
-            "tokens": [folder / "tokens.zarr"],
-            "labels": [stores[0].parent / "labels.parquet"],
-            "validation_tokens": [],
-            "validation_labels": [],
-        },
-        output={"classifier": folder / "classifier.pt"},
-        params={
-            "sources": {"train": [["first", "stnuclei"]], "validation": []},
-            "model": "st",
-            "taxonomy": "pannuke",
-            "settings": {**ClassifierSettings(epochs=3, batch_size=16).to_dict(), "seed": 3},
-        },
-        wildcards={"classifier": "fine"},
-    )
-    run(
-        "classify_patches",
-        folder,
-        input={"checkpoint": checkpoint, "classifier": folder / "classifier.pt", "patches": stores[1]},
-        output={"predictions": folder / "predictions.zarr"},
-        params={"settings": prediction, "taxonomy": "pannuke"},
-        wildcards={"classifier": "fine", "set": "second"},
-    )
-    run(
-        "write_classifier_table",
-        folder,
-        input={"classifiers": [folder / "classifier.pt"]},
-        output={"tsv": folder / "table.tsv", "md": folder / "table.md"},
-        params={"names": ["fine"]},
-    )
+    inputs = {"tokens": [folder / "tokens.zarr"], "labels": [stores[0].parent / "labels.parquet"]}
+    params = {
+        "sources": {"train": [["first", "stnuclei"]], "validation": []},
+        "model": "st",
+        "taxonomy": "pannuke",
+        "settings": {**ClassifierSettings(epochs=3, batch_size=16).to_dict(), "seed": 3},
+    }
+    inputs |= {"validation_tokens": [], "validation_labels": []}
+    run_job("train_classifier", folder, inputs, {"classifier": "classifier.pt"}, params, classifier="fine")
+    inputs = {"checkpoint": checkpoint, "classifier": folder / "classifier.pt", "patches": stores[1]}
+    params = {"settings": prediction, "taxonomy": "pannuke"}
+    names = {"classifier": "fine", "set": "second"}
+    run_job("predict_patches", folder, inputs, {"predictions": "predictions.zarr"}, params, **names)
+    inputs, outputs = {"classifiers": [folder / "classifier.pt"]}, {"tsv": "table.tsv", "md": "table.md"}
+    run_job("write_classifier_table", folder, inputs, outputs, {"names": ["fine"]})
     scores = pd.DataFrame({"model": ["fine", "st"], "policy": "official", "nuclei": 300, "macro_f1": [0.5, 0.25]})
     scores.to_csv(folder / "table3.tsv", sep="\t", index=False)
-    run(
-        "write_classifier_card",
-        folder,
-        input={"classifier": folder / "classifier.pt", "tables": [folder / "table3.tsv"]},
-        output={"card": folder / "README.md"},
-        wildcards={"classifier": "fine"},
-    )
+    inputs = {"classifier": folder / "classifier.pt", "tables": [folder / "table3.tsv"]}
+    run_job("write_classifier_card", folder, inputs, {"card": "README.md"}, classifier="fine")
     return folder
 
 

@@ -13,10 +13,9 @@ import numpy as np
 import yaml
 from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
 
-from paths import ROOT
+from paths import ROOT, SCRIPTS
 from stnuclei.config import check_config, with_defaults
 
-SCRIPTS = ROOT / "workflow" / "scripts"
 #: Every setting at its default.
 CONFIG = check_config(with_defaults({}, yaml.safe_load((ROOT / "config" / "config.yaml").read_text())))
 

@@ -8,7 +8,7 @@ import torch
 from stnuclei.cellvit.device import choose_precision
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import UserError
-from stnuclei.training.schedule import learning_rate
+from stnuclei.training.step import learning_rate
 
 
 def test_defaults_are_the_official_recipe():

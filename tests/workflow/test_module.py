@@ -75,6 +75,9 @@ def test_every_rule_that_takes_a_gpu_has_its_partition_in_the_profile():
         for rule in path.read_text().split("\nrule ")[1:]:
             if "\n        gpu=" in rule:
                 taking.add(rule.split(":")[0])
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        pairs = re.findall(r"^use rule (\w+) as (\w+) with:", path.read_text(), re.MULTILINE)
+        taking |= {name for base, name in pairs if base in taking}
     assert taking == set(profile["set-resources"])
 
 

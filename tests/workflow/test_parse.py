@@ -159,3 +159,16 @@ def test_seeds_become_trainings(workflow):
     text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
     assert count(text, "train_model") == 2
     assert "training model st-seed2" in text
+
+
+def test_own_labels_that_no_sample_brings_are_a_warning_of_the_dry_run(workflow):
+    path = workflow.folder / "own.yaml"
+    path.write_text(yaml.safe_dump({"labels": {"methods": ["stnuclei", "own"]}}))
+    text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
+    assert "Warning: labels.methods: own takes the samples table's column labels, which is empty for every" in text
+    table = workflow.folder / "config" / "samples.tsv"
+    header, *rows = table.read_text().splitlines()
+    rows = [f"{row}\tlabels.csv" for row in rows if row and not row.startswith("#")]
+    table.write_text("\n".join([f"{header}\tlabels", *rows]) + "\n")
+    text = workflow.run("-n", "--cores", "1", "--configfile", str(path)).text
+    assert "labels.methods: own takes" not in text and "column labels: labels.csv is not there" in text

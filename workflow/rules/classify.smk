@@ -54,20 +54,8 @@ rule train_classifier:
         classifier="<results>/models/{classifier}/classifier.pt",
         history="<results>/models/{classifier}/history.csv",
         cost="<results>/models/{classifier}/cost.tsv",
-        curves=report(
-            "<results>/models/{classifier}/curves.png",
-            caption="../report/classifier.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "training curves"},
-        ),
-        confusion=report(
-            "<results>/models/{classifier}/confusion.png",
-            caption="../report/classifier.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "confusion on validation nuclei"},
-        ),
+        curves=model_result("curves.png", "classifier", "training curves", "classifier"),
+        confusion=model_result("confusion.png", "classifier", "confusion on validation nuclei", "classifier"),
     log:
         "<logs>/train_classifier/{classifier}.log",
     benchmark:
@@ -81,10 +69,7 @@ rule train_classifier:
         mem_mb=memory(2000, 5),
         runtime=runtime(120),
     params:
-        sources=lambda wildcards: {
-            part: [[source.name, source.labels] for source in TAUGHT[wildcards.classifier][part]]
-            for part in ("train", "validation")
-        },
+        sources=lambda wildcards: learned_from(TAUGHT[wildcards.classifier]),
         model=lambda wildcards: config["classifiers"][wildcards.classifier]["model"],
         taxonomy=lambda wildcards: settings.classifier_taxonomy(config["classifiers"][wildcards.classifier], config),
         settings=head_settings,
@@ -94,7 +79,7 @@ rule train_classifier:
         "../scripts/train_classifier.py"
 
 
-rule classify_patches:
+use rule predict_patches as classify_patches with:
     input:
         checkpoint=classifier_model,
         classifier=rules.train_classifier.output.classifier,
@@ -105,20 +90,11 @@ rule classify_patches:
         "<logs>/classify_patches/{classifier}.{set}.log",
     benchmark:
         "<benchmarks>/classify_patches/{classifier}.{set}.tsv"
-    conda:
-        "../../envs/cellvit.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(6000),
-        runtime=runtime(240),
-        gpu=config["resources"]["gpu"],
     params:
         settings=config["prediction"],
         taxonomy=config["taxonomy"],
     message:
         "predicting the nuclei of {wildcards.set} by classifier {wildcards.classifier}"
-    script:
-        "../scripts/classify_patches.py"
 
 
 rule write_classifier_table:
@@ -148,15 +124,9 @@ rule write_classifier_table:
 rule write_classifier_card:
     input:
         classifier=rules.train_classifier.output.classifier,
-        tables=classifier_tables,
+        tables=lambda wildcards: score_tables(wildcards.classifier),
     output:
-        card=report(
-            "<results>/models/{classifier}/README.md",
-            caption="../report/model_card.rst",
-            category="Models",
-            subcategory="{classifier}",
-            labels={"model": "{classifier}", "what": "model card"},
-        ),
+        card=model_result("README.md", "model_card", "model card", "classifier"),
     log:
         "<logs>/write_classifier_card/{classifier}.log",
     benchmark:

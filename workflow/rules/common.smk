@@ -141,6 +141,42 @@ def runtime(base_min: float) -> Callable[..., int]:
     return minutes
 
 
+# --- outputs shown in Snakemake's report --------------------------------------------------------------------------
+
+
+def reported(path: str, caption: str, category: str, **labels: str) -> str:
+    """Output below the results folder, marked for Snakemake's report; a wildcard as first label is its subcategory."""
+    first = next(iter(labels.values()))
+    return report(
+        f"<results>/{path}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        subcategory=first if "{" in first else None,
+        labels=labels,
+    )
+
+
+def sample_result(file: str, caption: str, category: str, **labels: str) -> str:
+    """Reported file of a sample."""
+    return reported(f"samples/{{sample}}/{file}", caption, category, sample="{sample}", **labels)
+
+
+def model_result(file: str, caption: str, what: str, wildcard: str = "model") -> str:
+    """Reported file of a model or, with `wildcard`, of a classifier."""
+    return reported(f"models/{{{wildcard}}}/{file}", caption, "Models", model=f"{{{wildcard}}}", what=what)
+
+
+def baseline_result(file: str, caption: str, what: str) -> str:
+    """Reported file of an expression baseline."""
+    return reported(f"expression/{{baseline}}/{file}", caption, "Expression", model="{baseline}", what=what)
+
+
+def slide_result(file: str, caption: str, what: str) -> str:
+    """Reported file of a slide that a model segmented."""
+    names = {"slide": "{wsi}", "model": "{segmenter}", "what": what}
+    return reported(f"slides/{{wsi}}/{{segmenter}}/{file}", caption, "Segmented slides", **names)
+
+
 # --- targets ----------------------------------------------------------------------------------------
 
 

@@ -31,13 +31,7 @@ rule score_segmentation:
         labels=true_labels,
     output:
         scores="<results>/models/{model}/scores/{set}.segmentation.parquet",
-        atlas=report(
-            "<results>/models/{model}/scores/{set}.errors.png",
-            caption="../report/errors.rst",
-            category="Models",
-            subcategory="{model}",
-            labels={"model": "{model}", "what": "worst patches of {set}"},
-        ),
+        atlas=model_result("scores/{set}.errors.png", "errors", "worst patches of {set}"),
     log:
         "<logs>/score_segmentation/{model}.{set}.log",
     benchmark:
@@ -91,13 +85,7 @@ rule score_classification:
         labels=true_labels,
     output:
         scores="<results>/models/{model}/scores/{set}.classification.parquet",
-        figure=report(
-            "<results>/models/{model}/scores/{set}.confusion.png",
-            caption="../report/confusion.rst",
-            category="Models",
-            subcategory="{model}",
-            labels={"model": "{model}", "what": "confusion on {set}"},
-        ),
+        figure=model_result("scores/{set}.confusion.png", "confusion", "confusion on {set}"),
     log:
         "<logs>/score_classification/{model}.{set}.log",
     benchmark:
@@ -148,7 +136,7 @@ rule write_table1:
 rule write_table2:
     input:
         scores=score_files(SEGMENTED, "segmentation"),
-        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(SEGMENTED)],
+        costs=cost_files(SEGMENTED),
     output:
         tsv=reported_table("table2"),
         md="<results>/tables/table2.md",
@@ -179,7 +167,7 @@ rule write_table2:
 rule write_table3:
     input:
         scores=score_files(CLASSIFIED, "classification"),
-        costs=[f"<results>/models/{name}/cost.tsv" for name in classifiers_of(CLASSIFIED)],
+        costs=cost_files(CLASSIFIED),
     output:
         tsv=reported_table("table3"),
         md="<results>/tables/table3.md",

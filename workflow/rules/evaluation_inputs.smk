@@ -11,6 +11,11 @@ def classifiers_of(pairs: list[tuple[str, str]]) -> list[str]:
     return [name for name in CLASSIFIERS if any(model == name for model, _ in pairs)]
 
 
+def cost_files(pairs: list[tuple[str, str]]) -> list[str]:
+    """Costs of the classifiers among (model, set) pairs."""
+    return [f"<results>/models/{name}/cost.tsv" for name in classifiers_of(pairs)]
+
+
 def trained_by_hand(model: str) -> bool:
     """True if a model is trained on manual labels alone (PanNuke)."""
     return {source.labels for source in SOURCES[model]["train"]} == {"manual"}
@@ -95,26 +100,16 @@ def published_networks() -> dict[str, str]:
 
 def reported_table(name: str) -> str:
     """Table shown in Snakemake's report."""
-    return report(
-        f"<results>/tables/{name}.tsv",
-        caption=f"../report/{name if name.startswith('table') else 'breakdowns'}.rst",
-        category="Tables",
-        labels={"table": name},
-    )
+    return reported(f"tables/{name}.tsv", name if name.startswith("table") else "breakdowns", "Tables", table=name)
 
 
 def reported_figure(name: str) -> str:
     """Figure shown in Snakemake's report."""
-    return report(
-        f"<results>/figures/{name}.png",
-        caption=f"../report/{name if name.startswith('figure') else 'breakdowns'}.rst",
-        category="Figures",
-        labels={"figure": name},
-    )
+    return reported(f"figures/{name}.png", name if name.startswith("figure") else "breakdowns", "Figures", figure=name)
 
 
-def classifier_tables(wildcards):
-    """Input function: tables with scores of a classifier."""
+def score_tables(name: str) -> list[str]:
+    """Tables with scores of a model or classifier."""
     pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
-    wanted = [table for table, scored in pairs.items() if any(name == wildcards.classifier for name, _ in scored)]
+    wanted = [table for table, scored in pairs.items() if any(model == name for model, _ in scored)]
     return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]

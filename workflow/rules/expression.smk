@@ -88,13 +88,7 @@ rule train_expression:
         checkpoint="<results>/expression/{baseline}/{run}/checkpoint.pt",
         split="<results>/expression/{baseline}/{run}/split.tsv",
         history="<results>/expression/{baseline}/{run}/history.csv",
-        curves=report(
-            "<results>/expression/{baseline}/{run}/curves.png",
-            caption="../report/expression_curves.rst",
-            category="Expression",
-            subcategory="{baseline}",
-            labels={"model": "{baseline}", "what": "training curves, {run}"},
-        ),
+        curves=baseline_result("{run}/curves.png", "expression_curves", "training curves, {run}"),
     log:
         "<logs>/train_expression/{baseline}.{run}.log",
     benchmark:
@@ -156,20 +150,8 @@ rule score_expression:
         genes="<results>/expression/{baseline}/genes.tsv",
         summary="<results>/expression/{baseline}/summary.tsv",
         drivers="<results>/expression/{baseline}/drivers.tsv",
-        figure=report(
-            "<results>/expression/{baseline}/predictability.png",
-            caption="../report/expression_predictability.rst",
-            category="Expression",
-            subcategory="{baseline}",
-            labels={"model": "{baseline}", "what": "predictability"},
-        ),
-        maps=report(
-            "<results>/expression/{baseline}/maps.png",
-            caption="../report/expression_maps.rst",
-            category="Expression",
-            subcategory="{baseline}",
-            labels={"model": "{baseline}", "what": "maps"},
-        ),
+        figure=baseline_result("predictability.png", "expression_predictability", "predictability"),
+        maps=baseline_result("maps.png", "expression_maps", "maps"),
     log:
         "<logs>/score_expression/{baseline}.log",
     benchmark:
@@ -198,12 +180,7 @@ rule write_expression_table:
         summary=expand("<results>/expression/{baseline}/summary.tsv", baseline=BASELINES),
         drivers=expand("<results>/expression/{baseline}/drivers.tsv", baseline=BASELINES),
     output:
-        tsv=report(
-            "<results>/tables/expression.tsv",
-            caption="../report/expression_table.rst",
-            category="Expression",
-            labels={"model": "all", "what": "table"},
-        ),
+        tsv=reported("tables/expression.tsv", "expression_table", "Expression", model="all", what="table"),
         md="<results>/tables/expression.md",
     log:
         "<logs>/write_expression_table.log",

@@ -35,21 +35,11 @@ rule label_cells:
         regions=regions_input("labels"),
     output:
         labels="<results>/samples/{sample}/labels/{method}.parquet",
-        evidence=report(
-            "<results>/samples/{sample}/labels/{method}.evidence.tsv",
-            caption="../report/evidence.rst",
-            category="Labels",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "method": "{method}", "what": "evidence by cluster"},
+        evidence=sample_result(
+            "labels/{method}.evidence.tsv", "evidence", "Labels", method="{method}", what="evidence by cluster"
         ),
         explorer="<results>/samples/{sample}/labels/{method}.xenium_explorer.csv",
-        figure=report(
-            "<results>/samples/{sample}/labels/{method}.png",
-            caption="../report/labels.rst",
-            category="Labels",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "method": "{method}", "what": "map and markers"},
-        ),
+        figure=sample_result("labels/{method}.png", "labels", "Labels", method="{method}", what="map and markers"),
     log:
         "<logs>/label_cells/{sample}.{method}.log",
     benchmark:
@@ -78,13 +68,7 @@ rule compare_labels:
         store=rules.read_sample.output.store,
         labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS),
     output:
-        figure=report(
-            "<results>/samples/{sample}/labels.png",
-            caption="../report/compare_labels.rst",
-            category="Labels",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "method": "all", "what": "side by side"},
-        ),
+        figure=sample_result("labels.png", "compare_labels", "Labels", method="all", what="side by side"),
         agreement="<results>/samples/{sample}/label_agreement.tsv",
     log:
         "<logs>/compare_labels/{sample}.log",
@@ -110,20 +94,10 @@ rule score_labels:
         labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS),
         annotation=annotation_input,
     output:
-        table=report(
-            "<results>/samples/{sample}/label_scores.tsv",
-            caption="../report/label_scores.rst",
-            category="Labels",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "method": "all", "what": "scores against the annotation"},
+        table=sample_result(
+            "label_scores.tsv", "label_scores", "Labels", method="all", what="scores against the annotation"
         ),
-        figure=report(
-            "<results>/samples/{sample}/label_scores.png",
-            caption="../report/label_scores.rst",
-            category="Labels",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "method": "all", "what": "confusion matrices"},
-        ),
+        figure=sample_result("label_scores.png", "label_scores", "Labels", method="all", what="confusion matrices"),
     log:
         "<logs>/score_labels/{sample}.log",
     benchmark:

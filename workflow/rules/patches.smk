@@ -7,13 +7,7 @@ rule cut_patches:
         regions=regions_input("patches"),
     output:
         patches=directory("<results>/samples/{sample}/patches.zarr"),
-        figure=report(
-            "<results>/samples/{sample}/patches.png",
-            caption="../report/patches.rst",
-            category="Patches",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "figure": "contact sheet"},
-        ),
+        figure=sample_result("patches.png", "patches", "Patches", figure="contact sheet"),
     log:
         "<logs>/cut_patches/{sample}.log",
     benchmark:
@@ -43,13 +37,7 @@ rule draw_regions:
         store=rules.read_sample.output.store,
         regions=regions_input(),
     output:
-        figure=report(
-            "<results>/samples/{sample}/regions.png",
-            caption="../report/regions.rst",
-            category="Slides",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "figure": "regions drawn by hand"},
-        ),
+        figure=sample_result("regions.png", "regions", "Slides", figure="regions drawn by hand"),
     log:
         "<logs>/draw_regions/{sample}.log",
     benchmark:
@@ -74,12 +62,8 @@ rule import_pannuke:
     output:
         patches=directory("<results>/samples/pannuke_{fold}/patches.zarr"),
         labels="<results>/samples/pannuke_{fold}/labels/manual.parquet",
-        figure=report(
-            "<results>/samples/pannuke_{fold}/patches.png",
-            caption="../report/patches.rst",
-            category="Patches",
-            subcategory="pannuke_{fold}",
-            labels={"sample": "pannuke_{fold}", "figure": "contact sheet"},
+        figure=reported(
+            "samples/pannuke_{fold}/patches.png", "patches", "Patches", sample="pannuke_{fold}", figure="contact sheet"
         ),
     log:
         "<logs>/import_pannuke/{fold}.log",
@@ -109,13 +93,7 @@ rule draw_labelled_patches:
         patches="<results>/samples/{sample}/patches.zarr",
         labels=expand("<results>/samples/{{sample}}/labels/{method}.parquet", method=METHODS[:1]),
     output:
-        figure=report(
-            "<results>/samples/{sample}/patches_by_class.png",
-            caption="../report/patches.rst",
-            category="Patches",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "figure": "contact sheet by class"},
-        ),
+        figure=sample_result("patches_by_class.png", "patches", "Patches", figure="contact sheet by class"),
     log:
         "<logs>/draw_labelled_patches/{sample}.log",
     benchmark:

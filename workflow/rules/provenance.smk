@@ -25,11 +25,8 @@ rule write_provenance:
         sets=expand("<results>/samples/{set}/provenance.json", set=SETS),
         checkpoints=expand("<results>/models/{model}/checkpoint.pt", model=MODELS),
     output:
-        provenance=report(
-            "<results>/provenance.json",
-            caption="../report/provenance.rst",
-            category="Provenance",
-            labels={"what": "code, versions, settings, inputs, content"},
+        provenance=reported(
+            "provenance.json", "provenance", "Provenance", what="code, versions, settings, inputs, content"
         ),
     log:
         "<logs>/write_provenance.log",

@@ -144,14 +144,24 @@ def say_what_is_missing(most: int = 8) -> None:
         print("\n".join([*missing[:most], *more]), file=sys.stderr)
 
 
-def say_what_is_shared() -> None:
-    """Print the leakage that the configuration permits, samples whose disease is not given, models without validation."""
+def own_labels_not_given() -> str:
+    """Sentence where label method own is asked for and no sample brings labels, "" elsewhere."""
+    if "own" not in METHODS or (SAMPLES["labels"] != "").any():
+        return ""
+    return (
+        "labels.methods: own takes the samples table's column labels, which is empty for every sample, so that all "
+        "cells stay Unknown; fill it in, or leave own out"
+    )
+
+
+def say_warnings() -> None:
+    """Print the leakage that the configuration permits, facts and labels that no sample gives, missing validation."""
     missing = [settings.diseases_not_given(SAMPLES, METHODS), settings.without_validation(SOURCES)]
-    for warning in [*WARNINGS, *filter(None, missing)]:
+    for warning in [*WARNINGS, *filter(None, [*missing, own_labels_not_given()])]:
         print(f"Warning: {warning}.", file=sys.stderr)
 
 
 if workflow.is_main_process:
-    say_what_is_shared()
+    say_warnings()
     if workflow.output_settings.dryrun:
         say_what_is_missing()

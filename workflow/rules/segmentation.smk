@@ -7,13 +7,7 @@ rule segment_slide:
     output:
         nuclei="<results>/slides/{wsi}/{segmenter}/nuclei.parquet",
         tissue="<results>/slides/{wsi}/{segmenter}/tissue.tif",
-        figure=report(
-            "<results>/slides/{wsi}/{segmenter}/tissue.png",
-            caption="../report/segmented_tissue.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "tissue"},
-        ),
+        figure=slide_result("tissue.png", "segmented_tissue", "tissue"),
     log:
         "<logs>/segment_slide/{wsi}.{segmenter}.log",
     benchmark:
@@ -45,34 +39,10 @@ rule export_slide:
         slide=wsi_input,
     output:
         qupath=directory("<results>/slides/{wsi}/{segmenter}/qupath"),
-        summary=report(
-            "<results>/slides/{wsi}/{segmenter}/summary.tsv",
-            caption="../report/slide_summary.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "nuclei by class"},
-        ),
-        overview=report(
-            "<results>/slides/{wsi}/{segmenter}/overview.png",
-            caption="../report/slide_overview.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "overview"},
-        ),
-        density=report(
-            "<results>/slides/{wsi}/{segmenter}/density.png",
-            caption="../report/slide_density.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "densities"},
-        ),
-        zooms=report(
-            "<results>/slides/{wsi}/{segmenter}/zooms.png",
-            caption="../report/slide_zooms.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "zooms"},
-        ),
+        summary=slide_result("summary.tsv", "slide_summary", "nuclei by class"),
+        overview=slide_result("overview.png", "slide_overview", "overview"),
+        density=slide_result("density.png", "slide_density", "densities"),
+        zooms=slide_result("zooms.png", "slide_zooms", "zooms"),
     log:
         "<logs>/export_slide/{wsi}.{segmenter}.log",
     benchmark:
@@ -123,22 +93,10 @@ rule compare_slide:
         store=compared_sample("sample.zarr"),
         labels=compared_sample(f"labels/{config['segmentation']['labels']}.parquet"),
     output:
-        confusion=report(
-            "<results>/slides/{wsi}/{segmenter}/agreement.tsv",
-            caption="../report/agreement.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "predicted against expression"},
-        ),
+        confusion=slide_result("agreement.tsv", "agreement", "predicted against expression"),
         scores="<results>/slides/{wsi}/{segmenter}/agreement_scores.tsv",
         nuclei="<results>/slides/{wsi}/{segmenter}/agreement.parquet",
-        figure=report(
-            "<results>/slides/{wsi}/{segmenter}/agreement.png",
-            caption="../report/agreement.rst",
-            category="Segmented slides",
-            subcategory="{wsi}",
-            labels={"slide": "{wsi}", "model": "{segmenter}", "what": "agreement with expression"},
-        ),
+        figure=slide_result("agreement.png", "agreement", "agreement with expression"),
         explorer=directory("<results>/slides/{wsi}/{segmenter}/xenium_explorer"),
     log:
         "<logs>/compare_slide/{wsi}.{segmenter}.log",
@@ -188,15 +146,9 @@ rule write_model_card:
     input:
         checkpoint="<results>/models/{model}/checkpoint.pt",
         patches=card_patches,
-        tables=card_tables,
+        tables=lambda wildcards: score_tables(wildcards.model),
     output:
-        card=report(
-            "<results>/models/{model}/README.md",
-            caption="../report/model_card.rst",
-            category="Models",
-            subcategory="{model}",
-            labels={"model": "{model}", "what": "model card"},
-        ),
+        card=model_result("README.md", "model_card", "model card"),
     log:
         "<logs>/write_model_card/{model}.log",
     benchmark:

@@ -104,13 +104,6 @@ def card_patches(wildcards: Wildcards) -> list[str]:
     return [f"{RESULTS}/samples/{source['name']}/patches.zarr" for source in card_sets(wildcards.model)]
 
 
-def card_tables(wildcards: Wildcards) -> list[str]:
-    """Input function: tables with scores of a model."""
-    pairs = {"table2": SEGMENTED, "table3": CLASSIFIED}
-    wanted = [table for table, scored in pairs.items() if any(model == wildcards.model for model, _ in scored)]
-    return [f"{RESULTS}/tables/{table}.tsv" for table in wanted]
-
-
 def segmentation_targets() -> list[str]:
     """Results of the slides of the slides table."""
     files = ["nuclei.parquet", "tissue.png", "summary.tsv", "overview.png", "density.png", "zooms.png", "qupath"]

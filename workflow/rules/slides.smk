@@ -35,13 +35,7 @@ rule find_tissue:
         store=rules.read_sample.output.store,
     output:
         tissue="<results>/samples/{sample}/tissue.tif",
-        figure=report(
-            "<results>/samples/{sample}/tissue.png",
-            caption="../report/tissue.rst",
-            category="Slides",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "figure": "tissue"},
-        ),
+        figure=sample_result("tissue.png", "tissue", "Slides", figure="tissue"),
     log:
         "<logs>/find_tissue/{sample}.log",
     benchmark:
@@ -66,13 +60,7 @@ rule check_alignment:
         tissue=rules.find_tissue.output.tissue,
     output:
         checked="<results>/samples/{sample}/alignment.json",
-        figure=report(
-            "<results>/samples/{sample}/alignment.png",
-            caption="../report/alignment.rst",
-            category="Slides",
-            subcategory="{sample}",
-            labels={"sample": "{sample}", "figure": "alignment"},
-        ),
+        figure=sample_result("alignment.png", "alignment", "Slides", figure="alignment"),
     log:
         "<logs>/check_alignment/{sample}.log",
     benchmark:

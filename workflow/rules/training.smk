@@ -9,20 +9,8 @@ rule train_model:
         teacher=trained_teacher,
     output:
         checkpoint="<results>/models/{model}/checkpoint.pt",
-        history=report(
-            "<results>/models/{model}/history.csv",
-            caption="../report/history.rst",
-            category="Models",
-            subcategory="{model}",
-            labels={"model": "{model}", "what": "history"},
-        ),
-        curves=report(
-            "<results>/models/{model}/curves.png",
-            caption="../report/curves.rst",
-            category="Models",
-            subcategory="{model}",
-            labels={"model": "{model}", "what": "training curves"},
-        ),
+        history=model_result("history.csv", "history", "history"),
+        curves=model_result("curves.png", "curves", "training curves"),
     log:
         "<logs>/train_model/{model}.log",
     benchmark:
@@ -36,10 +24,7 @@ rule train_model:
         runtime=runtime(1440),
         gpu=gpus_of,
     params:
-        sources=lambda wildcards: {
-            part: [[source.name, source.labels] for source in SOURCES[wildcards.model][part]]
-            for part in ("train", "validation")
-        },
+        sources=lambda wildcards: learned_from(SOURCES[wildcards.model]),
         settings=training_settings,
         taxonomy=config["taxonomy"],
         # Outside the outputs, which Snakemake deletes after a failure: a retry resumes from here.
@@ -54,12 +39,7 @@ rule draw_augmentation:
     input:
         patches=lambda wildcards: [f"{RESULTS}/samples/{SOURCES[MODELS[0]]['train'][0].name}/patches.zarr"],
     output:
-        figure=report(
-            "<results>/figures/augmentation.png",
-            caption="../report/augmentation.rst",
-            category="Models",
-            labels={"model": "all", "what": "augmentation"},
-        ),
+        figure=reported("figures/augmentation.png", "augmentation", "Models", model="all", what="augmentation"),
     log:
         "<logs>/draw_augmentation.log",
     benchmark:

@@ -13,6 +13,11 @@ def source_labels(split: str) -> Callable[[Wildcards], list[str]]:
     ]
 
 
+def learned_from(splits: Mapping[str, Iterable[settings.PatchSet]]) -> dict[str, list[list[str]]]:
+    """Set and labels of each source of a model or classifier, for its provenance."""
+    return {part: [[source.name, source.labels] for source in splits[part]] for part in ("train", "validation")}
+
+
 def training_settings(wildcards: Wildcards) -> dict[str, Any]:
     """Settings of one model: the block `training`, the model's overrides, its seed."""
     entry = config["models"][wildcards.model]

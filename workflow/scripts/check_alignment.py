@@ -1,14 +1,9 @@
 """Check that the nuclei from DAPI lie on the nuclei of the H&E."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.errors import UserError
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.quality import TissueMap, check_alignment, draw_alignment
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 settings = snakemake.params.settings
 with job(snakemake.log[0], f"alignment of {snakemake.wildcards.sample}"):

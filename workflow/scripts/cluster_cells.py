@@ -1,14 +1,9 @@
 """Cluster the cells of a sample and rank the genes of each cluster."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.clustering import cluster_cells
 from stnuclei.config.labels import ClusteringBlock
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"clusters of {snakemake.wildcards.sample}"):
     clustering = cluster_cells(

@@ -1,14 +1,9 @@
 """Draw the label sets of a sample side by side and say how far they agree."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.labels import draw_comparison, label_agreement
 from stnuclei.tables import read_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"labels of {snakemake.wildcards.sample}"):
     sets = {

@@ -1,15 +1,10 @@
 """Hold a slide's predicted classes against the labels from its gene expression; files for Xenium Explorer."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.evaluation import compare_slide, draw_agreement
 from stnuclei.export import write_explorer
 from stnuclei.io import open_sample
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, output, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
 with job(snakemake.log[0], f"agreement of {wildcards.wsi} by {wildcards.segmenter}"):

@@ -1,15 +1,10 @@
 """Cut a slide into patches with the ids of their nuclei."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io import open_sample
 from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore, cut_patches, draw_contact_sheet
 from stnuclei.quality import TissueMap, load_correction
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"patches of {snakemake.wildcards.sample}"):
     path, names = snakemake.input.regions, snakemake.params.other_names

@@ -1,13 +1,8 @@
 """Cut a patch round each spot of a HEST-1k sample, and write its counts beside."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.expression import cut_spots, patch_table, read_spots, spot_counts, write_table
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, output = snakemake.params, snakemake.output
 with job(snakemake.log[0], f"spots {snakemake.wildcards.spots}"):

@@ -2,15 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.files import atomic_write
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.provenance import describe_set
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 name = snakemake.wildcards.set
 with job(snakemake.log[0], f"provenance of {name}"):

@@ -1,13 +1,8 @@
 """Draw figure 2: the same patches labelled by hand and by each method."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.evaluation import figure_labels
 from stnuclei.evaluation.figures import ShownPatches
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], "figure 2"):

@@ -1,15 +1,10 @@
 """Draw figure 3: H&E, the truth and the nuclei of a few models side by side."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from stnuclei.evaluation import figure_predictions
 from stnuclei.evaluation.figures import ShownPatches
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], "figure 3"):

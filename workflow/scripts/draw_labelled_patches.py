@@ -1,12 +1,7 @@
 """Draw random patches of a sample, nuclei outlined in the colours of their labels."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore, draw_contact_sheet, patch_classes
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 with job(snakemake.log[0], f"labelled patches of {snakemake.wildcards.sample}"):

@@ -1,14 +1,9 @@
 """Draw the regions that a person drew on a slide."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io.open_image import open_image
 from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.quality import draw_regions
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"regions of {snakemake.wildcards.sample}"):
     slide, attributes = open_image(snakemake.input.store)

@@ -1,14 +1,10 @@
 """Write the nuclei of a slide for QuPath, count them and draw them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.export import draw_slide, find_slide, write_geojson, write_summary
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
 with job(snakemake.log[0], f"exports of {snakemake.wildcards.wsi} by {snakemake.wildcards.segmenter}"):

@@ -1,13 +1,8 @@
 """Write the nuclei of a slide as a SpatialData store, with the H&E where it is asked for."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.export import find_slide, write_spatialdata
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, wildcards = snakemake.params, snakemake.wildcards
 with job(snakemake.log[0], f"SpatialData store of {wildcards.wsi} by {wildcards.segmenter}"):

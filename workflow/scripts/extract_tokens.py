@@ -1,12 +1,7 @@
 """Take the tokens of the nuclei of a patch store from a trained model."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.classifiers import extract_tokens
 from stnuclei.joblog import job, job_device
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 wildcards = snakemake.wildcards
 with job(snakemake.log[0], f"tokens of {wildcards.set} from {wildcards.base}"):

@@ -1,12 +1,7 @@
 """Fetch an encoder's weights."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.fetch import fetch
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"weights {snakemake.wildcards.weights}"):
     print(snakemake.params.url, "SHA-256", fetch(snakemake.params.url, snakemake.output.weights))

@@ -1,12 +1,7 @@
 """Import one fold of PanNuke: the same patch store, and its manual labels."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore, draw_contact_sheet, import_pannuke, patch_classes
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"PanNuke fold {snakemake.wildcards.fold}"):
     import_pannuke(

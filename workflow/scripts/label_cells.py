@@ -1,15 +1,10 @@
 """Label the cells of a sample by one method."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io import open_sample
 from stnuclei.io.regions import read_regions
 from stnuclei.joblog import job
 from stnuclei.labels import draw_labels, label_cells, restrict_labels, write_explorer_groups
 from stnuclei.tables import read_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 row = snakemake.params.sample
 with job(snakemake.log[0], f"labels of {row['sample']} by {snakemake.wildcards.method}"):

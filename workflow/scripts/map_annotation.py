@@ -1,14 +1,9 @@
 """Write a sample's manual annotation as a label table: the truth that classes are scored against."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io import annotation_table, check_cells, open_sample, read_annotation
 from stnuclei.joblog import job
 from stnuclei.labels.result import with_info
 from stnuclei.tables import write_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 row, taxonomy = snakemake.params.sample, snakemake.params.taxonomy
 with job(snakemake.log[0], f"annotation of {row['sample']}"):

@@ -1,13 +1,8 @@
 """Abundance and Moran's I of every gene of a slide."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.expression import read_table, spatial_genes
 from stnuclei.files import atomic_write
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], f"spatial genes of {snakemake.wildcards.slide}"):
     params = snakemake.params

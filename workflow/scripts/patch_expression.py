@@ -1,14 +1,9 @@
 """Sum a sample's counts by patch: of the cells that lie in it, or of its transcripts."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.expression import count_cells, count_transcripts, patch_table, write_table
 from stnuclei.io import open_sample
 from stnuclei.joblog import job
 from stnuclei.patches import PatchStore
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 with job(snakemake.log[0], f"patch expression of {snakemake.wildcards.sample}"):

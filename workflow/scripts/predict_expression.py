@@ -1,15 +1,11 @@
 """Predict the expression of tested patches and of slides of other tissues."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from stnuclei.expression import PatchSource, predict_expression, write_table
 from stnuclei.joblog import job, job_device
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source = snakemake.input
 

@@ -1,13 +1,8 @@
 """Write a copy of a sample's store that carries all its labels."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.joblog import job
 from stnuclei.labels import publish_labels
 from stnuclei.tables import read_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], f"published copy of {snakemake.wildcards.sample}"):

@@ -1,14 +1,9 @@
 """Read one sample of any platform and write it as one store."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.config.samples import PLATFORM_COLUMNS
 from stnuclei.io import read_sample, write_sample
 from stnuclei.io.read import platform_options
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 row, settings = snakemake.params.sample, snakemake.params.settings
 with job(snakemake.log[0], f"sample {row['sample']}"):

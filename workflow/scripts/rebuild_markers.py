@@ -1,15 +1,11 @@
 """Rebuild the marker tables from PanglaoDB, CellMarker and CancerSEA."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 from stnuclei.markers.build import build_markers
 from stnuclei.resources import resource
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], "marker tables"):
     originals = {name: path for name, path in snakemake.params.originals.items() if path}

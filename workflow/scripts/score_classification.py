@@ -1,15 +1,10 @@
 """Count true and predicted classes over the matched nuclei of an annotated set, by both policies."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from stnuclei.evaluation import figure_confusion, score_classification
 from stnuclei.joblog import job
 from stnuclei.tables import write_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 name = f"{snakemake.wildcards.model} on {snakemake.wildcards.set}"

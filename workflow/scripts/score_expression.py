@@ -1,7 +1,5 @@
 """Score a baseline beside its nulls, and draw what goes with predictability."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 from anndata import read_h5ad
 
@@ -11,9 +9,6 @@ from stnuclei.expression.figures import draw_maps, draw_predictability
 from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 from stnuclei.markers import load_markers
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, output = snakemake.params, snakemake.output
 name = snakemake.wildcards.baseline

@@ -1,14 +1,9 @@
 """Score the label sets of a sample against its manual annotation."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.io import read_annotation
 from stnuclei.joblog import job
 from stnuclei.labels import draw_scores, score_labels
 from stnuclei.tables import read_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 row = snakemake.params.sample
 with job(snakemake.log[0], f"label scores of {row['sample']}"):

@@ -1,15 +1,10 @@
 """Score the predicted nuclei of a patch store, one row a patch, by both policies."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from stnuclei.evaluation import error_atlas, score_segmentation
 from stnuclei.joblog import job
 from stnuclei.tables import write_table
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 labels = next(iter(source.labels), None)  # classes of the true nuclei, where there are any

@@ -1,15 +1,11 @@
 """Find the nuclei of a slide; a retry goes on where a killed try stopped."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.errors import UserError
 from stnuclei.files import deliver, remove
 from stnuclei.joblog import job, job_device
 from stnuclei.prediction import segment_slide
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, output, wildcards = snakemake.params, snakemake.output, snakemake.wildcards
 with job(snakemake.log[0], f"segmentation of {wildcards.wsi} by {wildcards.segmenter}"):

@@ -64,7 +64,7 @@ class Terminal(logging.StreamHandler):
     Parameters
     ----------
     dry_run
-        Whether jobs are only planned: a line a rule instead of a line a job.
+        True: jobs are only planned, a line a rule instead of a line a job.
     interval
         Seconds between two reports on running jobs.
     """

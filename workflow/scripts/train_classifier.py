@@ -1,14 +1,10 @@
 """Train a cell classifier on the tokens and labels of many patch sets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.classifiers import TokenSource, train_classifier
 from stnuclei.config import ClassifierSettings
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], f"training of classifier {snakemake.wildcards.classifier}"):

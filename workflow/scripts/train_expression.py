@@ -1,7 +1,6 @@
 """Train one network of the expression baseline; a retry goes on where a killed try stopped."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,9 +10,6 @@ from stnuclei.expression.figures import draw_history
 from stnuclei.expression.predict import load_model
 from stnuclei.files import deliver
 from stnuclei.joblog import job, job_device
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 source, params, output = snakemake.input, snakemake.params, snakemake.output
 name, run = snakemake.wildcards.baseline, snakemake.wildcards.run

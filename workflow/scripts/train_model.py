@@ -2,14 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.files import deliver
 from stnuclei.joblog import job, job_device
 from stnuclei.training.launch import launch
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 
 def sources(patches: list[str], labels: list[str]) -> list[dict[str, str]]:

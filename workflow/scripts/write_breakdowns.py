@@ -1,7 +1,5 @@
 """Write the scores by organ, by class, by size of nucleus and by confidence."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.evaluation import figure_calibration, figure_pq, footnotes, read_scores, write_table
 from stnuclei.evaluation.breakdowns import (
     calibration_table,
@@ -11,9 +9,6 @@ from stnuclei.evaluation.breakdowns import (
     size_table,
 )
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, output = snakemake.params, snakemake.output
 TITLES = {

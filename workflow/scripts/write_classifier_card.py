@@ -1,15 +1,11 @@
 """Write the card of a cell classifier: its data, recipe, cost, scores, terms and limits."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from stnuclei.joblog import job
 from stnuclei.reporting import write_classifier_card
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 KINDS = {"table2": "segmentation", "table3": "classification"}
 source, name = snakemake.input, snakemake.wildcards.classifier

@@ -1,14 +1,9 @@
 """Write the table of classifiers: what each learned from, its validation scores, and what it cost."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.cellvit import load_classifier
 from stnuclei.classifiers import classifier_table
 from stnuclei.evaluation import write_table
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], "table of classifiers"):
     files = zip(snakemake.params.names, snakemake.input.classifiers, strict=True)

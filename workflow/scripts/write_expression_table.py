@@ -1,15 +1,10 @@
 """All expression baselines in one table, the published figures below."""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from stnuclei.expression.report import as_markdown, expression_table
 from stnuclei.files import atomic_write
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], "expression table"):
     protocols = snakemake.params.protocols

@@ -1,16 +1,12 @@
 """Write the card of a trained model: its data, recipe, scores, terms and limits."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from stnuclei.evaluation import describe_store
 from stnuclei.joblog import job
 from stnuclei.reporting import write_card
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 KINDS = {"table2": "segmentation", "table3": "classification"}
 source, params, model = snakemake.input, snakemake.params, snakemake.wildcards.model

@@ -1,12 +1,7 @@
 """Write PanNuke's test folds as the CellViT paper does: means over tissues, then over folds; and tissue by tissue."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.evaluation import footnotes, pannuke_table, pannuke_tissues, read_scores, write_table
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params, output = snakemake.params, snakemake.output
 NOTE = (

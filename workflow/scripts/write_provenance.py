@@ -2,14 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.files import atomic_write
 from stnuclei.joblog import job
 from stnuclei.provenance import describe_run
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 with job(snakemake.log[0], "provenance of the run"):
     models = dict(zip(snakemake.params.models, snakemake.input.checkpoints, strict=True))

@@ -1,13 +1,9 @@
 """Write the report of the run: one page that holds everything, and a zip of pages."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stnuclei.joblog import job
 from stnuclei.reporting import ReportRun, write_report
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 with job(snakemake.log[0], "report"):

@@ -1,12 +1,7 @@
 """Write table 1: tissues, slides, patches and nuclei of each split."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.evaluation import describe_store, footnotes, table1, write_table
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 splits = snakemake.params.splits
 with job(snakemake.log[0], "table 1"):

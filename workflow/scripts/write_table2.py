@@ -1,13 +1,8 @@
 """Write table 2: segmentation of the held-out organs by every model."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.classifiers import cost_note
 from stnuclei.evaluation import footnotes, read_scores, table2, write_table
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 with job(snakemake.log[0], "table 2"):

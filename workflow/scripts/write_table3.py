@@ -1,13 +1,8 @@
 """Write table 3: classes of the annotated slide by every model."""
 
-from typing import TYPE_CHECKING
-
 from stnuclei.classifiers import cost_note
 from stnuclei.evaluation import footnotes, read_scores, table3, write_table
 from stnuclei.joblog import job
-
-if TYPE_CHECKING:
-    from snakemake.iocontainers import snakemake
 
 params = snakemake.params
 OTHER = {

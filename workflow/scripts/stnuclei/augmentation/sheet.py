@@ -30,7 +30,7 @@ def contact_sheet(
     Parameters
     ----------
     path
-        Where the picture is written.
+        File of the picture.
     image
         (H, W, 3) uint8.
     instances

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from stnuclei.augmentation.color import rgb_to_lab
+from stnuclei.augmentation.shape import pixel_grid
 
 _COMPACTNESS = 10.0
 _ROUNDS = 10
@@ -60,12 +61,7 @@ def slic(images: torch.Tensor, count: int) -> tuple[torch.Tensor, int]:
     batch, _, height, width = images.shape
     side = math.sqrt(height * width / count)
     rows, columns = max(1, round(height / side)), max(1, round(width / side))
-    y = (
-        torch.arange(height, device=images.device, dtype=torch.float32)
-        .view(1, 1, -1, 1)
-        .expand(batch, 1, height, width)
-    )
-    x = torch.arange(width, device=images.device, dtype=torch.float32).view(1, 1, 1, -1).expand(batch, 1, height, width)
+    x, y = (axis.expand(batch, 1, height, width) for axis in pixel_grid(height, width, images.device))
     # place counts as much as colour differences of `compactness` over one superpixel's side
     features = torch.cat([rgb_to_lab(images), x * (_COMPACTNESS / side), y * (_COMPACTNESS / side)], 1)
     home_row = (torch.arange(height, device=images.device) * rows // height).view(-1, 1)

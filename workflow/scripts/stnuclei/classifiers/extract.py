@@ -19,9 +19,8 @@ from stnuclei.evaluation.detection import pair_centroids
 from stnuclei.files import sha256
 from stnuclei.patches.store import PatchStore
 from stnuclei.prediction.description import describe
-from stnuclei.prediction.maps import PredictedMaps
 from stnuclei.prediction.patches import separate
-from stnuclei.prediction.predictor import Predictor, cpu_threads
+from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads
 from stnuclei.progress import Progress
 
 #: ``run``: the nuclei of the patch store, by the encoder alone; ``network``: the model's own, paired with those.

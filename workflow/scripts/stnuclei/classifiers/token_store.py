@@ -41,7 +41,7 @@ def write_tokens(
     dim
         D.
     attrs
-        What identifies the vectors: sample, model, choice of tokens.
+        Identity of the vectors: sample, model, choice of tokens.
 
     Returns
     -------

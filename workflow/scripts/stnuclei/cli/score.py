@@ -62,7 +62,7 @@ def _score(options: argparse.Namespace, taxonomy: Taxonomy) -> tuple[pd.DataFram
     """Scores an image and pairs of classes, under each policy."""
     import pandas as pd
 
-    from stnuclei.evaluation.score_folders import score_folders
+    from stnuclei.evaluation.folders import score_folders
 
     segmentation, classes = [], []
     for policy in ("official", "corrected") if options.policy == "both" else (options.policy,):

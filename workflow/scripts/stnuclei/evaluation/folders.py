@@ -1,4 +1,4 @@
-"""Label maps of nuclei from files: npy, png, tif, and GeoJSON outlines."""
+"""Scores of two folders of label maps (npy, png, tif) or GeoJSON outlines, paired by file name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import pandas as pd
 import shapely
 
 from stnuclei.errors import UserError
+from stnuclei.evaluation.class_scores import codes_to_table, pair_codes
+from stnuclei.evaluation.patch_scores import score_patch
+from stnuclei.evaluation.rules import Policy, ScoringRules
 from stnuclei.io.polygons import read_geojson
 from stnuclei.patches.raster import rasterize
+from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
 
 MAPS = (".npy", ".png", ".tif", ".tiff")
@@ -191,3 +195,46 @@ def paint(nuclei: Nuclei, shape: tuple[int, int]) -> np.ndarray:
         return nuclei.instances
     assert nuclei.outlines is not None  # `read_nuclei` gives the one or the other
     return rasterize(nuclei.outlines, shape[1], shape[0])
+
+
+def score_folders(
+    truth: Path, pred: Path, um_per_px: float, radius_um: float, policy: Policy, taxonomy: Taxonomy
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score two folders.
+
+    Returns
+    -------
+    Segmentation, one row an image (as `score_segmentation`, with column ``image``), and pairs of classes (as
+    `score_classification`), empty where a side has no classes.
+
+    Raises
+    ------
+    UserError
+        Naming the file that is missing or cannot be scored.
+    """
+    rules = ScoringRules(policy, radius_um / um_per_px, um_per_px)
+    rows, codes, names = [], [], []
+    for name, true_path, pred_path in progress(pair_files(truth, pred), None, f"scores ({policy})", "images"):
+        true, predicted = read_nuclei(true_path, taxonomy), read_nuclei(pred_path, taxonomy)
+        if true.instances is not None and predicted.instances is not None:
+            if true.instances.shape != predicted.instances.shape:
+                raise UserError(
+                    f"{name}: truth is {true.instances.shape} px and prediction {predicted.instances.shape}"
+                )
+        known = next((n.instances.shape for n in (true, predicted) if n.instances is not None), None)
+        height, width = known or np.maximum(extent(true), extent(predicted)).tolist()
+        maps = paint(true, (height, width)), paint(predicted, (height, width))
+        true_classes, pred_classes = true.classes, predicted.classes
+        if true_classes is None or pred_classes is None:  # classes are compared where both sides know them
+            true_classes = pred_classes = None
+        else:
+            pred_classes = np.maximum(pred_classes, 0)
+        try:
+            rows.append({"image": name} | score_patch(*maps, rules, pred_classes, true_classes, taxonomy.names))
+            if true_classes is not None and pred_classes is not None:
+                certain = {"class": pred_classes, "class_probability": np.ones(len(pred_classes))}
+                codes.append(pair_codes(*maps, true_classes, certain, taxonomy.n_outputs, rules.radius, policy))
+                names.append(name)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
+    return pd.DataFrame(rows), codes_to_table(codes, np.array([""] * len(codes), dtype=object), taxonomy)

@@ -50,7 +50,7 @@ class ScoreText:
     delta
         Difference to the baseline, with sign, or empty.
     is_number
-        Whether the value is one: numbers are set flush right.
+        True for a number: it is set flush right.
     """
 
     value: str

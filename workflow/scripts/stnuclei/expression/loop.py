@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from stnuclei.cellvit.device import HostCopy
 from stnuclei.config.expression import ExpressionSettings
 from stnuclei.expression.data import PatchSource
+from stnuclei.expression.predict import predict
 from stnuclei.expression.run import ExpressionRun, prepare, write_checkpoint
 from stnuclei.expression.scores import pearson_by_gene
 from stnuclei.files import locked
@@ -173,22 +174,12 @@ def learning_rate(settings: ExpressionSettings, epoch: float) -> float:
     return settings.learning_rate * fall * min(1.0, epoch + 0.05)
 
 
-def predict(run: ExpressionRun, numbers: np.ndarray) -> np.ndarray:
-    """Prediction of the network as it stands, float32 (n, genes)."""
-    run.network.eval()
-    rows = []
-    with torch.inference_mode():
-        loader = run.data.loader(numbers, 2 * run.settings.batch_size, run.settings.readers)
-        for batch in on_device(loader, run.device):
-            with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
-                rows.append(run.network(run.transform(batch["image"])).float().cpu().numpy())
-    return np.concatenate(rows)
-
-
 def finish_epoch(run: ExpressionRun, loss: float, seconds: float) -> None:
     """Look at the validation patches, keep the best weights, save the state."""
     settings, numbers = run.settings, run.numbers["validation"]
-    predicted, measured = predict(run, numbers), run.data.targets(run.row_of[numbers]).numpy()
+    batches = on_device(run.data.loader(numbers, 2 * settings.batch_size, settings.readers), run.device)
+    predicted = predict(run.network, run.transform, batches, run.precision)
+    measured = run.data.targets(run.row_of[numbers]).numpy()
     r = pearson_by_gene(measured, predicted)
     row = {
         "epoch": float(run.state.epoch + 1),
@@ -199,7 +190,7 @@ def finish_epoch(run: ExpressionRun, loss: float, seconds: float) -> None:
         "seconds": seconds,
         "patches_per_s": len(run.numbers["train"]) / max(seconds, 1e-9),
     }
-    run.best.offer(run.network, row["val_loss"], run.state.epoch)
+    run.best.offer(run.network, row, run.state.epoch)
     run.state = TrainingState(epoch=run.state.epoch + 1, history=[*run.state.history, row])
     resume.save(run.folder, run.state, run.stateful, run.identity)
     history.write_csv(run.folder, run.state.history)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stnuclei.expression.data import PatchData, PatchSource
 from stnuclei.expression.networks import build_network
 from stnuclei.expression.run import FORMAT
 from stnuclei.expression.transforms import InputTransform
+from stnuclei.loading.batches import Batch, on_device
 from stnuclei.progress import progress
 
 
@@ -115,12 +116,22 @@ def _table(
     return table
 
 
+def predict(
+    network: nn.Module, transform: InputTransform, batches: Iterable[Batch], precision: torch.dtype
+) -> np.ndarray:
+    """Prediction of a network as it stands for batches on its device, float32 (n, genes)."""
+    network.eval()
+    rows = []
+    with torch.inference_mode():
+        for batch in batches:
+            with torch.autocast(batch["image"].device.type, precision, enabled=precision != torch.float32):
+                rows.append(network(transform(batch["image"])).float().cpu().numpy())
+    return np.concatenate(rows)
+
+
 def _predicted(network: nn.Module, data: PatchData, numbers: np.ndarray, settings: ExpressionSettings) -> np.ndarray:
     device = choose_device(settings.device, "expression.device")
-    precision, transform, out = choose_precision(settings.precision, device), InputTransform(settings), []
-    network = channels_last(network.to(device))
     loader = data.loader(numbers, 2 * settings.batch_size, settings.readers)
-    with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        for batch in progress(loader, label=str(data.rows["sample"].iloc[0]), unit="batches"):
-            out.append(network(transform(batch["image"].to(device))).float().cpu().numpy())
-    return np.concatenate(out)
+    batches = progress(on_device(loader, device), len(loader), str(data.rows["sample"].iloc[0]), "batches")
+    precision, transform = choose_precision(settings.precision, device), InputTransform(settings)
+    return predict(channels_last(network.to(device)), transform, batches, precision)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +24,13 @@ from stnuclei.expression.transforms import InputTransform
 from stnuclei.files import atomic_write
 from stnuclei.provenance.publish import publishable
 from stnuclei.training import resume
+from stnuclei.training.best import BestEpoch
 from stnuclei.training.resume import TrainingState
+from stnuclei.training.run import build_scaler
 
 FORMAT = "stnuclei-expression-model"
 #: May change between a run and its continuation.
 _FREE = frozenset({"threads", "workers", "device", "precision"})
-
-
-@dataclass
-class BestWeights:
-    """Weights of the epoch with the lowest validation loss, or with `latest` of the last epoch."""
-
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    loss: float = float("inf")
-    epoch: int = -1
-    latest: bool = False
-
-    def offer(self, network: nn.Module, loss: float, epoch: int) -> None:
-        """Keep the network's weights where they are better than those held."""
-        if self.latest or loss < self.loss:
-            self.weights = deepcopy({name: value.detach().cpu() for name, value in network.state_dict().items()})
-            self.loss, self.epoch = loss, epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the run's state."""
-        return {"weights": self.weights, "loss": self.loss, "epoch": self.epoch}
-
-    def load_state_dict(self, content: Mapping[str, Any]) -> None:
-        """From the run's state."""
-        self.weights, self.loss, self.epoch = dict(content["weights"]), content["loss"], content["epoch"]
 
 
 @dataclass
@@ -74,7 +51,7 @@ class ExpressionRun:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    best: BestWeights
+    best: BestEpoch
     identity: dict[str, Any]
     state: TrainingState
 
@@ -87,7 +64,7 @@ class ExpressionRun:
     def finished(self) -> bool:
         """True if all epochs are done, or the last `patience` brought nothing better."""
         done = self.state.epoch
-        return done >= self.settings.epochs or (done > 0 and done - 1 - self.best.epoch >= self.settings.patience)
+        return done >= self.settings.epochs or self.best.is_stale(done, self.settings.patience)
 
     def set_training(self) -> None:
         """Training mode; with a frozen encoder its batch norms and dropout stand still too."""
@@ -114,6 +91,7 @@ def prepare(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device, "expression.device")
+    precision = choose_precision(settings.precision, device)
     data = PatchData.open(sources)
     usable = data.rows["total_counts"] >= settings.min_counts
     split = split_patches(data.rows.assign(usable=usable), protocol, settings, held_out=held_out, where=name)
@@ -127,7 +105,7 @@ def prepare(
         settings=settings,
         folder=folder,
         device=device,
-        precision=choose_precision(settings.precision, device),
+        precision=precision,
         data=data,
         facts=facts.assign(gene=data.genes),
         split=data.rows[["sample", "donor", "tissue", "patch"]].assign(split=split.to_numpy()),
@@ -136,9 +114,9 @@ def prepare(
         transform=InputTransform(settings),
         network=network,
         optimizer=optimizer,
-        scaler=torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16),
+        scaler=build_scaler(precision, device),
         # A shuffled run goes on to its end: where nothing can be learnt, validation would stop it at its first epoch.
-        best=BestWeights(latest=shuffle > 0),
+        best=BestEpoch("val_loss", latest=shuffle > 0),
         identity=_identity(settings, data, split, shuffle),
         state=TrainingState(),
     )
@@ -207,7 +185,7 @@ def write_checkpoint(run: ExpressionRun, provenance: Mapping[str, Any]) -> None:
         "config": publishable(run.settings.to_dict()),
         "epoch": run.best.epoch + 1,
         "parameters": parameter_count(run.network),
-        "provenance": {**provenance, "train_patches": len(trained), "val_loss": run.best.loss},
+        "provenance": {**provenance, "train_patches": len(trained), "val_loss": -run.best.score},
     }
     path = run.folder / "checkpoint.pt"
     with disk_full_explained(path, "last.pt holds the finished run"), atomic_write(path) as temporary:

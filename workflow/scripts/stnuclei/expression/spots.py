@@ -31,7 +31,7 @@ class Spots:
     Parameters
     ----------
     name
-        What messages and stores call the sample.
+        Name of the sample in messages and stores.
     counts
         CSR int32 (spots, genes), controls left out.
     genes
@@ -70,7 +70,7 @@ def read_spots(folder: str | Path, id: str, name: str | None = None) -> Spots:  
     id
         The sample's id.
     name
-        What to call it (the id).
+        Its name in messages and stores (the id).
 
     Raises
     ------

@@ -10,7 +10,7 @@ import numpy as np
 
 from stnuclei.errors import UserError
 from stnuclei.loading.loader import PatchLoader, ReadSettings
-from stnuclei.loading.sources import Source, labels_of
+from stnuclei.loading.sources import Source, labels_of, tissue_ids
 from stnuclei.patches import PatchStore
 from stnuclei.taxonomy import Taxonomy
 
@@ -78,7 +78,7 @@ class Collection:
             sources,
             first,
             np.concatenate([presence for presence, _, _ in contents]),
-            np.concatenate([_tissue_ids(store, names) for store in stores]),
+            np.concatenate([tissue_ids(store, names) for store in stores]),
             names,
             np.sum([nuclei for _, nuclei, _ in contents], axis=0),
             tuple(value for _, _, value in contents),
@@ -121,9 +121,3 @@ def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.
     if labels.allowed is not None:
         labelled.update(labels.allowed.tobytes())
     return presence, np.append(counts, len(classes) - counts.sum()), labelled.hexdigest()
-
-
-def _tissue_ids(store: PatchStore, names: Sequence[str]) -> np.ndarray:
-    """Index into `names` for each patch, int64."""
-    to_global = np.array([names.index(t) if t in names else 0 for t in store.tissues] or [0], dtype=np.int64)
-    return to_global[np.asarray(store.tissue)]

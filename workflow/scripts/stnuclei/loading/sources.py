@@ -96,8 +96,6 @@ def _open(
 ) -> OpenSource:
     offset = np.asarray(store.offset)
     labels = labels_of(store, source, taxonomy)
-    # A tissue that the model does not know (validation only) is of no consequence: index 0.
-    known = [tissues.index(t) if t in tissues else 0 for t in store.tissues] or [0]
     image = open_array(store.path / "image", context)
     instances = open_array(store.path / "instances", context)
     for name, array in (("image", image), ("instances", instances)):
@@ -109,9 +107,12 @@ def _open(
         shard = array.chunk_layout.write_chunk.shape
         if shard is None or shard[0] != SHARD:
             raise UserError(f"{store.path / name}: has other shards than ours; write it again with its rule")
-    return OpenSource(
-        store.path, image, ts.cast(instances, ts.int32), offset, labels, np.array(known, np.int64)[store.tissue]
-    )
+    return OpenSource(store.path, image, ts.cast(instances, ts.int32), offset, labels, tissue_ids(store, tissues))
+
+
+def tissue_ids(store: PatchStore, names: Sequence[str]) -> np.ndarray:
+    """Index into `names` for each patch, int64 (N,); 0, of no consequence, for a tissue that only validation has."""
+    return np.array([names.index(t) if t in names else 0 for t in store.tissues] or [0], np.int64)[store.tissue]
 
 
 def labels_of(store: PatchStore, source: Source, taxonomy: Taxonomy) -> NucleusLabels:

@@ -39,7 +39,7 @@ def calibrate(reader: TileReader, infer: Infer, region: SearchRegion, um_per_px:
     infer
         Pictures and the crop -> maps.
     region
-        Where nuclei are searched for.
+        Region that is searched for nuclei.
     um_per_px
         Size of a network pixel.
 

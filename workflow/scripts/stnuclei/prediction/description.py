@@ -1,4 +1,4 @@
-"""What a model says of itself: its description in a store of predictions, and its taxonomy."""
+"""Description of a model in a store of predictions, and its taxonomy."""
 
 from __future__ import annotations
 
@@ -21,18 +21,7 @@ def describe(predictor: Network) -> dict[str, Any]:
 
 
 #: Colours of Okabe and Ito 2008, then Tol 2021, for classes without one.
-_COLOURS = (
-    "#D55E00",
-    "#009E73",
-    "#0072B2",
-    "#F2C500",
-    "#CC79A7",
-    "#56B4E9",
-    "#882255",
-    "#44AA99",
-    "#999933",
-    "#AA4499",
-)
+_COLOURS = "#D55E00 #009E73 #0072B2 #F2C500 #CC79A7 #56B4E9 #882255 #44AA99 #999933 #AA4499".split()
 
 
 def model_taxonomy(metadata: Mapping[str, Any], classes: Sequence[str]) -> Taxonomy:

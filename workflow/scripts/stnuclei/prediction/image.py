@@ -8,15 +8,14 @@ import cv2
 import geopandas as gpd
 import numpy as np
 
-from stnuclei.cellvit.nuclei import nuclei_table
 from stnuclei.cellvit.nucleus_tokens import TokenGrid
-from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
-from stnuclei.prediction.descriptors import classified
+from stnuclei.prediction.descriptors import TokenUse
 from stnuclei.prediction.inference import Network, classifier_of
-from stnuclei.prediction.instances import SeparationSettings, measured
+from stnuclei.prediction.instances import SeparationSettings, separate_picture
 from stnuclei.prediction.pictures import LARGEST
 from stnuclei.prediction.predictor import Predictor
+from stnuclei.prediction.tiles import TileMaps
 
 _MULTIPLE = 16  # px: the side of a token of the vision transformers
 _WHITE = 255
@@ -57,13 +56,10 @@ def segment_image(
     padded, classifier = np.pad(seen, padding, constant_values=_WHITE)[None], classifier_of(network)
     maps = network.tensors(padded, tokens=True) if classifier else network.tensors(padded)
     probability, hv, types = (tensor[0, ..., :height, :width].cpu().numpy() for tensor in maps[:3])
-    labels = separate_nuclei(probability > 0.5, hv, network_um_per_px)
     tokens = maps[3][0].cpu().numpy() if classifier else None
     grid = None if tokens is None else TokenGrid(tokens, padded.shape[2] / tokens.shape[1])
-    table = classified(nuclei_table(labels, types), labels, grid, classifier)
-    rows = np.arange(len(table))
-    settings = SeparationSettings(network_um_per_px, ratio, 0.3, None)
-    nuclei = measured(labels, table, rows, (0, 0), settings, rows >= 0, rows < 0)
+    settings = SeparationSettings(network_um_per_px, ratio, 0.3, None, TokenUse(classifier))
+    nuclei = separate_picture(TileMaps(probability > 0.5, hv, types, grid), settings)
     columns = {
         "class": np.array(network.classes, dtype=object)[nuclei.class_id],
         "class_probability": nuclei.class_probability,

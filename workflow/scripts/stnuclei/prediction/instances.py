@@ -13,7 +13,7 @@ from stnuclei.cellvit.postprocess import GradientRange, separate_nuclei
 from stnuclei.prediction.descriptors import TokenUse, classified, embeddings
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.search_region import SearchRegion
-from stnuclei.prediction.tiles import MARGIN, NEAR, Neighbours, window
+from stnuclei.prediction.tiles import MARGIN, NEAR, Neighbours, TileMaps, window
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,15 @@ def separate_tile(
     rows = np.flatnonzero((owned | ~(beside | cut)) & wanted)
     nuclei = measured(labels, table, rows, origin, settings, owned[rows], ~inner[rows])
     return nuclei.with_embedding(embeddings(table, rows, labels, grid, use))
+
+
+def separate_picture(maps: TileMaps, settings: SeparationSettings) -> NucleiArrays:
+    """Nuclei of a picture that is seen whole; all are its own, and none lies across a border."""
+    labels = separate_nuclei(maps.foreground, maps.hv, settings.um_per_px)
+    table = classified(nuclei_table(labels, maps.types), labels, maps.tokens, settings.use.classifier)
+    rows = np.arange(len(table))
+    nuclei = measured(labels, table, rows, (0, 0), settings, rows >= 0, rows < 0)
+    return nuclei.with_embedding(embeddings(table, rows, labels, maps.tokens, settings.use))
 
 
 def measured(

@@ -22,8 +22,7 @@ from stnuclei.patches.predictions import write_predictions
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.descriptors import classified
 from stnuclei.prediction.inference import classifier_of
-from stnuclei.prediction.maps import PredictedMaps
-from stnuclei.prediction.predictor import Predictor, cpu_threads
+from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads
 from stnuclei.progress import Progress
 from stnuclei.slides.prefetch import prefetch_map
 
@@ -103,11 +102,12 @@ def _predictions(store: PatchStore, predictor: Predictor, batch_size: int, threa
     """
     waiting: deque[list[Future[Prediction]]] = deque()
     classifier = classifier_of(predictor)
+    slices = [slice(begin, begin + batch_size) for begin in range(0, len(store), batch_size)]
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="stnuclei-separate")
     try:
         # Two batches at a time on a GPU (see `thread_stream`), and never in the thread that writes the store.
         workers = 2 if predictor.device.type == "cuda" else 1
-        for maps in prefetch_map(predictor, _images(store, batch_size), workers):
+        for maps in prefetch_map(predictor, prefetch_map(store.image.__getitem__, slices, 1), workers):
             waiting.append([pool.submit(separate, maps, i, store.um_per_px, classifier) for i in range(len(maps))])
             if len(waiting) > WAITING:
                 yield from (future.result() for future in waiting.popleft())
@@ -115,19 +115,6 @@ def _predictions(store: PatchStore, predictor: Predictor, batch_size: int, threa
             yield from (future.result() for future in waiting.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _images(store: PatchStore, batch_size: int) -> Iterator[np.ndarray]:
-    """Batches of pictures (B, P, P, 3) uint8, read one ahead."""
-    with ThreadPoolExecutor(1, thread_name_prefix="stnuclei-read") as reader:
-        slices = [slice(begin, begin + batch_size) for begin in range(0, len(store), batch_size)]
-        coming = deque(reader.submit(store.image.__getitem__, rows) for rows in slices[:1])
-        for rows in [*slices[1:], None]:
-            images = coming.popleft().result() if coming else None
-            if rows is not None:
-                coming.append(reader.submit(store.image.__getitem__, rows))
-            if images is not None:
-                yield images
 
 
 def separate(maps: PredictedMaps, i: int, um_per_px: float, classifier: CellClassifier | None = None) -> Prediction:

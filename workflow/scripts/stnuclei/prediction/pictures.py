@@ -13,13 +13,10 @@ from types import EllipsisType
 import numpy as np
 import pyarrow as pa
 
-from stnuclei.cellvit.nuclei import nuclei_table
-from stnuclei.cellvit.postprocess import separate_nuclei
 from stnuclei.errors import UserError
 from stnuclei.io.slide_input import read_picture
-from stnuclei.prediction.descriptors import classified, embeddings
 from stnuclei.prediction.inference import Inference
-from stnuclei.prediction.instances import SeparationSettings, measured
+from stnuclei.prediction.instances import SeparationSettings, separate_picture
 from stnuclei.prediction.nuclei_arrays import NucleiArrays
 from stnuclei.prediction.partial_results import PartialResults
 from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION
@@ -152,10 +149,4 @@ def _separate(job: PictureJob, maps: TileMaps | None) -> NucleiArrays | None:
     if maps is None:
         return None
     with job.timer.of(SEPARATION):
-        labels = separate_nuclei(maps.foreground, maps.hv, job.separation.um_per_px)
-        use = job.separation.use
-        table = classified(nuclei_table(labels, maps.types), labels, maps.tokens, use.classifier)
-        everything = np.arange(len(table))
-        flags = np.ones(len(table), bool)
-        nuclei = measured(labels, table, everything, (0, 0), job.separation, flags, ~flags)
-        return nuclei.with_embedding(embeddings(table, everything, labels, maps.tokens, use))
+        return separate_picture(maps, job.separation)

@@ -23,15 +23,15 @@ from stnuclei.config.segmentation import SlideSettings
 from stnuclei.disk import check_output, disk_full_explained
 from stnuclei.errors import UserError
 from stnuclei.files import sha256
-from stnuclei.io.slide_input import SlideInput, open_slide_input
+from stnuclei.io.slide_input import open_slide_input
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.inference import Network
 from stnuclei.prediction.predictor import Predictor, cpu_threads
 from stnuclei.prediction.run import SegmentationRun
 from stnuclei.quality import TissueMap
 
-#: Keywords of `segment_slide` that describe the slide; all others are settings.
-_OF_SLIDE = ("um_per_px", "override_um_per_px", "image", "name")
+#: Keywords of `segment_slide` for opening the slide; all others but the name are settings.
+_OPENING = ("um_per_px", "override_um_per_px", "image")
 
 
 def segment_slide(
@@ -84,10 +84,11 @@ def segment_slide(
         If slide, checkpoint and settings do not go together, the pixel size is not known or not sure, there is no
         tissue, a tile cannot be decoded, or the disk is full.
     """
-    of_slide = {key: settings.pop(key) for key in _OF_SLIDE if key in settings}
+    name, opening = settings.pop("name", None), [settings.pop(key, None) for key in _OPENING]
     chosen, out = SlideSettings(**settings), Path(out)
     check_output(out)
-    source = _open(slide, **of_slide)
+    source = open_slide_input(slide, opening[0], bool(opening[1]), opening[2])
+    source = replace(source, name=name or source.name)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor, classifier)
     run = SegmentationRun(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
@@ -96,17 +97,6 @@ def segment_slide(
     kept = "the finished rows of tiles are kept (1 kB a nucleus is needed)"
     with disk_full_explained(out, kept), cpu_threads(chosen.threads, networks[0].device):
         return run()
-
-
-def _open(
-    slide: str | Path,
-    um_per_px: float | None = None,
-    override_um_per_px: bool = False,
-    image: str | None = None,
-    name: str | None = None,
-) -> SlideInput:
-    source = open_slide_input(slide, um_per_px, override_um_per_px, image)
-    return replace(source, name=name or source.name)
 
 
 def _networks(

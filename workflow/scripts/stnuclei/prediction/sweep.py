@@ -39,7 +39,7 @@ class SweepJob:
     needed
         (rows, columns) bool: tiles that are needed.
     region, separation
-        Where nuclei are searched for; how they are separated.
+        Region that is searched for nuclei; settings of their separation.
     batch_size, threads
         See `SlideSettings`.
     timer, progress

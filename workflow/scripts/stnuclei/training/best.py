@@ -17,8 +17,12 @@ class BestEpoch:
 
     Parameters
     ----------
-    settings
-        ``keep_by`` names the score: ``loss`` is better where it is lower, all others where they are higher.
+    column
+        Of the history: ``val_loss`` is better where it is lower, all others where they are higher.
+    keep
+        False: only the epoch's number is kept.
+    latest
+        Every epoch counts as better than those before.
 
     Attributes
     ----------
@@ -26,9 +30,9 @@ class BestEpoch:
         Number of the best epoch from 0; -1 before the first score.
     """
 
-    def __init__(self, settings: TrainSettings) -> None:
-        self._column, self._sign = f"val_{settings.keep_by}", -1.0 if settings.keep_by == "loss" else 1.0
-        self._keeps = settings.keep == "best"
+    def __init__(self, column: str, keep: bool = True, latest: bool = False) -> None:
+        self._column, self._sign = column, -1.0 if column == "val_loss" else 1.0
+        self._keeps, self._latest = keep, latest
         self.weights: dict[str, torch.Tensor] = {}
         self.score, self.epoch = float("-inf"), -1
 
@@ -49,12 +53,12 @@ class BestEpoch:
                 f"training.{key} chooses epochs by their validation, and nothing is validated; name the model's "
                 "`validation` sources and set training.validation_patches above 0"
             )
-        return cls(settings)
+        return cls(f"val_{settings.keep_by}", settings.keep == "best")
 
     def offer(self, network: nn.Module, row: Mapping[str, float], epoch: int) -> None:
         """Keep an epoch's weights where its score is better; an epoch without the score changes nothing."""
         score = self._sign * row.get(self._column, float("nan"))
-        if score > self.score:
+        if self._latest or score > self.score:
             self.score, self.epoch = score, epoch
             if self._keeps:
                 self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

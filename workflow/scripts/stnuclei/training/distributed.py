@@ -204,7 +204,7 @@ def local_device(name: str, local: int, shared: bool = False) -> torch.device:
     local
         Number of the process on its machine.
     shared
-        Whether all processes of a machine may use one GPU.
+        True: all processes of a machine may use one GPU.
 
     Raises
     ------

@@ -104,7 +104,7 @@ class Board:
     folder
         Of the run; files go to ``tensorboard/``.
     wanted
-        Whether to write at all.
+        False: nothing is written.
     """
 
     def __init__(self, folder: Path, wanted: bool) -> None:

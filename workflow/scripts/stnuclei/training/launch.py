@@ -26,7 +26,7 @@ def launch(run: Path, processes: int = 1) -> None:
     run
         JSON or YAML, see `read_run`.
     processes
-        How many; each takes one GPU where there are GPUs. The output of all goes where this process's goes.
+        Number of processes; each takes one GPU where there are GPUs. The output of all goes where this process's goes.
 
     Raises
     ------

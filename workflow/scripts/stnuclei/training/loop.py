@@ -41,8 +41,7 @@ from stnuclei.training.distributed import process_group
 from stnuclei.training.memory import fit_batch
 from stnuclei.training.resume import TrainingState
 from stnuclei.training.run import TrainingRun, prepare, set_trainable, write_checkpoint
-from stnuclei.training.schedule import learning_rate
-from stnuclei.training.step import Batch, settle, take_step
+from stnuclei.training.step import Batch, learning_rate, settle, take_step
 from stnuclei.training.validation import validate
 
 

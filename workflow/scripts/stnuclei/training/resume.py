@@ -22,7 +22,7 @@ from stnuclei.training.distributed import ProcessGroup
 
 NAME = "last.pt"
 FORMAT = "stnuclei-training-state"
-VERSION = 2  # 1 had other names
+VERSION = 3  # 1 had other names, 2 another best epoch of expression baselines
 #: May change between a run and its continuation: where and how fast it runs, not what it computes.
 _FREE = frozenset(
     {"epochs", "workers", "device", "compile", "channels_last", "fused", "validate_every", "validation_patches"}
@@ -114,7 +114,7 @@ def load(
     folder, stateful, identity
         As `save` got them.
     device
-        Where tensors go.
+        Device of the tensors.
     group
         The processes of the run, all of which read the file.
 

@@ -61,9 +61,9 @@ class TrainingRun:
     precision
         Dtype of the forward pass.
     identity
-        What must not change for a run to be continued, see `stnuclei.training.resume.identity`.
+        Must not change for a run to be continued, see `stnuclei.training.resume.identity`.
     stop
-        Whether a signal asked the run to stop.
+        True once a signal asked the run to stop.
     state
         Progress: epoch, step, sums, history.
     best
@@ -141,6 +141,7 @@ def prepare(
         The processes; the request to stop.
     """
     micro_batch = settings.micro_batch(group.size)
+    precision = choose_precision(settings.precision, group.device, cpu_bf16=True)
     folder.mkdir(parents=True, exist_ok=True)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -165,9 +166,9 @@ def prepare(
         sampler=Sampler(len(data), settings.batch_size, weights, settings.samples_per_epoch, settings.seed),
         network=network,
         optimizer=build_optimizer(network, settings, group.device),
-        scaler=build_scaler(settings, group.device),
+        scaler=build_scaler(precision, group.device),
         augment=Augmenter(settings.seed, settings.augmentation, (architecture.mean, architecture.std)),
-        precision=choose_precision(settings.precision, group.device, cpu_bf16=True),
+        precision=precision,
         identity=resume.identity(settings, fingerprint, taxonomy.names, data.tissues),
         stop=stop,
         state=TrainingState(),
@@ -212,7 +213,7 @@ def build_network(settings: TrainSettings, taxonomy: Taxonomy, tissues: Sequence
 def set_trainable(network: CellViT, settings: TrainSettings, epoch: int) -> None:
     """Freeze the encoder in the first epochs where its weights were loaded; its tissue head always learns.
 
-    What no output depends on is frozen too: `DistributedDataParallel` waits for a gradient of every other parameter.
+    Parameters that no output depends on are frozen too: `DistributedDataParallel` waits for a gradient of all others.
     """
     frozen = settings.encoder_weights is not None and epoch < settings.freeze_epochs
     for parameter in network.encoder_parameters():
@@ -232,9 +233,9 @@ def build_optimizer(network: nn.Module, settings: TrainSettings, device: torch.d
     )
 
 
-def build_scaler(settings: TrainSettings, device: torch.device) -> torch.amp.GradScaler:
+def build_scaler(precision: torch.dtype, device: torch.device) -> torch.amp.GradScaler:
     """Loss scaler, active only in fp16: bf16 has the exponents of fp32 and needs none."""
-    return torch.amp.GradScaler(device.type, enabled=choose_precision(settings.precision, device) == torch.float16)
+    return torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
 
 
 def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any], epoch: int, scores: Mapping[str, float]) -> None:

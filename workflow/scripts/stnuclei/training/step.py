@@ -14,11 +14,11 @@ from torch import nn
 from stnuclei.augmentation.shape import random_crop
 from stnuclei.cellvit.device import HostCopy
 from stnuclei.cellvit.losses import cellvit_losses, total_loss
+from stnuclei.config.training import TrainSettings
 from stnuclei.loading.batches import batch_targets
 from stnuclei.training.distributed import sum_over_processes, without_sync
 from stnuclei.training.failures import not_finite
 from stnuclei.training.run import TrainingRun, chunk_seed
-from stnuclei.training.schedule import learning_rate
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -153,6 +153,33 @@ def learn_from(
         terms = {**terms, **taught}
     run.scaler.scale(loss / settings.accumulation).backward()
     return {"loss": loss, **terms}
+
+
+def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:
+    """Learning rate of an optimiser step.
+
+    Parameters
+    ----------
+    settings
+        `learning_rate`, `schedule`, `gamma`, `warmup_steps`, `epochs`.
+    epoch, step
+        Counted from 0; `step` inside the epoch.
+    steps
+        Steps of an epoch.
+
+    Notes
+    -----
+    ``exponential`` is lr gamma^epoch, constant inside an epoch as the official runs had it; ``cosine`` falls from lr
+    to lr / 100 step by step over the whole run.
+    """
+    done = epoch * steps + step
+    rate = settings.learning_rate
+    if settings.schedule == "exponential":
+        rate *= settings.gamma**epoch
+    elif settings.schedule == "cosine":
+        share = done / max(settings.epochs * steps, 1)
+        rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+    return rate * min(1.0, (done + 1) / (settings.warmup_steps + 1))
 
 
 def gradient_norm(network: nn.Module, largest: float | None) -> torch.Tensor:
