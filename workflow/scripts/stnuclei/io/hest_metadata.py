@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 
 _COLUMNS = ("id", "organ", "st_technology")
 
@@ -45,9 +45,7 @@ def select_hest(
     try:
         rows = pd.read_csv(path, encoding="utf-8-sig", dtype={"id": str})
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({str(error).splitlines()[0][:100]}); give HEST-1k's metadata table"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({first_line(error, 100)}); give HEST-1k's metadata table") from error
     missing = [name for name in _COLUMNS if name not in rows]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; give HEST-1k's metadata table")

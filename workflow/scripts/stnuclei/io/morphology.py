@@ -9,7 +9,7 @@ from typing import Any
 
 import tifffile
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.io.experiment import Experiment
 
 _KEYS = ("morphology_focus_filepath", "morphology_mip_filepath")
@@ -56,8 +56,9 @@ def find_morphology(folder: Path, experiment: Experiment) -> Morphology | None:
             page = file.pages.first
             shape = (int(page.imagelength), int(page.imagewidth))
     except (tifffile.TiffFileError, OSError, ValueError, IndexError, AttributeError) as error:
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
-        raise UserError(f"{dapi}: cannot be opened as TIFF ({message}); copy the morphology image again") from error
+        raise UserError(
+            f"{dapi}: cannot be opened as TIFF ({first_line(error, 100)}); copy the morphology image again"
+        ) from error
     files = (dapi,) if dapi.parent == folder else tuple(sorted(dapi.parent.glob("*.ome.tif")))
     return Morphology(dapi, files, tuple(_channel(path) for path in files), shape)
 

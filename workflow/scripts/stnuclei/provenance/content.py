@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.files import sha256
 from stnuclei.provenance.arrays import zarr_arrays
 from stnuclei.provenance.tables import table_hash
@@ -95,7 +95,7 @@ def _checkpoint_hash(path: Path) -> str:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 torch raises half a dozen kinds for a damaged file
-        raise UserError(f"{path}: not a checkpoint ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a checkpoint ({first_line(error)})") from error
     state = content.get("model_state_dict", content)
     digest = hashlib.sha256()
     for name in sorted(state):
