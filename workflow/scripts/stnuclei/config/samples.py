@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.alignment_files import alignment_files
 from stnuclei.config.leakage import table_leaks
-from stnuclei.config.user_table import path_problems, read_user_table
+from stnuclei.config.user_table import alignment_files, path_problems, read_user_table
 from stnuclei.errors import UserError, is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).

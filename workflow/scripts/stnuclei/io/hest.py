@@ -21,8 +21,7 @@ from stnuclei.io.hest_counts import Counted, count_transcripts
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import repair
-from stnuclei.io.provenance import describe
-from stnuclei.io.sample import Sample
+from stnuclei.io.sample import Sample, describe
 from stnuclei.io.tables import texts
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide

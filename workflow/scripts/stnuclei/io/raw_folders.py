@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import tifffile
 
-from stnuclei.config.alignment_files import alignment_files
+from stnuclei.config.user_table import alignment_files
 from stnuclei.errors import UserError, first_line
 from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements
