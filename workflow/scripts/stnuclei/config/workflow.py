@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -47,7 +47,7 @@ FolderName = Annotated[str, AfterValidator(_plain)]
 SomeNames = Annotated[list[str], Field(min_length=1), Distinct]
 
 
-class SampleSource(Settings):
+class SampleSource(Settings, block="evaluation"):
     """Samples with one label set."""
 
     samples: Annotated[Annotated[Split, Tag("(text)")] | Annotated[SomeNames, Tag("(other)")], TextOrOther] = Field(
@@ -110,8 +110,6 @@ class ClassifierEntry(Settings):
 class EvaluationBlock(Settings):
     """Block ``evaluation``."""
 
-    block: ClassVar[str] = "evaluation"
-
     bootstrap: WholeNumber = Field(1000, description="Resamples for the confidence intervals.")
     radius_um: Positive = Field(
         3.0, description="A predicted centroid within this of a true one is a hit, um (12 px at 0.25 um/px)."
@@ -128,30 +126,24 @@ class EvaluationBlock(Settings):
     )
 
 
-class ReportBlock(Settings):
+class ReportBlock(Settings, block="report"):
     """Block ``report``."""
-
-    block: ClassVar[str] = "report"
 
     max_mb: Positive = Field(
         25, description="A larger report.html holds its first page alone; report.zip always holds all pages, MB."
     )
 
 
-class ResourcesBlock(Settings):
+class ResourcesBlock(Settings, block="resources"):
     """Block ``resources``."""
-
-    block: ClassVar[str] = "resources"
 
     max_mem_mb: Annotated[int, Field(ge=1000)] = Field(120000, description="No job asks for more, MB.")
     max_runtime_min: Count = Field(2880, description="Nor for longer, min.")
     gpu: WholeNumber = Field(1, description="GPUs a GPU job asks for; 0 trains and predicts on the CPU.")
 
 
-class SimulateBlock(Settings):
+class SimulateBlock(Settings, block="simulate"):
     """Block ``simulate``: slides that the workflow's simulator makes first (the demo)."""
-
-    block: ClassVar[str] = "simulate"
 
     folder: Name = Field(description="Where they are written.")
     samples: dict[FolderName, dict[str, Any]] = Field(description="Name: settings of simulate_sample.")
