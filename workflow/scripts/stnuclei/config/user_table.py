@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stnuclei.errors import UserError, refuse
+from stnuclei.errors import UserError, refuse, suggestion
 
 _UNITS = ("px", "um")
 
@@ -43,6 +43,24 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
         return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
     except pd.errors.ParserError as error:
         raise UserError(f"{noun} {path}: cannot be read as a table ({str(error).strip()[:100]})") from None
+
+
+def column_problems(table: pd.DataFrame, known: Mapping[str, str | None]) -> Iterator[str]:
+    """Problems of a table's columns: unknown ones, and those missing that must be filled (None in `known`)."""
+    for column in table.columns:
+        if column not in known:
+            yield f"column {column!r} is not known; {suggestion(str(column), known)}"
+    for column, default in known.items():
+        if default is None and column not in table.columns:
+            yield f"column {column!r} is missing (columns are separated by tabs)"
+
+
+def is_positive(text: str) -> bool:
+    """True for the text of a number above 0 that is finite."""
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def path_problems(row: Mapping[str, str], columns: Iterable[str], subject: str) -> Iterator[str]:
