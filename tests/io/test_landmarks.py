@@ -7,7 +7,7 @@ import bundle
 import numpy as np
 import pytest
 
-from stnuclei.config.alignment_files import alignment_files
+from stnuclei.config.user_table import alignment_files
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
 from stnuclei.io.alignment import apply, read_alignment

@@ -11,9 +11,8 @@ from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
 from stnuclei.io.cells import read_cells
-from stnuclei.io.experiment import parse_version, read_experiment
+from stnuclei.io.experiment import find_morphology, parse_version, read_experiment
 from stnuclei.io.matrix import read_matrix
-from stnuclei.io.morphology import find_morphology
 from stnuclei.io.tables import batches, read_columns, texts
 
 TRUE_COUNTS = bundle.counts()[:, : bundle.N_GENES]

@@ -9,8 +9,7 @@ import pytest
 
 from stnuclei.cli import main
 from stnuclei.provenance import describe_run, describe_set, differences, fingerprint
-from stnuclei.provenance.inputs import END, fingerprints
-from stnuclei.provenance.record import code
+from stnuclei.provenance.record import END, code, fingerprints
 
 CONFIG = {"seed": 19, "results": "results", "clustering": {"resolution": 4.0}, "models": {"st": {}, "b": {"seed": 3}}}
 

@@ -50,7 +50,7 @@ def test_one_value_shape_or_type_counts(tmp_path):
 
 def test_big_arrays_are_hashed_in_blocks(tmp_path, monkeypatch):
     whole = content_hashes(store(tmp_path / "a.zarr", chunks=(3, 8, 8, 3)))
-    monkeypatch.setattr("stnuclei.provenance.arrays.BLOCK", 200)
+    monkeypatch.setattr("stnuclei.provenance.content.BLOCK", 200)
     assert content_hashes(tmp_path / "a.zarr") == whole
 
 

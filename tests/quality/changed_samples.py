@@ -6,7 +6,7 @@ import numpy as np
 
 from samples import PixelSlide
 from stnuclei.quality import find_tissue
-from stnuclei.quality.refine import transform
+from stnuclei.quality.shift import transform
 
 
 def with_pixels(sample, pixels):

@@ -13,8 +13,7 @@ from stnuclei.cli.draw_alignment import oriented, write_repaired
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import apply
 from stnuclei.quality import check_alignment, draw_alignment, load_correction
-from stnuclei.quality.refine import transform
-from stnuclei.quality.shift import Correlator
+from stnuclei.quality.shift import Correlator, transform
 
 
 def test_good_samples_pass(hest, hest_tissue, breast, breast_tissue):

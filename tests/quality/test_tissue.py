@@ -10,7 +10,7 @@ from paths import DATA
 from quality.changed_samples import tissue_of, with_pixels
 from stnuclei.errors import UserError
 from stnuclei.quality import TissueMap, channel_problem, draw_tissue
-from stnuclei.quality.channels import blue_varies_more
+from stnuclei.quality.stain import blue_varies_more
 from stnuclei.quality.tissue_map import BACKGROUND, BLURRED, PEN, TISSUE
 from stnuclei.slides import open_slide
 

@@ -19,7 +19,7 @@ from stnuclei.evaluation.formatting import number
 from stnuclei.labels import Labels
 from stnuclei.labels.result import cell_table
 from stnuclei.reporting import ReportRun, write_report
-from stnuclei.reporting.page_tables import score_table
+from stnuclei.reporting.content import score_table
 from stnuclei.reporting.pictures import MAX_SIDE, shrink
 from stnuclei.reporting.samples import label_warnings
 from stnuclei.reporting.write import ink_on

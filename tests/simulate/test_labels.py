@@ -8,8 +8,8 @@ import pytest
 from stnuclei.clustering import cluster_cells
 from stnuclei.labels import label_cells
 from stnuclei.simulate import grow_tissue
-from stnuclei.simulate.expression import draw_counts
 from stnuclei.simulate.organs import ORGANS
+from stnuclei.simulate.panel import draw_counts
 
 
 @pytest.mark.parametrize("organ", ORGANS)

@@ -7,10 +7,9 @@ import pytest
 from stnuclei.errors import UserError
 from stnuclei.resources import resource
 from stnuclei.simulate import grow_tissue, simulate_pannuke
-from stnuclei.simulate.expression import draw_counts, profiles
 from stnuclei.simulate.nuclei import STYLES, Nucleus, draw_nucleus
 from stnuclei.simulate.organs import ORGANS
-from stnuclei.simulate.panel import panel, programmes
+from stnuclei.simulate.panel import draw_counts, panel, profiles, programmes
 
 
 @pytest.fixture(scope="module")

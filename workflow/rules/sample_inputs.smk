@@ -1,5 +1,5 @@
 # Input functions for the files of samples and PanNuke, and the check that they exist. No rules.
-from stnuclei.config.alignment_files import alignment_files
+from stnuclei.config.user_table import alignment_files
 
 
 def sample_files(sample: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a disk holds, what it has room for, and the sentence when it is full."""
+"""Disk space: size of files and folders, outputs that can be written, and the sentence about a full disk."""
 
 from __future__ import annotations
 

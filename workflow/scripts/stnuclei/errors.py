@@ -44,6 +44,11 @@ def refuse(subject: str, problems: Sequence[str]) -> None:
         raise UserError(f"{subject} has {len(distinct)} problem(s):\n{listing}")
 
 
+def first_line(error: BaseException, most: int = 120) -> str:
+    """First line of an error's text, its type where it has none: libraries' errors fill pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+
+
 def is_file_name(name: str) -> bool:
     """True if a name can safely be a file's or folder's: letters, digits, ``_``, ``-`` and ``.``."""
     return bool(_FILE_NAME.match(name))

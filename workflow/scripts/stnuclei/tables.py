@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.files import atomic_write
 
 
@@ -36,5 +36,4 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
         table = pq.read_table(path, columns=wanted, page_checksum_verification=True)
         return table.to_pandas()
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise UserError(f"{path}: is no readable table ({message}); delete it and run again") from error
+        raise UserError(f"{path}: is no readable table ({first_line(error)}); delete it and run again") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from stnuclei.config.encoders import ARCHITECTURE_NAMES, TIMM, Encoder, find_encoder
+from stnuclei.config.encoders import ARCHITECTURE_NAMES, TIMM, find_encoder
 from stnuclei.config.weights import WEIGHTS
 from stnuclei.errors import UserError, suggestion
 
@@ -36,18 +36,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _line(name: str) -> tuple[str, ...]:
     """Cells of a network's line."""
-    encoder = find_encoder(name)
-    named = [key for key, weights in WEIGHTS.items() if name in weights.architectures]
+    from stnuclei.cellvit.architectures import find_architecture  # heavy, and not needed for --help
+
+    encoder, patch = find_encoder(name), str(find_architecture(name).patch or "")
+    weights = next((key for key, weights in WEIGHTS.items() if name in weights.architectures), "")
     if encoder is None:
-        terms = WEIGHTS[named[0]].terms if named else ""
-        patch = "" if name == "cellvit-light" else "16"
-        return name, "", patch, named[0] if named else "none: trained from the start", terms
-    return name, f"{encoder.millions:g}", str(encoder.patch), named[0] if named else _local(encoder), _terms(encoder)
-
-
-def _local(encoder: Encoder) -> str:
-    return f"a local file or hub:{encoder.hub}/FILE"
-
-
-def _terms(encoder: Encoder) -> str:
-    return encoder.terms + ("; gated (HF_TOKEN)" if encoder.gated else "")
+        return name, "", patch, weights or "none: trained from the start", WEIGHTS[weights].terms if weights else ""
+    terms = encoder.terms + ("; gated (HF_TOKEN)" if encoder.gated else "")
+    return name, f"{encoder.millions:g}", patch, weights or f"a local file or hub:{encoder.hub}/FILE", terms

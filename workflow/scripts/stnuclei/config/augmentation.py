@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -19,10 +19,8 @@ PROBABILITIES = (
 PRESETS = {"official": PROBABILITIES, "flips": PROBABILITIES[:3], "none": ()}
 
 
-class AugmentSettings(Settings):
+class AugmentSettings(Settings, block="augmentation"):
     """Probability (0 to 1) and strength of each transform, in the order in which they are applied."""
-
-    block: ClassVar[str] = "augmentation"
 
     rotate90: Fraction = Field(0.5, description="Probability of a turn by 0 to 3 right angles.")
     flip_x: Fraction = Field(0.5, description="Probability of mirroring left and right.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -18,10 +18,8 @@ ClassWeights = Annotated[
 ]
 
 
-class ClassifierBlock(Settings):
+class ClassifierBlock(Settings, block="classifiers.NAME.head"):
     """Settings of one head's training."""
-
-    block: ClassVar[str] = "classifiers.NAME.head"
 
     hidden: WholeNumber = Field(128, description="Width of the hidden layer; 0: a linear head.")
     dropout: Fraction = Field(0.1, description="Dropout of the hidden layer.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 
@@ -28,10 +28,8 @@ _FEWEST_COUNTS = 100
 _READERS = 4
 
 
-class ExpressionTraining(Settings):
+class ExpressionTraining(Settings, block="expression.training"):
     """Block ``expression.training``; a model's own ``training`` overrides single keys."""
-
-    block: ClassVar[str] = "expression.training"
 
     network: Literal["efficientnet-b0", "resnet-50", "densenet-121", "vit-s16", "efficientnet-tiny"] = Field(
         "efficientnet-b0", description="Architecture; efficientnet-tiny is for CPUs."
@@ -74,7 +72,7 @@ class ExpressionTraining(Settings):
         return self
 
 
-class ExpressionSettings(ExpressionTraining):
+class ExpressionSettings(ExpressionTraining, block="expression"):
     """Settings of one training run: the block, and what the run has from elsewhere."""
 
     min_counts: Count = Field(_FEWEST_COUNTS, description="Patches with fewer counts are used nowhere.")
@@ -136,8 +134,6 @@ class ScoreSettings(Settings):
 
 class ExpressionBlock(Settings):
     """Block ``expression``; without models none of it runs."""
-
-    block: ClassVar[str] = "expression"
 
     counts: Literal["cells", "transcripts"] = Field(
         "cells", description="cells: those whose centre lies in the patch; transcripts: all of the sample's own file."

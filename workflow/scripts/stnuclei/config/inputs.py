@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,10 +18,8 @@ MOST_ENLARGED = 4.0
 NetworkPixel = Annotated[float, Field(gt=0, le=1.0)]
 
 
-class SlidesBlock(Settings):
+class SlidesBlock(Settings, block="slides"):
     """Block ``slides``: reading a sample's slide and counts."""
-
-    block: ClassVar[str] = "slides"
 
     copy_image: Flag = Field(
         True, description="false: the store refers to the slide file instead of holding a lossless copy."
@@ -40,10 +38,8 @@ class SlidesBlock(Settings):
     )
 
 
-class RegionsBlock(Settings):
+class RegionsBlock(Settings, block="regions"):
     """Block ``regions``: regions drawn by hand, column ``regions`` of the samples table."""
-
-    block: ClassVar[str] = "regions"
 
     restrict: Annotated[list[Literal["patches", "labels"]], Distinct] = Field(
         ["patches"],
@@ -54,10 +50,8 @@ class RegionsBlock(Settings):
     )
 
 
-class HestBlock(Settings):
+class HestBlock(Settings, block="hest"):
     """Block ``hest``: downloads of HEST-1k."""
-
-    block: ClassVar[str] = "hest"
 
     download: Flag = Field(
         False, description="true: fetch HEST-1k samples that are not there (HF_TOKEN in the environment)."
@@ -65,28 +59,22 @@ class HestBlock(Settings):
     revision: Name = Field("main", description="Branch, tag or commit of the dataset.")
 
 
-class MarkersBlock(Settings):
+class MarkersBlock(Settings, block="markers"):
     """Block ``markers``: originals for ``snakemake rebuild_markers``; empty: as resources/markers/sources.yaml says."""
-
-    block: ClassVar[str] = "markers"
 
     panglaodb: str = Field("", description="PanglaoDB's file.")
     cellmarker: str = Field("", description="CellMarker 2.0's file.")
     cancersea: str = Field("", description="CancerSEA's file.")
 
 
-class TissueBlock(Settings):
+class TissueBlock(Settings, block="tissue"):
     """Block ``tissue``: the map of tissue, blur and pen marks."""
-
-    block: ClassVar[str] = "tissue"
 
     um_per_px: Positive = Field(8.0, description="Pixel size of the tissue map, um.")
 
 
-class AlignmentBlock(Settings):
+class AlignmentBlock(Settings, block="alignment"):
     """Block ``alignment``: nuclei from DAPI against haematoxylin."""
-
-    block: ClassVar[str] = "alignment"
 
     max_shift_um: Positive = Field(
         2.0, description="Nuclei and haematoxylin farther apart than this fail the check, um."
@@ -95,10 +83,8 @@ class AlignmentBlock(Settings):
     refine: Literal["none", "translation", "affine"] = Field("none", description="Correct by what the check finds.")
 
 
-class CutSettings(Settings):
+class CutSettings(Settings, block="patches"):
     """Block ``patches``: cutting a slide into patches."""
-
-    block: ClassVar[str] = "patches"
 
     um_per_px: NetworkPixel = Field(
         0.25, description="Pixel size the network sees, um; a slide within 0.5 % of it is not resampled."
@@ -129,10 +115,8 @@ class CutSettings(Settings):
             )
 
 
-class PannukeBlock(Settings):
+class PannukeBlock(Settings, block="pannuke"):
     """Block ``pannuke``: the manually annotated set, folds in their original npy (or npz) layout."""
-
-    block: ClassVar[str] = "pannuke"
 
     path: str = Field("", description="Folder that holds fold_1, fold_2, fold_3; empty: not used.")
     folds: Annotated[list[Count], Distinct] = Field([1, 2, 3], description="Folds that are there.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -25,10 +25,8 @@ else:
     Method = Literal[tuple(METHODS)]
 
 
-class ClusteringBlock(Settings):
+class ClusteringBlock(Settings, block="clustering"):
     """Block ``clustering``: from counts to clusters and their ranked genes."""
-
-    block: ClassVar[str] = "clustering"
 
     resolution: Positive = Field(4.0, description="r of Leiden's modularity.")
     n_pcs: Annotated[int, Field(ge=2)] = Field(50, description="Principal components.")
@@ -45,10 +43,8 @@ class ClusteringBlock(Settings):
     )
 
 
-class PaperSettings(Settings):
+class PaperSettings(Settings, block="labels.paper"):
     """Block ``labels.paper``: the published method (arXiv 2604.23481, section 4.1)."""
-
-    block: ClassVar[str] = "labels.paper"
 
     n_genes: Count = Field(10, description="N, ranked genes that vote, with weight N - l.")
     min_votes: NotNegative = Field(5, description="tau_vote, below it all organs are asked.")
@@ -70,10 +66,8 @@ class PaperSettings(Settings):
     )
 
 
-class EvidenceSettings(Settings):
+class EvidenceSettings(Settings, block="labels.stnuclei"):
     """Block ``labels.stnuclei``: the default method."""
-
-    block: ClassVar[str] = "labels.stnuclei"
 
     level: Fraction = Field(0.05, description="False discovery rate of the clusters' lineages.")
     prior_rows: Positive = Field(10.0, description="Marker rows that the panel's background is worth.")
@@ -84,7 +78,7 @@ class EvidenceSettings(Settings):
     malignant_fraction: Fraction = Field(0.2, description="Least fraction of it, where the disease is not given.")
 
 
-class SignatureSettings(Settings):
+class SignatureSettings(Settings, block="labels.topdown"):
     """Settings that the baselines share: one gene set a category."""
 
     cancer_set: Name = Field("REC2", description="Cancer genes of the category Neoplastic.")
@@ -100,34 +94,26 @@ class SignatureSettings(Settings):
 class TopdownSettings(SignatureSettings):
     """Block ``labels.topdown``: mean expression less that of control genes (Tirosh et al. 2016)."""
 
-    block: ClassVar[str] = "labels.topdown"
-
     n_controls: Count | None = Field(None, description="Control genes of a gene; null: 100, package: scanpy's 50.")
     n_bins: Count = Field(25, description="Bins of average expression they are drawn from.")
 
 
-class UcellSettings(SignatureSettings):
+class UcellSettings(SignatureSettings, block="labels.ucell"):
     """Block ``labels.ucell``."""
-
-    block: ClassVar[str] = "labels.ucell"
 
     max_rank: Count | None = Field(None, description="Ranks counted; null: by the panel, package: UCell's 1500.")
 
 
-class AucellSettings(SignatureSettings):
+class AucellSettings(SignatureSettings, block="labels.aucell"):
     """Block ``labels.aucell``."""
-
-    block: ClassVar[str] = "labels.aucell"
 
     n_top: Count | None = Field(
         None, description="Genes of the ranking that count; null: by the panel, package: 5 % of it."
     )
 
 
-class CellassignSettings(SignatureSettings):
+class CellassignSettings(SignatureSettings, block="labels.cellassign"):
     """Block ``labels.cellassign``: the model fitted in closed form, or (package) by scvi-tools."""
-
-    block: ClassVar[str] = "labels.cellassign"
 
     min_excess: NotNegative = Field(0.0, description="Smallest log fold change of a marker (package: 2).")
     n_iterations: Count = Field(50, description="Rounds of the fit at most.")
@@ -135,10 +121,8 @@ class CellassignSettings(SignatureSettings):
     max_epochs: Count = Field(400, description="Package: epochs of the fit at most.")
 
 
-class LabelsBlock(Settings):
+class LabelsBlock(Settings, block="labels"):
     """Block ``labels``."""
-
-    block: ClassVar[str] = "labels"
 
     methods: Annotated[list[Method], Distinct] = Field(
         ["stnuclei", "paper"], description="Label sets made for every slide; the models' are added."

@@ -75,6 +75,10 @@ class Settings(BaseModel):
     #: Name of the block in the configuration, for messages.
     block: ClassVar[str] = ""
 
+    def __init_subclass__(cls, block: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.block = block or cls.block
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)

@@ -8,9 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.alignment_files import alignment_files
 from stnuclei.config.leakage import table_leaks
-from stnuclei.config.user_table import path_problems, read_user_table
+from stnuclei.config.user_table import (
+    alignment_files,
+    column_problems,
+    is_positive,
+    path_problems,
+    read_user_table,
+)
 from stnuclei.errors import UserError, is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -113,24 +118,13 @@ def read_samples(
     """
     path = Path(path)
     table = read_user_table(path, "samples table", "samples")
-    problems = _column_problems(table)
+    problems = list(column_problems(table, COLUMNS))
     if not problems:
         table = _filled(table)
         problems = [problem for row in table.itertuples() for problem in _row_problems(row._asdict(), tissues)]
         problems += _table_problems(table, allow_shared_donors)
     refuse(f"samples table {path}", problems)
     return table.set_index("sample", drop=False)
-
-
-def _column_problems(table: pd.DataFrame) -> list[str]:
-    problems = []
-    for column in table.columns:
-        if column not in COLUMNS:
-            problems.append(f"column {column!r} is not known; {suggestion(column, COLUMNS)}")
-    for column, default in COLUMNS.items():
-        if default is None and column not in table.columns:
-            problems.append(f"column {column!r} is missing (columns are separated by tabs)")
-    return problems
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
@@ -190,13 +184,8 @@ def diseases_not_given(samples: pd.DataFrame, methods: Sequence[str]) -> str:
 
 def _optional_problems(name: str, row: Mapping[str, Any]) -> list[str]:
     problems = []
-    if row["he_um_per_px"]:
-        try:
-            positive = float(row["he_um_per_px"]) > 0
-        except ValueError:
-            positive = False
-        if not positive:
-            problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
+    if row["he_um_per_px"] and not is_positive(row["he_um_per_px"]):
+        problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
     for column, platforms in PLATFORM_COLUMNS.items():
         if row[column] and row["platform"] not in platforms:
             belongs = " and ".join(platforms)

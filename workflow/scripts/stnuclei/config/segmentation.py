@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -16,19 +16,15 @@ from stnuclei.errors import UserError
 _SPEED = ("batch_size", "device", "threads", "compile")
 
 
-class PredictionBlock(Settings):
+class PredictionBlock(Settings, block="prediction"):
     """Block ``prediction``: of the patches that are scored."""
-
-    block: ClassVar[str] = "prediction"
 
     batch_size: Count = Field(64, description="Patches at once.")
     precision: Precision = Field("auto", description="auto: fp16 on a GPU, fp32 on CPU.")
 
 
-class TileSettings(Settings):
+class TileSettings(Settings, block="segmentation"):
     """Settings of the engine that segments a slide tile by tile."""
-
-    block: ClassVar[str] = "segmentation"
 
     network_um_per_px: NetworkPixel = Field(
         0.25, description="Pixel size the models were trained at, um (0.5: the official x20 checkpoints)."

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.config.user_table import path_problems, read_user_table
+from stnuclei.config.user_table import column_problems, is_positive, path_problems, read_user_table
 from stnuclei.errors import is_file_name, refuse, suggestion
 
 #: Column -> what an empty cell means (None: must be filled).
@@ -43,7 +43,7 @@ def read_slides(path: str | Path, samples: Collection[str], models: Collection[s
         return pd.DataFrame(columns=list(COLUMNS), dtype=str).set_index("slide", drop=False)
     path = Path(path)
     table = read_user_table(path, "slides table", "slides_table")
-    problems = list(_column_problems(table))
+    problems = list(column_problems(table, COLUMNS))
     if not problems:
         for column in COLUMNS:
             table[column] = table[column].str.strip() if column in table.columns else ""
@@ -106,14 +106,6 @@ def split_names(names: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
 
 
-def _column_problems(table: pd.DataFrame) -> Iterable[str]:
-    for column in table.columns:
-        if column not in COLUMNS:
-            yield f"column {column!r} is not known; {suggestion(str(column), COLUMNS)}"
-    if "slide" not in table.columns:
-        yield "column 'slide' is missing (columns are separated by tabs)"
-
-
 def _row_problems(row: dict[str, str], samples: Collection[str], models: Collection[str]) -> Iterable[str]:
     name = row["slide"] or "without a name"
     if not is_file_name(row["slide"]):
@@ -127,12 +119,5 @@ def _row_problems(row: dict[str, str], samples: Collection[str], models: Collect
     for model in split_names(row["model"]):
         if model not in models:
             yield f"slide {name}, column model: there is no model {model!r}; {suggestion(model, models)}"
-    if row["um_per_px"] and not _positive(row["um_per_px"]):
+    if row["um_per_px"] and not is_positive(row["um_per_px"]):
         yield f"slide {name}, column um_per_px: {row['um_per_px']!r} is no positive number"
-
-
-def _positive(text: str) -> bool:
-    try:
-        return 0 < float(text) < float("inf")
-    except ValueError:
-        return False

@@ -5,7 +5,7 @@ Values marked [log] are what the official runs' logs show, where their configura
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Tag
 
@@ -28,10 +28,8 @@ Augmentation = Annotated[
 ]
 
 
-class TrainingBlock(Settings):
+class TrainingBlock(Settings, block="training"):
     """Block ``training`` of the configuration; a model's own ``training`` overrides single keys."""
-
-    block: ClassVar[str] = "training"
 
     architecture: Annotated[str, AfterValidator(known_architecture)] = Field(
         "cellvit-256",

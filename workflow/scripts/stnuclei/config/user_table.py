@@ -1,4 +1,4 @@
-"""Tables a user writes by hand: tab-separated text with comments, read as text."""
+"""Tables a user writes by hand: tab-separated text with comments, read as text, and the files of an alignment in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stnuclei.errors import UserError, refuse
+from stnuclei.errors import UserError, refuse, suggestion
+
+_UNITS = ("px", "um")
 
 
 def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
@@ -41,6 +43,24 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
         return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
     except pd.errors.ParserError as error:
         raise UserError(f"{noun} {path}: cannot be read as a table ({str(error).strip()[:100]})") from None
+
+
+def column_problems(table: pd.DataFrame, known: Mapping[str, str | None]) -> Iterator[str]:
+    """Problems of a table's columns: unknown ones, and those missing that must be filled (None in `known`)."""
+    for column in table.columns:
+        if column not in known:
+            yield f"column {column!r} is not known; {suggestion(str(column), known)}"
+    for column, default in known.items():
+        if default is None and column not in table.columns:
+            yield f"column {column!r} is missing (columns are separated by tabs)"
+
+
+def is_positive(text: str) -> bool:
+    """True for the text of a number above 0 that is finite."""
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def path_problems(row: Mapping[str, str], columns: Iterable[str], subject: str) -> Iterator[str]:
@@ -78,3 +98,35 @@ def _check_widths(lines: list[str], subject: str) -> None:
             if line.count("\t") > width
         ],
     )
+
+
+def split_landmarks(text: str) -> tuple[list[Path], str]:
+    """Files and unit of ``he_file;run_file#unit`` or of ``landmarks.npz#unit``; no file where it is neither.
+
+    Raises
+    ------
+    UserError
+        If there are more than two files, or the unit is neither ``px`` nor ``um``.
+    """
+    body, _, unit = text.rpartition("#") if text.rpartition("#")[2] in _UNITS else (text, "", "px")
+    files = [Path(name.strip()) for name in body.split(";") if name.strip()]
+    if ";" not in body and not body.partition("#")[0].endswith(".npz"):
+        return [], "px"
+    if "#" in files[-1].name:
+        raise UserError(f"{text}: the unit behind # is neither {' nor '.join(_UNITS)}")
+    if ";" in body and len(files) != 2:
+        raise UserError(f"{text}: names {len(files)} files of landmarks; give two, the H&E's;the run's")
+    return files, unit
+
+
+def alignment_files(given: str | Path) -> list[Path]:
+    """Files that an alignment is read from; none of ``identity``.
+
+    Raises
+    ------
+    UserError
+        As `split_landmarks`.
+    """
+    if str(given).lower() == "identity":
+        return []
+    return split_landmarks(str(given))[0] or [Path(given)]

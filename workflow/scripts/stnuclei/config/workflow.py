@@ -1,8 +1,10 @@
-"""The whole configuration: every block, the models to train, and how a run is bounded."""
+"""The whole configuration: every block, the models to train, and all its problems at once."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
@@ -19,10 +21,18 @@ from stnuclei.config.inputs import (
     TissueBlock,
 )
 from stnuclei.config.labels import ClusteringBlock, LabelsBlock, Method
-from stnuclei.config.model import Count, Distinct, Name, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.config.model import Count, Distinct, Name, Positive, Settings, TextOrOther, WholeNumber, check
 from stnuclei.config.segmentation import PredictionBlock, SegmentationBlock
 from stnuclei.config.training import TrainingBlock
-from stnuclei.errors import is_file_name
+from stnuclei.errors import UserError, is_file_name, refuse
+from stnuclei.taxonomy import Taxonomy
+
+#: Blocks whose keys a user chooses: a configuration's replace the shipped ones instead of joining them.
+_REPLACED = ("models", "classifiers")
+#: Keys whose text is a path, blocks whose entries all are, and blocks whose keys name folders.
+_PATHS = ("samples", "results", "slides_table", "taxonomy", "path", "folder", "encoder_weights", "weights")
+_PATH_BLOCKS = ("markers", "segmentation.checkpoints")
+_FOLDER_NAMES = ("segmentation.checkpoints", "expression.spots", "expression.models", "classifiers")
 
 
 def _plain(name: str) -> str:
@@ -37,7 +47,7 @@ FolderName = Annotated[str, AfterValidator(_plain)]
 SomeNames = Annotated[list[str], Field(min_length=1), Distinct]
 
 
-class SampleSource(Settings):
+class SampleSource(Settings, block="evaluation"):
     """Samples with one label set."""
 
     samples: Annotated[Annotated[Split, Tag("(text)")] | Annotated[SomeNames, Tag("(other)")], TextOrOther] = Field(
@@ -100,8 +110,6 @@ class ClassifierEntry(Settings):
 class EvaluationBlock(Settings):
     """Block ``evaluation``."""
 
-    block: ClassVar[str] = "evaluation"
-
     bootstrap: WholeNumber = Field(1000, description="Resamples for the confidence intervals.")
     radius_um: Positive = Field(
         3.0, description="A predicted centroid within this of a true one is a hit, um (12 px at 0.25 um/px)."
@@ -118,30 +126,24 @@ class EvaluationBlock(Settings):
     )
 
 
-class ReportBlock(Settings):
+class ReportBlock(Settings, block="report"):
     """Block ``report``."""
-
-    block: ClassVar[str] = "report"
 
     max_mb: Positive = Field(
         25, description="A larger report.html holds its first page alone; report.zip always holds all pages, MB."
     )
 
 
-class ResourcesBlock(Settings):
+class ResourcesBlock(Settings, block="resources"):
     """Block ``resources``."""
-
-    block: ClassVar[str] = "resources"
 
     max_mem_mb: Annotated[int, Field(ge=1000)] = Field(120000, description="No job asks for more, MB.")
     max_runtime_min: Count = Field(2880, description="Nor for longer, min.")
     gpu: WholeNumber = Field(1, description="GPUs a GPU job asks for; 0 trains and predicts on the CPU.")
 
 
-class SimulateBlock(Settings):
+class SimulateBlock(Settings, block="simulate"):
     """Block ``simulate``: slides that the workflow's simulator makes first (the demo)."""
-
-    block: ClassVar[str] = "simulate"
 
     folder: Name = Field(description="Where they are written.")
     samples: dict[FolderName, dict[str, Any]] = Field(description="Name: settings of simulate_sample.")
@@ -196,3 +198,56 @@ class Configuration(Settings):
         if self.simulate is None:
             content.pop("simulate", None)
         return content
+
+
+def with_defaults(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `config` over `defaults`, block by block; lists and scalars replace, and so does ``models``."""
+    merged = copy.deepcopy(dict(defaults))
+    for key, value in config.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key not in _REPLACED:
+            merged[key] = with_defaults(value, merged[key])
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a whole configuration and fill in what it leaves out.
+
+    Parameters
+    ----------
+    config
+        The merged configuration.
+
+    Returns
+    -------
+    Plain content with every setting.
+
+    Raises
+    ------
+    UserError
+        With one line a problem: the key, what is wrong, and for an unknown key the nearest known one.
+    """
+    checked = check(Configuration, config, "the configuration").to_dict()
+    refuse("the configuration", [*_path_problems(checked), *_taxonomy_problems(checked["taxonomy"])])
+    return checked
+
+
+def _taxonomy_problems(taxonomy: str) -> list[str]:
+    """Problems of the classes that every job needs."""
+    try:
+        Taxonomy.load(taxonomy)
+    except UserError as error:
+        return [f"taxonomy: {error}"]
+    return []
+
+
+def _path_problems(content: Any, key: str = "") -> Iterator[str]:
+    """Problems of paths and of names that become folders, wherever they stand."""
+    for name, value in content.items() if isinstance(content, Mapping) else ():
+        inner = f"{key}.{name}" if key else str(name)
+        if key in _FOLDER_NAMES and not is_file_name(str(name)):
+            yield f"{inner}: use letters, digits, '_', '-' and '.' only: it names a folder"
+        if isinstance(value, str) and (name in _PATHS or key in _PATH_BLOCKS) and set("{}\n\r\t\0") & set(value):
+            yield f"{inner}: {value!r} has braces, which stand for names here, or a line break; rename the file"
+        yield from _path_problems(value, inner)

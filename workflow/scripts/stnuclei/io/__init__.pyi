@@ -2,7 +2,7 @@ from .annotation import annotation_table as annotation_table
 from .annotation import check_cells as check_cells
 from .annotation import read_annotation as read_annotation
 from .download import download_hest as download_hest
-from .hest_metadata import select_hest as select_hest
+from .hest_samples_table import select_hest as select_hest
 from .nuclei_file import NucleiFile as NucleiFile, NucleiWriter as NucleiWriter
 from .open_store import open_sample as open_sample
 from .read import read_sample as read_sample

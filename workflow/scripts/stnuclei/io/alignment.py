@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stnuclei.config.alignment_files import split_landmarks
+from stnuclei.config.user_table import split_landmarks
 from stnuclei.errors import UserError
 from stnuclei.io.landmarks import FORMS, read_landmark_pairs
 from stnuclei.slides.slide import PLAUSIBLE_UM

@@ -30,6 +30,10 @@ class StoreFormat(NamedTuple):
     rule: str
     key: str | None = None
 
+    def damaged(self, store: Path, reason: object) -> UserError:
+        """Error about a store of this format whose content cannot be used."""
+        return UserError(f"{store}: is damaged ({reason}); delete it and run {self.rule} again")
+
 
 def read_attributes(path: Path, form: StoreFormat) -> dict[str, Any]:
     """Read the attributes of a store of a format.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from anndata import AnnData
 
-from stnuclei.config.alignment_files import split_landmarks
+from stnuclei.config.user_table import split_landmarks
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements

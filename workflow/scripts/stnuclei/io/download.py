@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stnuclei.errors import MachineError, UserError
+from stnuclei.errors import MachineError, UserError, first_line
 from stnuclei.files import atomic_write, sha256
 from stnuclei.progress import progress
 
@@ -125,9 +125,8 @@ def _say(repository: str, call: Callable[[], Answer]) -> Answer:
     except errors.RevisionNotFoundError as error:
         raise UserError(f"{repository}: has no such revision; give a branch, tag or commit of it") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:140]
         raise MachineError(
-            f"{repository}: download failed ({message}); run it again, it goes on where it stopped"
+            f"{repository}: download failed ({first_line(error, 140)}); run it again, it goes on where it stopped"
         ) from error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.joblog import quiet
 from stnuclei.slides.ome_zarr import StoreSlide
 
@@ -105,9 +105,10 @@ def opened(store: Path, elements: Elements) -> Iterator[SpatialData]:
                 data = spatialdata.read_zarr(view)
             lacking = [name for _, name in elements.paths if name not in data]
         except Exception as error:  # whatever the libraries below spatialdata raise on a damaged store
-            message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             damaged = _damaged(store, elements)
-            raise UserError(f"{damaged}: spatialdata cannot read it ({message}); write the store again") from error
+            raise UserError(
+                f"{damaged}: spatialdata cannot read it ({first_line(error, 160)}); write the store again"
+            ) from error
         if lacking:
             raise UserError(
                 f"{store}: element {lacking[0]} is damaged, spatialdata leaves it out; write the store again"
@@ -174,8 +175,7 @@ def _has_polygons(store: Path, name: str) -> bool:
     try:
         return path.is_file() and "radius" not in pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
-        message = str(error).splitlines()[0][:120]
-        raise UserError(f"{path}: cannot be read ({message}); write the store again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); write the store again") from error
 
 
 def _preferred(outlines: Sequence[str], labels: Sequence[str]) -> list[list[str]]:

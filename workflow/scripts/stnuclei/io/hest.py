@@ -15,14 +15,13 @@ import scipy.sparse as sp
 import shapely
 from anndata import AnnData
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.hest_counts import Counted, count_transcripts
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import repair
-from stnuclei.io.provenance import describe
-from stnuclei.io.sample import Sample
+from stnuclei.io.sample import Sample, describe
 from stnuclei.io.tables import texts
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
@@ -140,7 +139,7 @@ def read_nuclei(path: Path) -> gpd.GeoDataFrame:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]}); download it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); download it again") from error
     owner = next((name for name in ("cell_id", "__index_level_0__") if name in table.column_names), None)
     if owner is None or "geometry" not in table.column_names:
         raise UserError(f"{path}: has columns {', '.join(table.column_names)}, expected geometry and the cells' index")

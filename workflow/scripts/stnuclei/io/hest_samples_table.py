@@ -1,4 +1,4 @@
-"""Write the paper's samples table from HEST-1k's metadata table.
+"""HEST-1k's metadata table: samples chosen from it, and the paper's samples table.
 
 ``python -m stnuclei.io.hest_samples_table HEST_v1_1_0.csv hest_data > config/paper/samples.tsv``
 
@@ -10,13 +10,13 @@ section that 10x annotated, which HEST-1k holds without the annotation as NCBI78
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from stnuclei.config.samples import COLUMNS
-from stnuclei.errors import UserError
-from stnuclei.io.hest_metadata import select_hest
+from stnuclei.errors import UserError, first_line
 
 #: HEST-1k's organ -> tissue of the marker tables, for the organs the paper trains on.
 TRAINED = {
@@ -47,6 +47,7 @@ ANNOTATED = {
     "annotation_map": "janesick2023_breast",
 }
 ANNOTATED_ID = "NCBI785"
+_COLUMNS = ("id", "organ", "st_technology")
 
 
 def paper_samples(metadata: str | Path, folder: str) -> pd.DataFrame:
@@ -128,3 +129,73 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))
+
+
+def select_hest(
+    table: str | Path,
+    ids: Sequence[str] = (),
+    organs: Sequence[str] = (),
+    technology: str = "Xenium",
+    species: str | None = None,
+) -> pd.DataFrame:
+    """Choose samples from the dataset's metadata table.
+
+    Parameters
+    ----------
+    table
+        ``HEST_v*.csv`` of the dataset.
+    ids, organs
+        Which ones; empty: all. Letter case does not matter.
+    technology
+        Value of ``st_technology``.
+    species
+        Value of ``species``, such as ``Homo sapiens``; None: any.
+
+    Returns
+    -------
+    The chosen rows, all columns, in the order of `ids` or of the table.
+
+    Raises
+    ------
+    UserError
+        If the table is damaged, an id or organ is not in it, an id is of another technology, or nothing is left.
+    """
+    path = Path(table)
+    try:
+        rows = pd.read_csv(path, encoding="utf-8-sig", dtype={"id": str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({first_line(error, 100)}); give HEST-1k's metadata table") from error
+    missing = [name for name in _COLUMNS if name not in rows]
+    if missing:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; give HEST-1k's metadata table")
+    rows = rows[_wanted(path, rows, "organ", organs)] if organs else rows
+    rows = _by_id(path, rows, ids, technology) if ids else rows[rows["st_technology"] == technology]
+    if species:
+        rows = rows[rows["species"] == species]
+    if rows.empty:
+        raise UserError(
+            f"{path}: no {technology} sample fits organ {', '.join(organs) or 'any'}, species {species or 'any'}"
+        )
+    return rows.reset_index(drop=True)
+
+
+def _wanted(path: Path, rows: pd.DataFrame, column: str, values: Sequence[str]) -> pd.Series:
+    folded = rows[column].astype(str).str.casefold()
+    unknown = [value for value in values if value.casefold() not in set(folded)]
+    if unknown:
+        known = ", ".join(sorted(rows[column].dropna().unique())[:30])
+        raise UserError(f"{path}, column {column}: {', '.join(unknown)} is not in it; known: {known}")
+    return folded.isin([value.casefold() for value in values])
+
+
+def _by_id(path: Path, rows: pd.DataFrame, ids: Sequence[str], technology: str) -> pd.DataFrame:
+    by_id = rows.set_index(rows["id"].str.casefold(), drop=False)
+    unknown = [key for key in ids if key.casefold() not in by_id.index]
+    if unknown:
+        raise UserError(f"{path}, column id: {', '.join(unknown)} is not among the samples (of the chosen organs)")
+    chosen = by_id.loc[[key.casefold() for key in ids]]
+    other = chosen[chosen["st_technology"] != technology]
+    if len(other):
+        row = other.iloc[0]
+        raise UserError(f"{path}: {row['id']} is {row['st_technology']}, not {technology}; leave it out")
+    return chosen

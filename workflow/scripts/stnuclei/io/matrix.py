@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _read_h5(path: Path) -> FeatureMatrix:
     except KeyError as error:
         raise UserError(f"{path}: is no 10x matrix, {str(error)[:120]}; copy it again") from error
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0][:120]}); copy it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); copy it again") from error
     return FeatureMatrix(path, _compressed(path, arrays, shape), barcodes, ids, names, kinds, scale)
 
 
@@ -120,8 +120,7 @@ def _read_mex(folder: Path) -> FeatureMatrix:
         barcodes = np.array([line.rstrip("\r\n").split("\t")[0] for line in _open(paths[1], "rt")], dtype=object)
         rows = [line.rstrip("\r\n").split("\t") for line in _open(paths[2], "rt") if line.strip()]
     except (OSError, EOFError, ValueError, zlib.error, IndexError) as error:
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise UserError(f"{folder}: cannot be read ({message}); copy the folder again") from error
+        raise UserError(f"{folder}: cannot be read ({first_line(error)}); copy the folder again") from error
     if any(len(row) < 3 for row in rows):
         raise UserError(f"{paths[2]}: has no third column, the feature type; copy it from the run's output folder")
     ids, names, types = (np.array([row[k] for row in rows], dtype=object) for k in range(3))

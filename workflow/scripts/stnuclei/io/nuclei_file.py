@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.taxonomy import Taxonomy
 
 FORMAT, VERSION = "stnuclei-nuclei", 1
@@ -150,8 +150,9 @@ class NucleiFile:
             self._file = pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False)
             self.metadata: dict[str, Any] = json.loads(self._file.metadata.metadata[b"stnuclei"])
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-            raise UserError(f"{self.path}: is no nuclei.parquet ({message}); run segment_slide again") from error
+            raise UserError(
+                f"{self.path}: is no nuclei.parquet ({first_line(error)}); run segment_slide again"
+            ) from error
         if self.metadata.get("format") != FORMAT or self.metadata.get("version") != VERSION:
             raise UserError(f"{self.path}: was written by another version of stnuclei; run segment_slide again")
 
@@ -183,8 +184,7 @@ class NucleiFile:
         try:
             yield from self._file.iter_batches(batch_size=size, columns=columns)
         except (OSError, pa.ArrowException) as error:
-            message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-            raise UserError(f"{self.path}: is damaged ({message}); run segment_slide again") from error
+            raise UserError(f"{self.path}: is damaged ({first_line(error)}); run segment_slide again") from error
 
     def batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[gpd.GeoDataFrame]:
         """GeoDataFrames of at most `size` rows in file order, index running through the file.

@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 from anndata.io import read_zarr
 
-from stnuclei.errors import UserError
+from stnuclei.errors import first_line
 from stnuclei.io.attributes import read_attributes
 from stnuclei.io.open_image import FORMAT, stored_slide
 from stnuclei.io.sample import Sample
@@ -32,8 +32,7 @@ def open_sample(path: str | Path) -> Sample:
         table = read_zarr(path / "tables" / "table")
         nuclei = gpd.read_parquet(path / "shapes" / REGION / "shapes.parquet")
     except (OSError, KeyError, ValueError) as error:
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise UserError(f"{path}: is damaged ({message}); delete it and run read_sample again") from error
+        raise FORMAT.damaged(path, first_line(error)) from error
     table.obs_names = table.obs_names.astype(object)
     table.obs["cell_id"] = table.obs["cell_id"].astype(object)
     nuclei["cell_id"] = nuclei["cell_id"].astype(object).where(nuclei["cell_id"].notna(), None)

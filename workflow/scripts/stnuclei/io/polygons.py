@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 
 _POLYGON, _MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
 
@@ -139,5 +139,6 @@ def _decoded(path: Path, geometries: list[str]) -> np.ndarray:
     try:
         return np.asarray(shapely.from_geojson(geometries), dtype=object)
     except shapely.errors.GEOSException as error:
-        message = str(error).splitlines()[0][:120]
-        raise UserError(f"{path}: a geometry cannot be read ({message}); export the outlines again") from error
+        raise UserError(
+            f"{path}: a geometry cannot be read ({first_line(error)}); export the outlines again"
+        ) from error

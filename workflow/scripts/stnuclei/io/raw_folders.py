@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import tifffile
 
-from stnuclei.config.alignment_files import alignment_files
-from stnuclei.errors import UserError
+from stnuclei.config.user_table import alignment_files
+from stnuclei.errors import UserError, first_line
 from stnuclei.io.alignment import read_alignment, scale_of
 from stnuclei.io.elements import Elements
 from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
@@ -56,10 +56,9 @@ def read_folder(folder: Path, reader: str, needed: Sequence[str], **options: Any
         with quiet("ome_zarr"):
             return getattr(spatialdata_io, reader)(folder, **options)
     except Exception as error:  # whatever pandas, anndata, tifffile and the reader's own asserts raise on damaged files
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         damaged = _damaged(folder, needed)
         raise UserError(
-            f"{damaged or folder}: spatialdata_io.{reader} cannot read it ({message}); copy "
+            f"{damaged or folder}: spatialdata_io.{reader} cannot read it ({first_line(error, 160)}); copy "
             f"{'it' if damaged else 'the run'} again"
         ) from error
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 import shapely
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.io.alignment import apply
 from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.features import GENE, classify
@@ -111,8 +111,9 @@ def _read_geoparquet(path: Path) -> tuple[np.ndarray, pd.DataFrame]:
     try:
         frame = gpd.read_parquet(path)
     except (ValueError, OSError, KeyError, pa.ArrowException) as error:
-        message = str(error).splitlines()[0][:120]
-        raise UserError(f"{path}: is neither GeoJSON nor GeoParquet ({message}); export the nuclei again") from error
+        raise UserError(
+            f"{path}: is neither GeoJSON nor GeoParquet ({first_line(error)}); export the nuclei again"
+        ) from error
     columns = pd.DataFrame(frame.drop(columns=frame.geometry.name))
     if frame.index.name in _ID_NAMES:
         columns = columns.assign(**{str(frame.index.name): frame.index.to_numpy()})

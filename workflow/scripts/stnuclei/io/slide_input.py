@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 
 from stnuclei.errors import UserError
-from stnuclei.io.open_image import open_image
+from stnuclei.io.open_image import identifying_file, open_image
 from stnuclei.slides.ome_zarr import StoreSlide
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
@@ -126,7 +126,7 @@ def open_slide_input(
     else:
         group = _image_group(path, image)
         image = group.name
-        slide, identity = StoreSlide(group), {"image": group.name, "written": _stat(_description(group))}
+        slide, identity = StoreSlide(group), {"image": group.name, "written": _stat(identifying_file(group))}
         stated = dict(slide.stated_um)
     _check_rgb(path, slide)
     um = settle_um(path, stated, um_per_px, override)
@@ -206,14 +206,10 @@ def _group(path: Path) -> zarr.Group:
         raise UserError(f"{path}: is a damaged zarr store ({str(error)[:100]})") from error
 
 
-def _description(group: Path) -> Path:
-    return next((group / name for name in ("zarr.json", ".zattrs") if (group / name).is_file()), group)
-
-
 def _image_group(store: Path, wanted: str | None) -> Path:
     """Folder of the image of a SpatialData store."""
     folder = store / "images"
-    names = sorted(p.name for p in folder.iterdir() if _description(p) != p) if folder.is_dir() else []
+    names = sorted(p.name for p in folder.iterdir() if identifying_file(p) != p) if folder.is_dir() else []
     if wanted is not None and wanted not in names:
         raise UserError(f"{store}: has no image {wanted!r}; it has {', '.join(names) or 'none'}")
     if wanted is None and len(names) != 1:

@@ -20,8 +20,7 @@ from stnuclei.io.elements import Elements, affines
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import repair
-from stnuclei.io.provenance import describe
-from stnuclei.io.sample import Sample
+from stnuclei.io.sample import Sample, describe
 from stnuclei.io.spatialdata_table import clean_table, owners
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 

@@ -95,9 +95,7 @@ def check_content(store: Path, attributes: Mapping[str, Any]) -> None:
         If it is damaged.
     """
     if attributes.get("content", "") not in ("", content_hash(store)):
-        raise UserError(
-            f"{store}: is damaged (its content is not what was written); delete it and run read_sample again"
-        )
+        raise FORMAT.damaged(store, "its content is not what was written")
 
 
 def _attributes(sample: Sample, copied: bool, store: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 
 _ENDINGS = (".parquet", ".csv.gz", ".csv")
 
@@ -57,7 +57,7 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     try:
         table = pq.read_table(path, columns=wanted) if path.suffix == ".parquet" else _read_csv(path, wanted)
     except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}); copy it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error, 160)}); copy it again") from error
     if table.num_rows == 0:
         raise UserError(f"{path}: has no row; is the run complete?")
     return {name: table.column(name) for name in wanted}
@@ -72,7 +72,7 @@ def column_names(path: Path) -> list[str]:
         with opener(path, "rt") as file:
             return [name.strip().strip('"') for name in file.readline().rstrip("\n").split(",")]
     except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}); copy it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error, 160)}); copy it again") from error
 
 
 def batches(path: Path, columns: Sequence[str], rows: int = 1 << 18) -> Iterator[pa.RecordBatch]:
@@ -89,7 +89,7 @@ def batches(path: Path, columns: Sequence[str], rows: int = 1 << 18) -> Iterator
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             yield from file.iter_batches(batch_size=rows, columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}); copy it again") from error
+        raise UserError(f"{path}: cannot be read ({first_line(error, 160)}); copy it again") from error
 
 
 def numbers(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> np.ndarray:
@@ -167,7 +167,3 @@ def _read_csv(path: Path, columns: list[str]) -> pa.Table:
     import pyarrow.csv as csv
 
     return csv.read_csv(path, convert_options=csv.ConvertOptions(include_columns=columns))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

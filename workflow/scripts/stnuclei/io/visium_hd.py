@@ -13,9 +13,8 @@ from stnuclei.errors import UserError
 from stnuclei.io.elements import Elements, affines
 from stnuclei.io.inputs import SampleInputs, find_he
 from stnuclei.io.pixel_size import settle
-from stnuclei.io.provenance import describe
 from stnuclei.io.raw_folders import read_folder
-from stnuclei.io.sample import Sample
+from stnuclei.io.sample import Sample, describe
 from stnuclei.io.spatialdata_run import Run, build_sample
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide

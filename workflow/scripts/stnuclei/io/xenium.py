@@ -10,20 +10,18 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from stnuclei.config.alignment_files import alignment_files
+from stnuclei.config.user_table import alignment_files
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply, read_alignment
 from stnuclei.io.cells import Cells, join, read_cells
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
-from stnuclei.io.experiment import Experiment, read_experiment
+from stnuclei.io.experiment import Experiment, find_morphology, read_experiment
 from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.matrix import read_matrix
-from stnuclei.io.morphology import find_morphology
 from stnuclei.io.nuclear_counts import with_nuclear_counts
 from stnuclei.io.pixel_size import settle
 from stnuclei.io.polygons import build_polygons, repair
-from stnuclei.io.provenance import describe
-from stnuclei.io.sample import Sample
+from stnuclei.io.sample import Sample, describe
 from stnuclei.io.tables import coded_texts, find_table, numbers, read_columns
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide

@@ -12,6 +12,7 @@ import pandas as pd
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.io.open_image import FORMAT
 from stnuclei.io.store import check_content, note_content
 from stnuclei.taxonomy import Taxonomy
 
@@ -32,29 +33,13 @@ def write_explorer_groups(cells: pd.DataFrame, path: str | Path) -> None:
 
 
 def _read_metadata(store: Path) -> dict[str, Any]:
-    """Metadata of the store's root.
-
-    Raises
-    ------
-    UserError
-        If there is no such store, or its metadata cannot be read.
-    """
+    """Metadata of the store's root; a store that is no sample's has no attributes of ours."""
     try:
         return dict(json.loads((store / "zarr.json").read_text()))
     except FileNotFoundError:
         raise UserError(f"{store}: no such SpatialData store") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{store}: is damaged (zarr.json: {error}); delete it and run read_sample again") from None
-
-
-def _forget_paths(store: Path) -> None:
-    """Keep of a slide outside the store the file's name alone."""
-    content = _read_metadata(store)
-    ours = content.get("attributes", {}).get("stnuclei", {})
-    image = ours.get("image", {})
-    if "path" in image:
-        image["path"] = Path(image["path"]).name
-    (store / "zarr.json").write_text(json.dumps(content, indent=2))
+        raise FORMAT.damaged(store, f"zarr.json: {error}") from None
 
 
 def _refuse_links(store: Path) -> None:
@@ -96,16 +81,21 @@ def publish_labels(
     """
     import spatialdata
 
-    taxonomy = Taxonomy.load(taxonomy)
-    check_content(Path(store), _read_metadata(Path(store)).get("attributes", {}).get("stnuclei", {}))
-    _refuse_links(Path(store))
+    taxonomy, store = Taxonomy.load(taxonomy), Path(store)
+    metadata = _read_metadata(store)
+    ours = metadata.get("attributes", {}).get("stnuclei", {})
+    check_content(store, ours)
+    _refuse_links(store)
+    image = ours.get("image", {})
+    if "path" in image:
+        image["path"] = Path(image["path"]).name  # of a slide outside the store the file's name alone
     with atomic_write(out) as copy:
         shutil.copytree(store, copy)
-        _forget_paths(copy)
+        (copy / "zarr.json").write_text(json.dumps(metadata, indent=2))
         try:
             data = spatialdata.read_zarr(copy)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"{store}: is damaged ({error}); delete it and run read_sample again") from error
+            raise FORMAT.damaged(store, error) from error
         table = data.tables["table"]
         ids = (table.obs["cell_id"] if "cell_id" in table.obs else table.obs_names.to_series()).astype(str)
         for method, cells in labels.items():

@@ -1,4 +1,4 @@
-"""Pictures of a slide's quality: its tissue map, and nuclei over pixels where the alignment was checked."""
+"""Pictures of a slide's quality: tissue map, regions drawn by hand, and nuclei over pixels where they were checked."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import shapely
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 
-from stnuclei.drawing.figure import figure_file, scale_bar, stacked
+from stnuclei.drawing.figure import figure_file, legend, scale_bar, show_pixels, stacked
+from stnuclei.io.regions import Regions
 from stnuclei.io.sample import Sample
 from stnuclei.quality.alignment_report import AlignmentReport
-from stnuclei.quality.refine import transform
+from stnuclei.quality.shift import transform
 from stnuclei.quality.tiles import SIDE, WORKING_UM, nuclei_in
 from stnuclei.quality.tissue_map import COLOURS, NAMES, TISSUE, TissueMap
+from stnuclei.slides.slide import Slide
+from stnuclei.slides.view import read_view
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 _DPI = 110
 _ZOOM_UM = 100.0
+COLORS = {"tumour": "#D55E00", "normal": "#009E73", "include": "#0072B2", "exclude": "#000000"}
+_LONGEST = 1100  # px of the picture's longer side
 
 
 def draw_tissue(tissue: TissueMap, path: str | Path) -> None:
@@ -155,3 +160,37 @@ def _draw_zoom(axes: Axes, name: str, tile: pd.Series, sample: Sample, nuclei: G
     scale_bar(axes, sample.um_per_px)
     shift = f"shift ({tile['shift_x_um']:.1f}, {tile['shift_y_um']:.1f}) um" if tile["sure"] else "shift not sure"
     axes.set_title(f"{name}: {100 * tile['darker_fraction']:.0f} % darker, {shift}", fontsize=10)
+
+
+def draw_regions(slide: Slide, um_per_px: float, regions: Regions, path: str | Path) -> None:
+    """Draw the outline of every region on the slide, in the colour of its role; what is left out is hatched.
+
+    Parameters
+    ----------
+    slide
+        The H&E.
+    um_per_px
+        Its pixel size.
+    regions
+        From `stnuclei.io.regions.read_regions`.
+    path
+        PNG.
+    """
+    height, width = slide.shape[:2]
+    pixels, scale = read_view(slide, (0, 0, width, height), _LONGEST)
+    inches = 8.0 / max(pixels.shape[:2]) * np.array(pixels.shape[:2])
+    with figure_file(path, max(inches[1], 3.0), inches[0] + 0.7) as figure:
+        axes = figure.subplots()
+        show_pixels(axes, pixels)
+        limits = axes.get_xlim(), axes.get_ylim()
+        for role, outline in regions.drawn:
+            for part in shapely.get_parts(outline):
+                if part.geom_type == "Polygon":
+                    ring = shapely.get_coordinates(part.exterior) * scale
+                    hatch = "//" if role == "exclude" else None
+                    axes.fill(*ring.T, facecolor="none", edgecolor=COLORS[role], linewidth=2, hatch=hatch)
+        axes.set(xlim=limits[0], ylim=limits[1])
+        scale_bar(axes, um_per_px / scale)
+        areas = {role: shapely.union_all([one for name, one in regions.drawn if name == role]).area for role in COLORS}
+        mm2 = {role: area * um_per_px**2 / 1e6 for role, area in areas.items() if area}
+        legend(figure, [(f"{role}, {area:.3g} mm2", COLORS[role]) for role, area in mm2.items()], line=True)

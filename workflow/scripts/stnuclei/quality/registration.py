@@ -10,8 +10,7 @@ import pandas as pd
 
 from stnuclei.io.sample import Sample
 from stnuclei.progress import progress
-from stnuclei.quality.refine import fit_affine, transform
-from stnuclei.quality.shift import Correlator, Shift
+from stnuclei.quality.shift import Correlator, Shift, fit_affine, transform
 from stnuclei.quality.tiles import SIDE, WORKING_UM, choose_tiles, contrast, nuclei_in, paint_tile, read_density
 from stnuclei.quality.tissue_map import TissueMap
 

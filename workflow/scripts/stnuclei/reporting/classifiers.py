@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from stnuclei.evaluation.formatting import number
-from stnuclei.reporting.content import Page, Section, picture
+from stnuclei.reporting.content import Page, Section, picture, plain_table, read_table
 from stnuclei.reporting.jobs import time_of
 from stnuclei.reporting.models import BREAKDOWNS, SCORES, card_section, error_pictures, own_rows, trained_on
-from stnuclei.reporting.page_tables import plain_table, read_table
 from stnuclei.reporting.report_run import ReportRun
 
 _COST = "Seconds by the clock and of the CPU: taking the tokens of each set, once for all classifiers, and the head."

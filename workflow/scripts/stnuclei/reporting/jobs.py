@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from stnuclei.progress import clock
-from stnuclei.reporting.content import Table
-from stnuclei.reporting.page_tables import plain_table
+from stnuclei.reporting.content import Table, plain_table
 
 _COLUMNS = ("s", "max_rss", "cpu_time")
 

@@ -11,10 +11,20 @@ import yaml
 from stnuclei.evaluation.formatting import number
 from stnuclei.expression.report import HEADS, as_cell
 from stnuclei.provenance.publish import publishable
-from stnuclei.reporting.content import Bar, Entry, Page, Picture, Section, Table, picture
+from stnuclei.reporting.content import (
+    Bar,
+    Entry,
+    Page,
+    Picture,
+    Section,
+    Table,
+    picture,
+    plain_table,
+    read_table,
+    score_table,
+)
 from stnuclei.reporting.jobs import hardware, job_table, time_of
 from stnuclei.reporting.models import settings_of, trained_on
-from stnuclei.reporting.page_tables import plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import SPLITS, composition, patch_counts, read_json
 from stnuclei.training.diagnosis import learning_problems

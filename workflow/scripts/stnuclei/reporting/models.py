@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from stnuclei.evaluation.formatting import few_note, format_frame, number
-from stnuclei.reporting.content import Entry, Page, Section, Table, picture
+from stnuclei.reporting.content import Entry, Page, Section, Table, picture, read_table, score_table
 from stnuclei.reporting.jobs import time_of
-from stnuclei.reporting.page_tables import read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
 from stnuclei.training.diagnosis import learning_problems
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stnuclei.errors import UserError
+from stnuclei.errors import UserError, first_line
 from stnuclei.progress import progress
 from stnuclei.reporting.content import Page
 
@@ -65,8 +65,9 @@ def _read(path: Path) -> Image.Image:
         with opened:
             return opened.convert("RGB") if opened.mode != "RGBA" else _on_white(opened)
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise UserError(f"{path}: is no picture for the report ({reason}); make it again or move it away") from error
+        raise UserError(
+            f"{path}: is no picture for the report ({first_line(error)}); make it again or move it away"
+        ) from error
 
 
 def _on_white(image: Image.Image) -> Image.Image:

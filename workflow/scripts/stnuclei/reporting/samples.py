@@ -11,8 +11,7 @@ import pandas as pd
 
 from stnuclei.evaluation.formatting import number
 from stnuclei.labels.result import read_info, undecided
-from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture
-from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.content import Bar, Entry, Page, Section, Table, picture, plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
 from stnuclei.tables import read_table as read_labels
 

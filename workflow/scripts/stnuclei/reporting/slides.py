@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stnuclei.reporting.content import Page, Picture, Section
-from stnuclei.reporting.page_tables import plain_table, read_table, score_table
+from stnuclei.reporting.content import Page, Picture, Section, plain_table, read_table, score_table
 from stnuclei.reporting.report_run import ReportRun
 from stnuclei.reporting.samples import read_json
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from stnuclei.simulate.architecture import GRID_UM
 from stnuclei.simulate.fields import Canvas, enlarge, fractal, noise, smoothstep
-from stnuclei.simulate.paint_nuclei import paint_nuclei
+from stnuclei.simulate.nuclei import paint_nuclei
 from stnuclei.simulate.tissue import Tissue
 
 

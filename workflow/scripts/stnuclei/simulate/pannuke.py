@@ -9,10 +9,10 @@ import numpy as np
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
+from stnuclei.simulate.fields import draw_stain, expose
 from stnuclei.simulate.organs import ORGANS
 from stnuclei.simulate.paint import paint_tissue
 from stnuclei.simulate.sample import fill
-from stnuclei.simulate.stain import draw_stain, expose
 from stnuclei.simulate.tissue import Tissue, grow_tissue
 
 PATCH_PX, UM_PER_PX = 256, 0.25

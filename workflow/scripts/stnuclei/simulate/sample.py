@@ -13,11 +13,11 @@ from skimage.draw import polygon
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
-from stnuclei.simulate.expression import draw_counts
+from stnuclei.simulate.fields import draw_stain, expose
 from stnuclei.simulate.images import he_matrix, paint_dapi, to_he, write_ome
 from stnuclei.simulate.paint import paint_tissue
+from stnuclei.simulate.panel import draw_counts
 from stnuclei.simulate.segmentation import PIXEL_UM, Segmentation, segment
-from stnuclei.simulate.stain import draw_stain, expose
 from stnuclei.simulate.tissue import Tissue, grow_tissue
 from stnuclei.simulate.transcripts import features, scatter
 from stnuclei.simulate.xenium import (
