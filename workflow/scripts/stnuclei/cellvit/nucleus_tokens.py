@@ -89,10 +89,8 @@ def nucleus_vectors(
     if choice == "box":
         _box_means(values, first, last, vectors)
     else:
-        boxes = np.asarray(bbox, np.int64)
-        _weighted_means(
-            values, np.asarray(instances), np.asarray(ids), boxes, first, last, grid.px, grid.offset, vectors
-        )
+        boxes, tokens = np.asarray(bbox, np.int64), np.hstack([first, last])
+        _weighted_means(values, np.asarray(instances), np.asarray(ids), boxes, tokens, (grid.px, grid.offset), vectors)
     return vectors
 
 
@@ -111,15 +109,15 @@ def _weighted_means(
     instances: np.ndarray,
     ids: np.ndarray,
     boxes: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    px: float,
-    offset: float,
+    tokens: np.ndarray,
+    size: tuple[float, float],
     out: np.ndarray,
 ) -> None:
+    """Means of the tokens (n, 4) x0, y0, x1, y1 of each nucleus; `size`: side of a token and offset, px."""
+    px, offset = size
     for k in range(len(out)):
-        x0, y0 = first[k]
-        counts = np.zeros((last[k, 1] - y0, last[k, 0] - x0), np.int64)
+        x0, y0, x1, y1 = tokens[k]
+        counts = np.zeros((y1 - y0, x1 - x0), np.int64)
         for y in range(boxes[k, 1], boxes[k, 3]):
             for x in range(boxes[k, 0], boxes[k, 2]):
                 if instances[y, x] == ids[k]:
