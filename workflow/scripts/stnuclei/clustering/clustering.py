@@ -12,12 +12,12 @@ from typing import Any
 import anndata
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from threadpoolctl import threadpool_limits
 
+from stnuclei.clustering.components import principal_components
 from stnuclei.clustering.counts import cell_ids, check_counts, log_normalised, totals
+from stnuclei.clustering.graph import connectivities
 from stnuclei.clustering.leiden import PARTITIONS, merge_small
-from stnuclei.clustering.neighbours import Neighbours, connectivities, nearest_neighbours
+from stnuclei.clustering.neighbours import Neighbours, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.config.labels import ClusteringBlock
 from stnuclei.tables import write_table
@@ -52,7 +52,7 @@ def cluster_cells(
 ) -> Clustering:
     """Cluster cells and rank the genes of each cluster.
 
-    Counts are scaled to the median total and logged; principal components; nearest neighbours (exact, by blocks with
+    Counts are scaled to the median total and logged; principal components; nearest neighbours (exact, by lists with
     measured recall on large slides); UMAP's neighbourhood graph; Leiden; Wilcoxon of each cluster against the rest.
 
     Parameters
@@ -60,7 +60,7 @@ def cluster_cells(
     adata
         Cells x genes, raw counts; left as it is.
     seed
-        Seed of components, blocks and Leiden: the same seed gives the same clusters.
+        Seed of components, lists and Leiden: the same seed gives the same clusters.
     threads
         Of neighbours and ranking.
     settings
@@ -103,23 +103,6 @@ def cluster_cells(
         "seed": seed,
     }
     return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
-
-
-# BLAS adds in another order on another number of threads: last bits would become other neighbours, and other clusters.
-@threadpool_limits.wrap(limits=1, user_api="blas")
-def principal_components(expression: sparse.csr_matrix, n_pcs: int = 50, seed: int = 0) -> np.ndarray:
-    """Scores of the cells on the first principal components, float32 (n, at most n_pcs).
-
-    Centred without making the table dense (sklearn's PCA with ARPACK); fewer than three cells or genes keep their
-    values.
-    """
-    n_pcs = min(n_pcs, min(expression.shape) - 1)
-    if n_pcs < 2:
-        return np.asarray(expression.todense(), dtype=np.float32)
-    from sklearn.decomposition import PCA
-
-    scores = PCA(n_pcs, svd_solver="arpack", random_state=seed).fit_transform(expression)
-    return np.ascontiguousarray(scores, dtype=np.float32)
 
 
 def _summary(clusters: np.ndarray, near: Neighbours, merged: int, dropped: int, empty: int) -> dict[str, Any]:
