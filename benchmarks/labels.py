@@ -152,9 +152,10 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
     import scanpy
     from scipy import sparse
 
-    from stnuclei.clustering.clustering import principal_components
+    from stnuclei.clustering.components import principal_components
     from stnuclei.clustering.counts import log_normalised
-    from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
+    from stnuclei.clustering.graph import connectivities
+    from stnuclei.clustering.neighbours import nearest_neighbours
     from stnuclei.clustering.ranking import rank_genes
 
     adata = anndata.read_h5ad(data)

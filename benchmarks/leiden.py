@@ -20,10 +20,11 @@ from scipy import sparse  # noqa: E402
 from sklearn.metrics import adjusted_rand_score  # noqa: E402
 
 from ratio import Ratio, race  # noqa: E402
-from stnuclei.clustering.clustering import principal_components  # noqa: E402
+from stnuclei.clustering.components import principal_components  # noqa: E402
 from stnuclei.clustering.counts import log_normalised, totals  # noqa: E402
+from stnuclei.clustering.graph import connectivities  # noqa: E402
 from stnuclei.clustering.leiden import PARTITIONS  # noqa: E402
-from stnuclei.clustering.neighbours import connectivities, nearest_neighbours  # noqa: E402
+from stnuclei.clustering.neighbours import nearest_neighbours  # noqa: E402
 
 RESOLUTION, SEEDS = 4.0, (0, 1, 2)
 

@@ -6,13 +6,15 @@ import scanpy
 from scipy import sparse
 from scipy.optimize import brentq
 from scipy.stats import mannwhitneyu
+from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from stnuclei.clustering import cluster_cells
-from stnuclei.clustering.clustering import principal_components
+from stnuclei.clustering import cluster_cells, components, neighbours
+from stnuclei.clustering.components import principal_components
 from stnuclei.clustering.counts import log_normalised
+from stnuclei.clustering.graph import connectivities
 from stnuclei.clustering.leiden import by_size, leiden, merge_small
-from stnuclei.clustering.neighbours import connectivities, nearest_neighbours
+from stnuclei.clustering.neighbours import nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.config.labels import ClusteringBlock
 from stnuclei.errors import UserError
@@ -46,7 +48,9 @@ def test_points_that_coincide_still_have_themselves_first():
     assert connectivities(found).shape == (40, 40)
 
 
-def test_components_are_the_same_to_the_last_bit_on_any_number_of_threads():
+@pytest.mark.parametrize("many_cells", [components.MANY_CELLS, 4000], ids=["lanczos", "covariance"])
+def test_components_are_the_same_to_the_last_bit_on_any_number_of_threads(many_cells, monkeypatch):
+    monkeypatch.setattr(components, "MANY_CELLS", many_cells)
     random = np.random.default_rng(0)
     means = random.gamma(0.3, 2, (1, 300)) * random.gamma(1, 1, (4000, 1))
     counts = sparse.csr_matrix(np.log1p(random.poisson(means)).astype(np.float32))
@@ -57,16 +61,40 @@ def test_components_are_the_same_to_the_last_bit_on_any_number_of_threads():
     assert np.array_equal(one, two)
 
 
-def test_search_by_lists_reaches_its_recall_and_repeats():
+def test_components_of_the_covariance_are_those_of_lanczos(janesick, monkeypatch):
+    expression = log_normalised(janesick)
+    lanczos = principal_components(expression, 20)
+    monkeypatch.setattr(components, "MANY_CELLS", 1_000)
+    monkeypatch.setattr(components, "BLOCK", 1_000)  # four blocks, the last one smaller
+    covariance = principal_components(expression, 20)
+    assert np.allclose(np.abs(covariance), np.abs(lanczos), atol=2e-3)
+    assert np.allclose(covariance.T @ covariance, lanczos.T @ lanczos * np.eye(20), atol=0.5)  # of 3,878 cells
+
+
+def test_search_by_lists_reaches_its_recall_and_repeats(monkeypatch):
     random = np.random.default_rng(1)
     centres = random.normal(0, 3, (12, 20))
     points = (centres[random.integers(0, 12, 12_000)] + random.normal(size=(12_000, 20))).astype(np.float32)
-    found = nearest_neighbours(points, 15, exact_cells=1_000)
     exact = nearest_neighbours(points, 15)
+    monkeypatch.setattr(neighbours, "EXACT_CELLS", 1_000)
+    found = nearest_neighbours(points, 15)
     shared = np.mean([len(np.intersect1d(a, b)) / 15 for a, b in zip(found.indices, exact.indices, strict=True)])
     assert found.method == "lists" and found.recall >= 0.95 and shared == pytest.approx(found.recall, abs=0.02)
-    again = nearest_neighbours(points, 15, exact_cells=1_000, threads=2)
+    again = nearest_neighbours(points, 15, threads=2)
     assert np.array_equal(found.indices, again.indices)
+
+
+def test_clusters_of_a_large_sample_are_those_of_a_small_one(table, monkeypatch):
+    """Groups as far apart as these are found whichever way components and neighbours are computed."""
+    few = cluster_cells(table, settings=ClusteringBlock(resolution=1.0))
+    monkeypatch.setattr(components, "MANY_CELLS", 1)
+    monkeypatch.setattr(neighbours, "EXACT_CELLS", 1)
+    many = cluster_cells(table, threads=2, settings=ClusteringBlock(resolution=1.0))
+    assert (few.info["neighbours"], many.info["neighbours"]) == ("exact", "lists")
+    assert adjusted_rand_score(few.cells["cluster"], many.cells["cluster"]) > 0.99
+    alone = cluster_cells(table, threads=1, settings=ClusteringBlock(resolution=1.0))
+    pd.testing.assert_frame_equal(many.cells, alone.cells)
+    pd.testing.assert_frame_equal(many.ranked_genes, alone.ranked_genes)
 
 
 def test_graph_is_umaps_by_its_formula(janesick):

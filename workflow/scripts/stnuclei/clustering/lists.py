@@ -1,15 +1,16 @@
 """Nearest neighbours among many points: k-means lists of points, compared list by list as matrix products.
 
-A product of two blocks of points costs a tenth of the same distances taken point by point (an inverted file of faiss),
-since every number that is loaded serves hundreds of distances.
+Products of blocks of points cost a fifth of the same distances taken point by point, as by an inverted file of faiss
+(2 for 10 ns a pair of 50 components): every number that is loaded serves hundreds of distances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numba
 import numpy as np
@@ -44,9 +45,11 @@ class Lists:
     bounds: np.ndarray
     centres: np.ndarray
 
-    def to_centres(self, points: np.ndarray) -> np.ndarray:
-        """Squared distances (m, l) of points to all centres, less the points' own squared lengths."""
-        return _lengths(self.centres) - 2 * (points @ self.centres.T)
+    def of_points(self) -> np.ndarray:
+        """List of each point of the table the lists were made of, int32 (n,)."""
+        numbers = np.empty(len(self.order), np.int32)
+        numbers[self.order] = np.repeat(np.arange(len(self.centres), dtype=np.int32), np.diff(self.bounds))
+        return numbers
 
 
 def make_lists(points: np.ndarray, *, seed: int = 0, threads: int = 1) -> Lists:
@@ -64,36 +67,36 @@ def make_lists(points: np.ndarray, *, seed: int = 0, threads: int = 1) -> Lists:
     import faiss
 
     number = int(LISTS_PER_ROOT * np.sqrt(len(points)))
-    # Few rounds on a few points a list spread the centres well enough, and the cost does not grow with n squared.
-    means = faiss.Kmeans(points.shape[1], number, niter=5, seed=seed + 1, max_points_per_centroid=40)
+    # Few rounds on a few points a list spread the centres well enough; one thread, so that bits repeat.
+    faiss.omp_set_num_threads(1)
+    few = {"min_points_per_centroid": 1, "max_points_per_centroid": 40}
+    means = faiss.Kmeans(points.shape[1], number, niter=5, seed=seed + 1, **few)
     means.train(points)
-    centres = Lists(points, np.arange(len(points)), np.empty(0, np.int64), means.centroids)
-    found = _over_blocks(lambda rows: centres.to_centres(points[rows]).argmin(axis=1), len(points), threads)
+    centres = np.asarray(means.centroids)
+    found = _over_blocks(lambda rows: _to_centres(points[rows], centres).argmin(axis=1), len(points), threads)
     nearest = np.concatenate(list(found))
     order = np.argsort(nearest, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=number))])
-    return Lists(points[order], order, bounds, means.centroids)
+    return Lists(points[order], order, bounds, centres)
 
 
-def margin_for(lists: Lists, rows: np.ndarray, neighbours: np.ndarray, recall: float) -> float:
+def margin_for(lists: Lists, points: np.ndarray, neighbours: np.ndarray, recall: float) -> float:
     """Margin within which the lists of `recall` of a sample's true neighbours lie.
 
     Parameters
     ----------
-    rows
-        (m,) int64, rows of the sample in the table that the lists were made of.
+    points
+        (m, d) float32, the sample.
     neighbours
-        (m, k) int64, rows of the true neighbours of each.
+        (m, k) int64, rows of the true neighbours of each in the table that the lists were made of.
 
     Returns
     -------
     Squared distance by which the centre of a list may be farther than the nearest.
     """
-    place = np.empty(len(lists.order), np.int64)
-    place[lists.order] = np.arange(len(lists.order))
-    far = lists.to_centres(lists.points[place[rows]])
-    of_neighbour = np.searchsorted(lists.bounds, place[neighbours], side="right") - 1
-    return float(np.quantile(np.take_along_axis(far - far.min(axis=1, keepdims=True), of_neighbour, axis=1), recall))
+    far = _to_centres(points, lists.centres)
+    of_neighbours = lists.of_points()[neighbours]
+    return float(np.quantile(np.take_along_axis(far - far.min(axis=1, keepdims=True), of_neighbours, axis=1), recall))
 
 
 def search_lists(lists: Lists, k: int, margin: float, *, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +115,7 @@ def search_lists(lists: Lists, k: int, margin: float, *, threads: int = 1) -> tu
     return squared, indices
 
 
-def _over_blocks(work, n: int, threads: int) -> Iterator:
+def _over_blocks(work: Callable[[slice], Any], n: int, threads: int) -> Iterator[Any]:
     """Results of `work` on blocks of rows in their order; the products of each on one thread, so that bits repeat."""
     blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
@@ -122,7 +125,7 @@ def _over_blocks(work, n: int, threads: int) -> Iterator:
 def _search_block(lists: Lists, rows: slice, k: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
     """Squared distances and places in `lists.points`, both (m, k), of the neighbours of a block of its points."""
     points = lists.points[rows]
-    far = lists.to_centres(points)
+    far = _to_centres(points, lists.centres)
     within = (far <= far.min(axis=1, keepdims=True) + margin).T
     nearest, places = np.full((len(points), k), np.inf, np.float32), np.full((len(points), k), -1, np.int32)
     for number in np.flatnonzero(within.any(axis=1)):
@@ -132,6 +135,11 @@ def _search_block(lists: Lists, rows: slice, k: int, margin: float) -> tuple[np.
         for part in np.array_split(queries, ceil(len(queries) / PRODUCT_ROWS)):
             _keep_nearest(points[part] @ members.T, half_lengths, first, part, nearest, places)
     return 2 * nearest + _lengths(points)[:, None], places
+
+
+def _to_centres(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Squared distances (m, l) of points to centres, less the points' own squared lengths."""
+    return _lengths(centres) - 2 * (points @ centres.T)
 
 
 def _lengths(points: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stnuclei.clustering.lists import make_lists, margin_for, search_lists
+
 # Up to here every pair is compared: 1.5 CPU seconds. Beyond, cells are compared with those of the nearest lists only.
 EXACT_CELLS = 30_000
 # Recall the search by lists aims at, on the sample that sets how many lists are searched.
@@ -27,20 +29,21 @@ class Neighbours:
         Fraction of the true neighbours that were found: 1 for the exact search, else measured on a sample of cells.
     method
         ``exact`` or ``lists``.
+    lists
+        (n,) int32, k-means list of each cell; None where all pairs were compared.
     """
 
     indices: np.ndarray
     distances: np.ndarray
     recall: float
     method: str
+    lists: np.ndarray | None = None
 
 
-def nearest_neighbours(
-    points: np.ndarray, n_neighbors: int = 15, *, seed: int = 0, threads: int = 1, exact_cells: int = EXACT_CELLS
-) -> Neighbours:
+def nearest_neighbours(points: np.ndarray, n_neighbors: int = 15, *, seed: int = 0, threads: int = 1) -> Neighbours:
     """Find the nearest neighbours of every point, itself among them as scanpy counts.
 
-    Exact with faiss up to `exact_cells` points. Beyond, points are put into k-means lists, and a point is compared
+    Exact with faiss up to `EXACT_CELLS` points. Beyond, points are put into k-means lists, and a point is compared
     with those of the lists whose centres are at most a margin farther than the nearest: the margin that reaches
     `TARGET_RECALL` on a sample of points. What it reached is measured on another sample. Unlike graph indices it gives
     the same neighbours every time, on any number of threads.
@@ -62,16 +65,16 @@ def nearest_neighbours(
     """
     import faiss
 
-    from stnuclei.clustering.lists import make_lists, margin_for, search_lists
-
-    faiss.omp_set_num_threads(threads)
     points = np.ascontiguousarray(points, dtype=np.float32)
     k = min(n_neighbors, len(points))
-    if len(points) <= exact_cells:
+    if len(points) <= EXACT_CELLS:
+        faiss.omp_set_num_threads(threads)
         return _tidy(*faiss.knn(points, points, k), 1.0, "exact")
     random = np.random.default_rng(seed)
     lists = make_lists(points, seed=seed, threads=threads)
-    margin = margin_for(lists, *_sample(points, k, random), TARGET_RECALL)
+    faiss.omp_set_num_threads(threads)
+    rows, truth = _sample(points, k, random)
+    margin = margin_for(lists, points[rows], truth, TARGET_RECALL)
     squared, indices = search_lists(lists, k, margin, threads=threads)
     few = np.flatnonzero((indices < 0).any(axis=1))  # points whose lists hold fewer than k
     if len(few):
@@ -79,7 +82,7 @@ def nearest_neighbours(
     near = _tidy(squared, indices, 0.0, "lists")
     rows, truth = _sample(points, k, random)
     hits = sum(len(np.intersect1d(a, b)) for a, b in zip(near.indices[rows], truth, strict=True))
-    return Neighbours(near.indices, near.distances, hits / truth.size, "lists")
+    return Neighbours(near.indices, near.distances, hits / truth.size, "lists", lists.of_points())
 
 
 def _sample(points: np.ndarray, k: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

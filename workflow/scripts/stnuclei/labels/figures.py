@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from stnuclei.clustering.clustering import principal_components
+from stnuclei.clustering.components import principal_components
 from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.drawing.charts import point_area, scatter_classes
