@@ -58,16 +58,18 @@ def log_normalised(adata: anndata.AnnData) -> sparse.csr_matrix:
     Returns
     -------
     float32 CSR, cells x genes: log(1 + count * median total / total of the cell). Cells without a count stay zero.
+    Its places of values are those of the table itself, not a copy.
     """
-    counts = sparse.csr_matrix(adata.X, dtype=np.float32, copy=True)
+    counts = sparse.csr_matrix(adata.X)
     of_cell = totals(adata)
     filled = of_cell > 0
     target = np.median(of_cell[filled]) if filled.any() else 1.0
     # Divided as scanpy divides: two ways of rounding would break ties of the rank tests differently.
     divisor = (np.where(filled, of_cell, target) / target).astype(np.float32)
-    counts.data /= np.repeat(divisor, np.diff(counts.indptr))
-    np.log1p(counts.data, out=counts.data)
-    return counts
+    values = counts.data.astype(np.float32)
+    values /= np.repeat(divisor, np.diff(counts.indptr))
+    np.log1p(values, out=values)
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def detected_genes(adata: anndata.AnnData) -> np.ndarray:
