@@ -205,6 +205,7 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
 def report(rows: list[dict], quality: dict[str, float], n_cells: int, n_genes: int, threads: int) -> str:
     """The table as markdown."""
     steps = ["normalise", "components", "neighbours", "graph", "leiden", "ranking", "labels"]
+    within = {"normalise": "components", "graph": "neighbours"}
     lines = [
         f"Label stage, {n_cells:,} cells x {n_genes} genes, {threads} threads; seconds",
         "",
@@ -215,7 +216,7 @@ def report(rows: list[dict], quality: dict[str, float], n_cells: int, n_genes: i
     ]
     base = rows[0]
     for row in rows:
-        cells = [f"{row['seconds'][s]:.1f}" if s in row["seconds"] else "(in neighbours)" for s in steps]
+        cells = [f"{row['seconds'][s]:.1f}" if s in row["seconds"] else f"(in {within[s]})" for s in steps]
         q = f"{quality[row['way']]:.4f}" if row["way"] in quality else "-"
         tail = f"**{row['total']:.1f}** | {row['total'] / base['total']:.1f} | {row['cpu']:.1f} "
         tail += f"| {row['cpu'] / base['cpu']:.1f} | {row['clusters']} | {q}"

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from stnuclei.clustering import cluster_cells, components, neighbours
+from stnuclei.clustering import cluster_cells, components, neighbours, ranking
 from stnuclei.clustering.components import principal_components
 from stnuclei.clustering.counts import log_normalised
 from stnuclei.clustering.graph import connectivities
@@ -124,6 +124,14 @@ def test_ranked_genes_are_scanpys(janesick):
     assert np.allclose(ours["logfoldchange"], theirs["logfoldchanges"], atol=1e-3)
     top = scanpy.get.rank_genes_groups_df(work, "0")["scores"].head(30)
     assert np.allclose(np.sort(top)[::-1], ours.loc["0", "score"], atol=1e-5)
+
+
+def test_genes_ranked_in_blocks_are_those_ranked_at_once(janesick, monkeypatch):
+    expression, genes = log_normalised(janesick), janesick.var_names.to_numpy()
+    clusters = np.arange(janesick.n_obs) % 5 - 1  # one of five cells in no cluster
+    whole = rank_genes(expression, genes, clusters, n_ranked=400)
+    monkeypatch.setattr(ranking, "BLOCK_VALUES", expression.nnz // 7)
+    pd.testing.assert_frame_equal(rank_genes(expression, genes, clusters, n_ranked=400, threads=2), whole)
 
 
 def test_rank_test_by_hand_against_scipy():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from io import StringIO
+from itertools import pairwise
+from math import ceil
 
 import anndata
 import numpy as np
@@ -13,6 +16,8 @@ from scipy import sparse
 COLUMNS = ("cluster", "rank", "gene", "score", "pvalue", "logfoldchange")
 
 MAX_CHANGE = 30.0
+# Values other than 0 tested at once: memory does not grow with the cells.
+BLOCK_VALUES = 20_000_000
 
 
 def rank_genes(
@@ -41,13 +46,11 @@ def rank_genes(
     cluster (int32), rank (int32, from 1), gene, score (z, float32), pvalue (float64), logfoldchange (float32, log2).
     Empty where fewer than two clusters have cells.
     """
-    kept = clusters >= 0
-    names = np.unique(clusters[kept])
+    names = np.unique(clusters[clusters >= 0])
     if len(names) < 2:
         return _empty()
-    statistics, pvalues, changes = _wilcoxon(
-        expression[kept] if not kept.all() else expression, clusters[kept], threads
-    )
+    tests = [_wilcoxon(block, clusters, threads) for block in _gene_blocks(expression)]
+    statistics, pvalues, changes = (np.concatenate(parts, axis=1) for parts in zip(*tests, strict=True))
     order = np.argsort(-statistics, axis=1, kind="stable")[:, :n_ranked]
     width = order.shape[1]
     return pd.DataFrame(
@@ -62,12 +65,25 @@ def rank_genes(
     )
 
 
+def _gene_blocks(expression: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
+    """All cells of some genes at a time."""
+    n_genes = expression.shape[1]
+    number = min(ceil(max(expression.nnz, 1) / BLOCK_VALUES), n_genes)
+    bounds = np.linspace(0, n_genes, number + 1).astype(int)
+    for start, end in pairwise(bounds):
+        yield expression[:, start:end] if number > 1 else expression
+
+
 def _wilcoxon(
     expression: sparse.csr_matrix, clusters: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z scores, p values and log2 fold changes, each (clusters, genes), clusters in ascending order."""
     from illico import asymptotic_wilcoxon
     from loguru import logger
+
+    kept = clusters >= 0
+    if not kept.all():
+        expression, clusters = expression[kept], clusters[kept]
 
     logger.disable("illico")
     # Names of equal width keep illico's lexical order the numeric one.
