@@ -28,6 +28,7 @@ from .samples import read_samples as read_samples
 from .segmentation import SlideSettings as SlideSettings
 from .workflow import check_config as check_config
 from .workflow import with_defaults as with_defaults
+from .slide_files import slide_problem as slide_problem
 from .slides import check_segmentation as check_segmentation
 from .slides import models_of as models_of
 from .slides import read_slides as read_slides
