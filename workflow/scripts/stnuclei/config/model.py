@@ -71,7 +71,7 @@ class Settings(BaseModel):
     `docs/settings.md` are held against them by tests.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
     #: Name of the block in the configuration, for messages.
     block: ClassVar[str] = ""
 
@@ -154,6 +154,8 @@ def _sentence(model: type[Settings], problem: Mapping[str, Any]) -> str:
         return f"{value!r} is none of {', '.join(_choices(context))}"
     if kind == "multiple_of":
         return f"{value!r} is not a multiple of {context['multiple_of']}"
+    if kind == "finite_number":
+        return f"must be a finite number, not {_shown(value)}"
     if kind in _BOUNDS:
         return f"{_BOUNDS[kind].format(**context)}, not {_shown(value)}"
     if kind == "value_error":

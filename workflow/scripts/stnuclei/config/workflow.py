@@ -64,7 +64,8 @@ class FoldSource(Settings):
 
 
 def _source_tag(value: Any) -> str:
-    return "(folds)" if isinstance(value, FoldSource) or "pannuke" in value else "(samples)"
+    named = isinstance(value, Mapping) and "pannuke" in value
+    return "(folds)" if isinstance(value, FoldSource) or named else "(samples)"
 
 
 ModelSource = Annotated[
