@@ -108,6 +108,7 @@ def test_wrong_keys_name_the_nearest_and_all_are_told(config):
         ("training", {"epochs": True}, "training.epochs: must be a number, not true"),
         ("training", {"compile": 1}, "training.compile: must be true or false, not 1"),
         ("training", {"learning_rate": float("inf")}, "training.learning_rate: must be a finite number, not inf"),
+        ("seed", 2**32, "seed: must be at most 4294967295, not 4294967296"),
         ("training", {"betas": [0.9]}, "training.betas[1]: is missing"),
         ("training", {"loss_weights": {"np_dce": 1}}, "training.loss_weights.np_dce: unknown key; did you mean"),
         ("training", {"augmentation": {"blr": 1}}, "training.augmentation.blr: unknown key; did you mean 'blur'?"),
