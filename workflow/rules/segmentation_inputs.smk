@@ -7,6 +7,7 @@ try:
     )
     WSIS = WSIS[~WSIS["sample"].isin(LEFT_OUT)]
     settings.check_segmentation(config["segmentation"], WSIS, MODELS, METHODS)
+    settings.check_pixel_sizes(config, {model for _, model in settings.models_of(WSIS)} & set(MODELS))
 except UserError as error:
     raise WorkflowError(str(error))
 
