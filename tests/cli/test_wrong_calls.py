@@ -71,3 +71,26 @@ def test_numbers_outside_their_bounds_are_usage_errors(words, said, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- 1", "holds a list, not keys"),
+        ("word", "holds a str, not keys"),
+        ("sources: [{patchs: a.zarr}]\nout_dir: o", "sources must be a list of {patches: STORE, labels: TABLE}"),
+        ("sources: a.zarr\nout_dir: o", "sources must be a list of"),
+    ],
+)
+def test_a_training_described_wrongly_is_a_sentence(tmp_path, content, said, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    assert main(["train", str(path)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_samples_table_without_paths_downloads_nothing(tmp_path, capsys):
+    path = tmp_path / "samples.tsv"
+    path.write_text("sample\tplatform\na\txenium\n")
+    assert main(["download", "--samples", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert "column 'path' is missing" in capsys.readouterr().err

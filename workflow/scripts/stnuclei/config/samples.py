@@ -117,7 +117,7 @@ def read_samples(
         With one line a problem, naming sample and column; nothing is read half.
     """
     path = Path(path)
-    table = read_user_table(path, "samples table", "samples")
+    table = read_user_table(path, "samples table", "`samples` in the configuration")
     problems = list(column_problems(table, COLUMNS))
     if not problems:
         table = _filled(table)

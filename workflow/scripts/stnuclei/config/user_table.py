@@ -22,7 +22,7 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
     path
         The file.
     noun, setting
-        For the error: what the table is called, and the key of the configuration that names it.
+        For the error: what the table is called, and the key of the configuration, or the option, that names it.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
         If there is no such file, or nothing in it.
     """
     if not path.is_file():
-        raise UserError(f"{noun} {path}: no such file; set `{setting}` in the configuration")
+        raise UserError(f"{noun} {path}: no such file; set {setting}")
     # Only whole lines are comments: a sheet of a workbook is named after a "#".
     lines = [line for line in _text(path, noun).splitlines() if not line.startswith("#")]
     if not any(line.strip() for line in lines):
