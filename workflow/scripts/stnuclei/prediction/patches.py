@@ -74,6 +74,7 @@ def predict_patches(
     attrs = {
         "sample": store.sample,
         "um_per_px": store.um_per_px,
+        "patches_sha256": store.content_hash,
         "model": {**describe(predictor), "sha256": sha256(checkpoint)},
         "taxonomy": predictor.metadata["taxonomy"],
         "classes": predictor.classes,
