@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 
 from stnuclei.errors import UserError
 from stnuclei.markers import load_markers
@@ -94,3 +95,42 @@ def test_markers_vote_for_every_fine_class_but_neoplastic():
     for gene, expected in (("CD3E", "T cell"), ("MS4A1", "B cell"), ("CD68", "Macrophage"), ("PECAM1", "Endothelial"),
                            ("LUM", "Fibroblast"), ("EPCAM", "Epithelial")):  # fmt: skip
         assert votes.loc[gene].idxmax() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\n\tclasses: []", "is no YAML"),
+        ("", "a taxonomy needs name, classes"),
+        ("- 1", "a taxonomy needs name, classes"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        Taxonomy.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.update(colapse={}), "unknown key 'colapse'; did you mean 'collapse'"),
+        (lambda t: t["roles"].update(epithelail="Epithelial"), "unknown role 'epithelail'; did you mean 'epithelial'"),
+        (lambda t: t["classes"][0].update(name="Background"), "class name 'Background'"),
+        (lambda t: t["classes"][0].update(name=5), "class name 5"),
+        (lambda t: t["classes"][0].update(color=None), "colour of Neoplastic must be #rrggbb in quotation marks"),
+        (lambda t: t["classes"][0].update(expression="no"), "expression of Neoplastic must be true or false, not 'no'"),
+        (lambda t: t.update(unknown="Unknown"), "needs name, classes"),
+        (lambda t: t.update(rules=["plasma"]), "rules are pairs of pattern and class"),
+        (lambda t: t.update(rules=[["(plasma", "Inflammatory"]]), r"pattern '\(plasma' of Inflammatory is no regular"),
+        (lambda t: t.update(category_map=["Epithelial"]), "needs name, classes"),
+    ],
+)
+def test_mistakes_in_a_file_of_ones_own_are_sentences(tmp_path, change, message):
+    content = copy.deepcopy(Taxonomy.load("pannuke").to_dict())
+    change(content)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=message):
+        Taxonomy.load(path)

@@ -34,6 +34,7 @@ def row(sample, split, tissue="Breast", path="", donor="", image="", hest_id="")
         ([row("a", "train", path="d"), row("b", "none", path="d")], "a and b, column path: the same slide"),
         ([row("a", "val", path="d", hest_id="T1"), row("b", "cls_eval", path="d")], "a and b, column path"),
         ([row("a", "train", path="d", hest_id="T1"), row("b", "cls_eval", path="d", hest_id="t1")], "column path"),
+        ([row("a", "train", hest_id="T1"), row("b", "val", hest_id="t1")], "a and b, column hest_id: the same slide"),
         ([row("a", "train", image="h.tif"), row("b", "val", image="./h.tif")], "a and b, column he_image"),
         ([row("a", "train", "Skin"), row("b", "seg_eval", "Skin")], "sample b, column tissue: seg_eval takes organs"),
         ([row("a", "val", "Bowel"), row("b", "seg_eval", "Colon")], r"Bowel \(the same organ as Colon\)"),

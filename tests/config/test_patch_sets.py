@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from stnuclei.config import PatchSet, expand_sources, label_methods, patch_sets, read_samples
+from stnuclei.config import PatchSet, check_pixel_sizes, expand_sources, label_methods, patch_sets, read_samples
 from stnuclei.config.patch_sets import fold_of, fold_set
 from stnuclei.errors import UserError
 
@@ -70,3 +70,20 @@ def test_mistakes_in_the_columns_of_own_labels(tmp_path, row, problem):
     path.write_text(f"sample\tplatform\tpath\ttissue\tlabels\tlabels_map\na\txenium\td\tBreast\t{row}\n")
     with pytest.raises(UserError, match=problem):
         read_samples(path)
+
+
+def sizes(um, seen, **model):
+    patches, segmentation = {"um_per_px": um}, {"network_um_per_px": seen}
+    return {"patches": patches, "segmentation": segmentation, "models": {"st": model}, "classifiers": {}}
+
+
+def test_pixel_sizes_that_models_would_mix_up_are_refused_before_any_job():
+    samples = {"train": [{"samples": "train", "labels": "paper"}]}
+    folds = {**samples, "validation": [{"pannuke": [2]}]}
+    check_pixel_sizes(sizes(0.25, 0.25, **folds), {"st"})
+    check_pixel_sizes(sizes(0.5, 0.5, **samples), {"st"})
+    check_pixel_sizes(sizes(0.5, 0.25, **samples), [])  # only official checkpoints segment here
+    with pytest.raises(UserError) as caught:
+        check_pixel_sizes(sizes(0.5, 0.25, **folds), {"st"})
+    assert "patches.um_per_px: 0.5, but PanNuke's patches have 0.25 um/px" in str(caught.value)
+    assert "segmentation.network_um_per_px: 0.25, but st learn from patches of 0.5 um/px" in str(caught.value)

@@ -125,6 +125,11 @@ def test_braces_in_paths_are_refused(tmp_path, column):
         (f"{HEADER}\na\txenium\tdata/a\tBreast\ttrain\t\t\tx\ty\n", "row 1 has 9 fields, the header 7: 'a'"),
         (f'{HEADER}\na\txenium\t"data/a\tBreast\ttrain\n', "cannot be read as a table"),
         (f"{HEADER}\na\0", "is no text"),
+        (f"{HEADER}\tpath\na\txenium\tdata/a\tBreast\n", "column 'path' is there twice"),
+        (
+            f'{HEADER}\na\txenium\td/a\tBreast\ttrain\t"p\t\nb\txenium\td/b\tBreast\tval\tq"\t\n',
+            "column donor: a quotation mark before 'p' is not closed on its line",
+        ),
     ],
 )
 def test_files_that_are_no_such_table(tmp_path, content, words):
@@ -143,6 +148,18 @@ def test_latin_1_names_the_line(tmp_path):
 
 def test_empty_cells_behind_the_last_column_are_nothing(tmp_path):
     assert read_samples(write(tmp_path, "a\txenium\tdata/a\tBreast\ttrain\t\t\t\t\t")).loc["a", "path"] == "data/a"
+
+
+def test_spaces_and_empty_cells_around_the_header_are_nothing(tmp_path):
+    header = HEADER.replace("\tpath\t", "\t path \t") + "\t\t"
+    table = read_samples(write(tmp_path, "a\txenium\tdata/a \tBreast\ttrain\t\t\t\t", header=header))
+    assert table.loc["a", "path"] == "data/a"
+
+
+def test_a_spatialdata_store_with_a_slide_beside_it_is_refused_before_any_job(tmp_path):
+    path = write(tmp_path, "a\tspatialdata\ts.zarr\tBreast\the.tif", header="sample\tplatform\tpath\ttissue\the_image")
+    with pytest.raises(UserError, match="sample a, column he_image: a SpatialData store holds its H&E"):
+        read_samples(path)
 
 
 def test_every_column_of_a_platform_reaches_the_reader():

@@ -117,3 +117,12 @@ def test_mistakes_are_one_line(folders, capsys, make, message):
     assert main(["score", "--truth", str(truth), "--pred", str(pred), "--um-per-px", "0.25"]) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(error) == 1 and message in error[0]
+
+
+@pytest.mark.parametrize("properties", [{"classification": "Connective"}, {"class": "Connective"}, {"class": 3}])
+def test_classes_of_outlines_however_they_are_written(tmp_path, properties):
+    path = tmp_path / "a.geojson"
+    path.write_text(
+        json.dumps({"type": "FeatureCollection", "features": [{**square(0, 0, 9), "properties": properties}]})
+    )
+    assert read_nuclei(path, TAXONOMY).classes.tolist() == [3]

@@ -189,6 +189,48 @@ def test_a_missing_table_says_how_to_make_it(tmp_path):
         load_markers(tmp_path)
 
 
+@pytest.fixture
+def copied(tmp_path):
+    """Give a copy of the shipped tables."""
+    for path in resource("markers").iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def change(folder, name, edit):
+    table = pd.read_csv(folder / name, sep="\t", keep_default_na=False, dtype=str)
+    edit(table).to_csv(folder / name, sep="\t", index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        ("panglaodb.tsv.gz", lambda t: t.rename(columns={"cell_type": "celltype"}), "has no column cell_type; it has"),
+        ("tissue_map.tsv", lambda t: t.drop(columns="aliases"), "has no column aliases"),
+        ("hgnc_aliases.tsv.gz", lambda t: t.drop(columns="alias"), "has no column alias"),
+        (
+            "panglaodb.tsv.gz",
+            lambda t: t.replace("Hepatocytes", "Hepatocytez"),
+            "no category for 1 cell types",
+        ),
+        ("cell_types.tsv.gz", lambda t: pd.concat([t, t.iloc[:1]]), "names CellMarker .* twice"),
+    ],
+)
+def test_mistakes_in_tables_of_ones_own_are_sentences(copied, name, edit, message):
+    load_markers(copied)
+    change(copied, name, edit)
+    with pytest.raises(UserError, match=message):
+        load_markers(copied)
+
+
+@pytest.mark.parametrize("content", [b"", b"symbol\torgan", b"\x1f\x8b\x08\x00broken"])
+def test_a_damaged_table_is_named(copied, content):
+    (copied / "cellmarker.tsv.gz").write_bytes(content)
+    with pytest.raises(UserError, match=r"cellmarker.tsv.gz cannot be read"):
+        load_markers(copied)
+
+
 def test_resources_stay_small_and_say_their_terms():
     files = list(resource("markers").glob("*"))
     assert sum(path.stat().st_size for path in files) < 2_000_000

@@ -125,3 +125,25 @@ def test_regions_are_drawn_on_the_slide(tmp_path):
     rows, columns = np.nonzero(tumour[: int(0.9 * len(pixels))])  # without the legend
     assert np.ptp(rows) > 1.6 * np.ptp(columns) > 200  # half of the slide, the upper left corner to the lower edge
     assert ((pixels < 60).all(axis=2)).sum() > 200  # the hatch of what is left out
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"classification": {"name": "Exclude"}},
+        {"classification": "exclude"},
+        {"classification": {"names": ["Ignore*"]}},
+        {"class": "artifact"},
+        {"name": "excluded"},
+    ],
+)
+def test_a_region_to_leave_out_is_one_however_its_class_is_written(tmp_path, properties):
+    left_out = {**feature(0, 0, 100, 100), "properties": properties}
+    regions = read_regions(write(tmp_path / "r.geojson", feature(0, 0, 500, 500, "Tumor"), left_out))
+    assert regions.contains(np.array([[50.0, 50.0], [300.0, 300.0]])).tolist() == [False, True]
+
+
+def test_a_class_of_several_parts_that_is_not_known_is_refused(tmp_path):
+    drawn = {**feature(0, 0, 100, 100), "properties": {"classification": {"names": ["Tumor", "Necrosis"]}}}
+    with pytest.raises(UserError, match="region 'Tumor: Necrosis' is not known"):
+        read_regions(write(tmp_path / "r.geojson", drawn))

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 
@@ -30,7 +29,7 @@ from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
 from stnuclei.errors import UserError
-from stnuclei.disk import size_mb
+from stnuclei.disk import check_output, size_mb
 from stnuclei.files import locked
 from stnuclei.joblog import sentence_of
 
@@ -46,9 +45,10 @@ def load_settings() -> dict[str, Any]:
     """The given configuration laid over config/config.yaml, checked, with every default filled in."""
     local = Path("config/config.yaml")
     shipped = CHECKOUT / "config" / "config.yaml"
-    with open(local if local.is_file() else shipped) as file:
-        merged = settings.with_defaults(config, yaml.safe_load(file))
-    return settings.check_config(merged)
+    for path in workflow.overwrite_configfiles if workflow.is_main_process else ():
+        settings.read_yaml(path)  # Snakemake has read it, and dropped the first of two keys of one name
+    defaults = settings.read_yaml(local if local.is_file() else shipped)
+    return settings.check_config(settings.with_defaults(config, defaults))
 
 
 def known_tissues() -> tuple[str, ...]:
@@ -236,9 +236,12 @@ def keep_other_runs_out() -> None:
     """
     held = ExitStack()
     try:
+        check_output(Path(RESULTS))
         held.enter_context(locked(RESULTS, ".lock"))
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(f"results: {error}")
+    except OSError as error:
+        raise WorkflowError(f"results: {RESULTS} cannot be written ({error.strerror}); give another folder")
     atexit.register(held.close)
 
 

@@ -91,13 +91,21 @@ def pannuke_input(wildcards: Wildcards) -> list[str]:
     return [folder] if simulated(folder) or Path(folder).exists() else []
 
 
+def file_problem(column: str, path: str) -> str | None:
+    """Clause on a file of the samples table that cannot be what its column says, None where nothing is seen."""
+    if column == "he_image":
+        return settings.slide_problem(path)
+    return None if Path(path).exists() else "is not there"
+
+
 def missing_files(samples: Iterable[str]) -> list[str]:
-    """Lines on files that tables and configuration name and that are not there."""
+    """Lines on files that tables and configuration name: not there, or no slides."""
     missing = [
-        f"  - sample {sample}, column {column}: {path} is not there"
+        f"  - sample {sample}, column {column}: {path} {problem}"
         for sample in sorted(samples)
         for column, path in sample_files(sample).items()
-        if not simulated(path) and not (column == "path" and downloaded(sample)) and not Path(path).exists()
+        if not simulated(path) and not (column == "path" and downloaded(sample))
+        if (problem := file_problem(column, path))
     ]
     folder = config["pannuke"]["path"]
     if folder and not simulated(folder) and not Path(folder).exists():
@@ -136,6 +144,7 @@ def say_what_is_missing(most: int = 8) -> None:
     # Nothing is fetched in a dry run.
     missing = missing_model_files({*config["models"], *config["expression"]["models"]}, set())
     missing += [f"  - {line}" for line in settings.missing_checkpoints(named)] + missing_files(SAMPLES["sample"])
+    missing += [f"  - {line}" for line in slides_not_readable(WSIS.index)]
     if missing:
         print(
             f"{len(missing)} file(s) are missing or not whole; a real run stops before its first job:", file=sys.stderr
@@ -163,5 +172,3 @@ def say_warnings() -> None:
 
 if workflow.is_main_process:
     say_warnings()
-    if workflow.output_settings.dryrun:
-        say_what_is_missing()

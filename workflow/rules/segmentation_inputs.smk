@@ -7,6 +7,7 @@ try:
     )
     WSIS = WSIS[~WSIS["sample"].isin(LEFT_OUT)]
     settings.check_segmentation(config["segmentation"], WSIS, MODELS, METHODS)
+    settings.check_pixel_sizes(config, {model for _, model in settings.models_of(WSIS)} & set(MODELS))
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -71,19 +72,26 @@ def has_seen(wildcards: Wildcards) -> bool:
     return WSIS.loc[wildcards.wsi, "sample"] in seen
 
 
+def slides_not_readable(names: Iterable[str]) -> list[str]:
+    """One line for each of the slides of the slides table that is not there, or no slide."""
+    paths = {name: WSIS.loc[name, "path"] for name in sorted(names)}
+    # A folder is a store or holds pictures.
+    problems = {
+        name: None if Path(path).is_dir() else settings.slide_problem(path)
+        for name, path in paths.items()
+        if path and not simulated(path)
+    }
+    return [f"slide {name}, column path: {paths[name]} {problem}" for name, problem in problems.items() if problem]
+
+
 def missing_slides() -> list[str]:
     """One line for each slide or checkpoint of the segmentations to run that is not there, or not whole."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "segment_slide"]
-    wanted = {(f"slide {job.wildcards.wsi}, column path", WSIS.loc[job.wildcards.wsi, "path"]) for job in jobs}
     named = {
         getattr(job.wildcards, "segmenter", getattr(job.wildcards, "base", "")) for job in workflow.dag.needrun_jobs()
     }
     named = {config["classifiers"][name]["model"] if name in CLASSIFIERS else name for name in named} & set(CHECKPOINTS)
-    slides = [
-        f"{where}: {path} is not there"
-        for where, path in sorted(wanted)
-        if path and not simulated(path) and not Path(path).exists()
-    ]
+    slides = slides_not_readable({job.wildcards.wsi for job in jobs})
     used = {name: CHECKPOINTS[name] for name in named if not simulated(CHECKPOINTS[name])}
     return [f"  - {line}" for line in [*slides, *settings.missing_checkpoints(used)]]
 
@@ -119,3 +127,7 @@ def card_targets() -> list[str]:
     endings = [FORMATS[name] for name in config["segmentation"]["formats"]]
     cards = [f"{RESULTS}/models/{model}/README.md" for model in MODELS]
     return cards + [f"{RESULTS}/models/{model}/export/{model}.{ending}" for model in MODELS for ending in endings]
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    say_what_is_missing()

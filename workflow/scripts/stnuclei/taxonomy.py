@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from stnuclei.resources import resource
 SEPARATOR = "|"
 # Sets of classes are bits of an int32: bit 0 is the background.
 MOST_CLASSES_IN_SETS = 30
+# Names in tables of scores for what is no class.
+_TAKEN = ("Background", "Unpaired")
+_ROLES = ("epithelial", "neoplastic")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}$")
 
 
@@ -41,6 +44,16 @@ class NucleusClass:
     name: str
     color: str
     expression: bool = True
+
+    def check(self, where: str) -> None:
+        """Raise a `UserError` where a file gives another type or form."""
+        if not isinstance(self.name, str) or not self.name or self.name in _TAKEN or SEPARATOR in self.name:
+            words = f"hold {SEPARATOR!r}, which separates classes, nor be {' or '.join(_TAKEN)}"
+            raise UserError(f"{where}: class name {self.name!r} must not be empty, nor {words}")
+        if not isinstance(self.color, str) or not _COLOR.match(self.color):
+            raise UserError(f"{where}: colour of {self.name} must be #rrggbb in quotation marks, not {self.color!r}")
+        if not isinstance(self.expression, bool):
+            raise UserError(f"{where}: expression of {self.name} must be true or false, not {self.expression!r}")
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,15 @@ class Taxonomy:
         path = Path(source) if str(source).endswith((".yaml", ".yml")) else _shipped(str(source))
         if not path.is_file():
             raise UserError(f"taxonomy {path}: no such file; name a shipped one or a YAML file")
-        with open(path) as file:
-            return cls.from_dict(yaml.safe_load(file), where=str(path))
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"taxonomy {path}: is no YAML ({' '.join(str(error).split())[:160]})") from None
+        known = [entry.name for entry in fields(cls)]
+        for key in content if isinstance(content, dict) else ():
+            if key not in known:
+                raise UserError(f"{path}: unknown key {key!r}; {suggestion(key, known)}")
+        return cls.from_dict(content, where=str(path))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str = "taxonomy") -> Taxonomy:
@@ -103,12 +123,14 @@ class Taxonomy:
             classes = tuple(NucleusClass(**entry) for entry in content["classes"])
             unknown = NucleusClass(id=-1, **{k: v for k, v in content["unknown"].items() if k != "id"})
             name, roles = content["name"], dict(content.get("roles") or {})
-        except (KeyError, TypeError) as error:
+            maps = dict(content.get("category_map") or {}), dict(content.get("collapse") or {})
+            rules = tuple((str(pattern), str(target)) for pattern, target in content.get("rules") or ())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"{where}: a taxonomy needs name, classes (id, name, color) and unknown (name, color): {error}"
+                f"{where}: a taxonomy needs name, classes (id, name, color) and unknown (name, color), and rules are "
+                f"pairs of pattern and class: {error}"
             ) from None
-        rules = tuple((str(pattern), str(target)) for pattern, target in content.get("rules") or ())
-        taxonomy = cls(name, classes, unknown, roles, rules, content.get("category_map"), content.get("collapse") or {})
+        taxonomy = cls(name, classes, unknown, roles, rules, maps[0] or None, maps[1])
         taxonomy._check(where)
         return taxonomy
 
@@ -119,12 +141,15 @@ class Taxonomy:
         if len(set(names)) != len(names):
             raise UserError(f"{where}: class names must differ; found {names}")
         for entry in (*self.classes, self.unknown):
-            if SEPARATOR in entry.name:
-                raise UserError(
-                    f"{where}: class name {entry.name!r} must not hold {SEPARATOR!r}, which separates classes"
-                )
-            if not _COLOR.match(entry.color):
-                raise UserError(f"{where}: colour of {entry.name} must be #rrggbb, not {entry.color!r}")
+            entry.check(where)
+        for role in self.roles:
+            if role not in _ROLES:
+                raise UserError(f"{where}: unknown role {role!r}; {suggestion(role, _ROLES)}")
+        for pattern, target in self.rules:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UserError(f"{where}: pattern {pattern!r} of {target} is no regular expression: {error}") from None
         targets = [*self.roles.values(), *(t for _, t in self.rules), *(self.category_map or {}).values()]
         for target in targets:
             if target not in names:

@@ -125,7 +125,8 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> tuple[CellVi
     -------
     The model in evaluation mode, and its metadata: ``arch``, ``architecture`` (our name), ``config``
     (flat), ``taxonomy`` (dict; None in official files), ``classes`` (names, background first), ``tissues`` (names),
-    ``mean`` and ``std`` (of the normalisation), ``epoch``, ``provenance``.
+    ``mean`` and ``std`` (of the normalisation), ``um_per_px`` (of the patches it learned from; None where the file does
+    not say), ``epoch``, ``provenance``.
 
     Raises
     ------
@@ -162,6 +163,7 @@ def _metadata(content: Mapping[str, Any], config: Mapping[str, Any], settings: M
         "tissues": list(tissues),
         "mean": tuple(config.get("transformations.normalize.mean", NORMALISATION)),
         "std": tuple(config.get("transformations.normalize.std", NORMALISATION)),
+        "um_per_px": config.get("um_per_px"),
         "epoch": content.get("epoch"),
         "provenance": content.get("provenance") or {},
     }

@@ -121,7 +121,7 @@ def onnx_metadata(metadata: Mapping[str, Any], sha256: str) -> dict[str, str]:
     sha256
         Of the checkpoint.
     """
-    stated = metadata["config"].get("um_per_px")
+    stated = metadata["um_per_px"]
     values = {
         "producer": "stnuclei",
         "architecture": metadata["architecture"],

@@ -20,7 +20,7 @@ from stnuclei.files import sha256
 from stnuclei.patches.store import PatchStore
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.patches import separate
-from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads
+from stnuclei.prediction.predictor import PredictedMaps, Predictor, check_pixel_size, cpu_threads
 from stnuclei.progress import Progress
 
 #: ``run``: the nuclei of the patch store, by the encoder alone; ``network``: the model's own, paired with those.
@@ -73,6 +73,7 @@ def extract_tokens(
     """
     check_output(Path(out))
     store, predictor = PatchStore(patches), Predictor(checkpoint, **network)
+    check_pixel_size(predictor.metadata, store.um_per_px, f"cut {store.path} again with patches.um_per_px {{um}}")
     identity = {
         "sample": store.sample,
         "n_cells": store.attrs.get("n_cells"),

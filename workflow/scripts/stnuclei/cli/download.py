@@ -76,11 +76,12 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 
 def _of_table(path: Path) -> list[str]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such samples table")
-    with open(path) as file:
-        rows = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
-        return [Path(row["path"]).name for row in rows]
+    from stnuclei.config.user_table import read_user_table  # heavy, and not needed for --help
+
+    table = read_user_table(path, "samples table", "--samples")
+    if "path" not in table:
+        raise UserError(f"samples table {path}: column 'path' is missing (columns are separated by tabs)")
+    return [Path(text.strip()).name for text in table["path"]]
 
 
 def download(row: dict[str, str], out: Path, transcripts: bool = False) -> Path:

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from stnuclei import io, quality
+from stnuclei.cli.options import positive, seed
+from stnuclei.disk import check_output
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write
 
@@ -33,14 +35,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--repaired", type=Path, help="corrected alignment to write, .csv; a file that exists is never overwritten")
     add("--out", type=Path, required=True, help="picture to write, .png")
     add("--json", type=Path, help="numbers to write, .json")
-    add("--max-shift-um", type=float, default=2.0, help="largest shift that passes, um (2)")
-    add("--seed", type=int, default=0, help="of the draw of tiles (0)")
+    add("--max-shift-um", type=positive, default=2.0, help="largest shift that passes, um (2)")
+    add("--seed", type=seed, default=0, help="of the draw of tiles (0)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Check, draw and write; 1 where the nuclei do not fit."""
     if options.repaired and options.repaired.exists():
         raise UserError(f"{options.repaired}: exists; give --repaired a new file, nothing is overwritten")
+    for path in filter(None, (options.out, options.json, options.repaired)):
+        check_output(path.parent)
     if (options.input / "zarr.json").is_file():
         sample = io.open_sample(options.input)
     else:

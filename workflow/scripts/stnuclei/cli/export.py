@@ -13,6 +13,8 @@ import argparse
 from pathlib import Path
 
 from stnuclei import cellvit
+from stnuclei.cli.options import count
+from stnuclei.disk import check_output
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +23,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("checkpoint", type=Path, help="checkpoint of stnuclei or of CellViT")
     add("--out", type=Path, required=True, help="file to write")
     add("--format", choices=("onnx", "official", "pt2"), default="onnx", help="(onnx)")
-    add("--size", type=int, default=256, help="side of the pictures of pt2 and of SAM encoders, px (256)")
+    add("--size", type=count, default=256, help="side of the pictures of pt2 and of SAM encoders, px (256)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the file."""
+    check_output(options.out.parent)
     metadata = cellvit.export_model(options.checkpoint, options.out, options.format, options.size)
     print(f"{options.out}: {metadata['architecture']} as {options.format}")
     return 0

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei import io, labels
+from stnuclei.cli.options import count, seed
 from stnuclei.config.labels import METHODS
 from stnuclei.config.samples import DISEASES
-from stnuclei.errors import UserError
+from stnuclei.disk import check_output
+from stnuclei.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,12 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--disease", choices=DISEASES, help="disease of the section; not given: malignancy from expression alone")
     add("--taxonomy", default="pannuke", help="name or YAML file of the classes (pannuke)")
     add("--markers", type=Path, help="folder of marker tables (the shipped ones)")
-    add("--seed", type=int, default=0, help="of clustering and null models (0)")
-    add("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")
+    add("--seed", type=seed, default=0, help="of clustering and null models (0)")
+    add("--threads", type=count, default=os.cpu_count() or 1, help="threads (all)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Label; print the number of cells by class."""
+    check_output(options.out)
     table = read_counts(options.input)
     names = ("tissue", "disease", "taxonomy", "markers", "seed", "threads")
     made = labels.label_cells(table, options.method, **{name: getattr(options, name) for name in names})
@@ -62,7 +65,7 @@ def read_counts(path: Path) -> AnnData:
     Raises
     ------
     UserError
-        If the path is neither a Xenium folder, nor a store of the workflow, nor an h5ad file.
+        If the path is neither a Xenium folder, nor a store of the workflow, nor an h5ad file that can be read.
     """
     if (path / "experiment.xenium").is_file():
         return io.read_cell_table(path)
@@ -72,4 +75,7 @@ def read_counts(path: Path) -> AnnData:
         raise UserError(f"{path}: is neither a Xenium output folder, nor a sample.zarr, nor an h5ad file")
     import anndata  # heavy, and not needed for --help
 
-    return anndata.read_h5ad(path)
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be read as h5ad ({first_line(error)}); write it again") from error

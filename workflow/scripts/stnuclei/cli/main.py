@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -30,6 +31,8 @@ COMMANDS = {
     "check": "check this installation: versions, GPU, slide readers, disk, a small network",
     "completion": "print a completion script for bash or zsh",
 }
+#: Errors of paths a user gives that no check saw before the work.
+_UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _EPILOG = """\
 examples:
   stnuclei check
@@ -104,9 +107,13 @@ def _guarded(name: str, options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if not disk_full(error):
-            raise
-        return _fail(FULL)
+        if disk_full(error):
+            return _fail(FULL)
+        if isinstance(error, _UNUSABLE) or error.errno == errno.EROFS:
+            return _fail(
+                f"{error.filename}: {(error.strerror or str(error)).lower()}; give another path or its permissions"
+            )
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stnuclei import evaluation
-from stnuclei.errors import UserError
+from stnuclei.cli.options import positive, seed, whole_number
+from stnuclei.disk import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +29,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--truth", type=Path, required=True, help="folder of the truth")
     add("--pred", type=Path, required=True, help="folder of the predictions")
     add("--out", type=Path, help="folder for images.tsv, segmentation.*, classification.*")
-    add("--um-per-px", type=float, help="pixel size of both, um (0.25, with a warning)")
-    add("--radius-um", type=float, default=3.0, help="largest distance of paired centroids, um (3)")
+    add("--um-per-px", type=positive, help="pixel size of both, um (0.25, with a warning)")
+    add("--radius-um", type=positive, default=3.0, help="largest distance of paired centroids, um (3)")
     add("--policy", choices=("official", "corrected", "both"), default="both", help="how empty images count (both)")
     add("--taxonomy", default="pannuke", help="name or YAML file of the classes (pannuke)")
-    add("--bootstrap", type=int, default=1000, help="resamples of the intervals (1000)")
-    add("--seed", type=int, default=0, help="of the resampling (0)")
+    add("--bootstrap", type=whole_number, default=1000, help="resamples of the intervals (1000)")
+    add("--seed", type=seed, default=0, help="of the resampling (0)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     if options.um_per_px is None:
         print("warning: --um-per-px is not given: 0.25 um/px is assumed, a radius of 3 um is 12 px", file=sys.stderr)
         options.um_per_px = 0.25
-    if options.um_per_px <= 0:
-        raise UserError(f"--um-per-px must be above 0, not {options.um_per_px}")
+    if options.out:
+        check_output(options.out)
     taxonomy = Taxonomy.load(options.taxonomy)
     scores, pairs = _score(options, taxonomy)
     # Images are the units here: the interval by slide would repeat the one by patch.

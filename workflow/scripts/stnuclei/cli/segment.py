@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stnuclei import export, prediction
+from stnuclei.cli.options import count
 from stnuclei.errors import UserError
 
 #: Options that say what `stnuclei.export.write_exports` makes of the nuclei.
@@ -33,10 +34,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", type=Path, required=True, help="checkpoint of stnuclei or of CellViT")
     add("--classifier", type=Path, help="cell classifier of stnuclei or CellViT++ that gives the classes")
     add("--out", type=Path, required=True, help="folder to write; predictions.zarr for patches")
-    add("--batch-size", type=int, help="tiles (8 on a GPU, 1 on a CPU) or patches (64) at once")
+    add("--batch-size", type=count, help="tiles (8 on a GPU, 1 on a CPU) or patches (64) at once")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0,cuda:1 or cuda:all (auto)")
     add("--precision", default="auto", help="auto, bf16, fp16, fp32 (auto)")
-    add("--threads", type=int, default=os.cpu_count() or 1, help="threads (all)")
+    add("--threads", type=count, default=os.cpu_count() or 1, help="threads (all)")
     add("--compile", action="store_true", help="use torch.compile")
     _slide_options(parser.add_argument_group("slides"))
     _export_options(parser.add_argument_group("exports"))

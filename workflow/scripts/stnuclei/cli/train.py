@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stnuclei.cli.options import count
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", type=Path, help="JSON or YAML file of the run")
-    parser.add_argument("--processes", type=int, default=1, help="processes on this machine, a GPU each (1)")
+    parser.add_argument("--processes", type=count, default=1, help="processes on this machine, a GPU each (1)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from .left_out import left_out as left_out
 from .left_out import without_samples as without_samples
 from .model_files import missing_checkpoints as missing_checkpoints
 from .patch_sets import PatchSet as PatchSet
+from .patch_sets import check_pixel_sizes as check_pixel_sizes
 from .patch_sets import expand_sources as expand_sources
 from .patch_sets import fold_of as fold_of
 from .patch_sets import label_methods as label_methods
@@ -27,7 +28,9 @@ from .samples import diseases_not_given as diseases_not_given
 from .samples import read_samples as read_samples
 from .segmentation import SlideSettings as SlideSettings
 from .workflow import check_config as check_config
+from .yaml_file import read_yaml as read_yaml
 from .workflow import with_defaults as with_defaults
+from .slide_files import slide_problem as slide_problem
 from .slides import check_segmentation as check_segmentation
 from .slides import models_of as models_of
 from .slides import read_slides as read_slides

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
-from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Seed, Settings, TextOrOther, WholeNumber
 from stnuclei.errors import UserError, refuse, suggestion
 from stnuclei.taxonomy import Taxonomy
 
@@ -45,7 +45,7 @@ class ClassifierBlock(Settings, block="classifiers.NAME.head"):
 class ClassifierSettings(ClassifierBlock):
     """Settings of one training run: the block, and the run's seed."""
 
-    seed: WholeNumber = Field(19, description="Seed of everything random.")
+    seed: Seed = Field(19, description="Seed of everything random.")
 
 
 def check_classifiers(config: Mapping[str, Any], models: Collection[str]) -> None:

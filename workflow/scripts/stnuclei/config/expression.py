@@ -13,6 +13,7 @@ from stnuclei.config.model import (
     Name,
     NotNegative,
     Positive,
+    Seed,
     Settings,
     TextOrOther,
     WholeNumber,
@@ -76,7 +77,7 @@ class ExpressionSettings(ExpressionTraining, block="expression"):
     """Settings of one training run: the block, and what the run has from elsewhere."""
 
     min_counts: Count = Field(_FEWEST_COUNTS, description="Patches with fewer counts are used nowhere.")
-    seed: WholeNumber = Field(19, description="Seed of everything random.")
+    seed: Seed = Field(19, description="Seed of everything random.")
 
     @property
     def readers(self) -> int:
@@ -114,7 +115,7 @@ class ExpressionModel(Settings):
     cross_tissue: Slides = Field([], description="Slides of other tissues, only predicted.")
     held_out: Names = Field([], description="Donors to test on; empty: drawn by the seed.")
     training: ExpressionTraining = Field(ExpressionTraining(), description="Overrides of expression.training.")
-    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
+    seed: Seed | None = Field(None, description="Its seed; null: the configuration's.")
 
 
 class Nulls(Settings):

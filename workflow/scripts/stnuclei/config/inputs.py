@@ -14,6 +14,10 @@ from stnuclei.errors import UserError
 MOST_ENLARGED = 4.0
 
 
+#: Pixel size of PanNuke's patches, um.
+PANNUKE_UM_PER_PX = 0.25
+#: Pixel sizes of patches and networks that differ by less, as a fraction, are one.
+ONE_PIXEL_SIZE = 0.02
 #: Pixel size of a network, um: at 1 um a lymphocyte is 6 px wide, coarser shows no nuclei.
 NetworkPixel = Annotated[float, Field(gt=0, le=1.0)]
 
@@ -81,6 +85,11 @@ class AlignmentBlock(Settings, block="alignment"):
     )
     on_failure: Literal["stop", "flag"] = Field("stop", description="stop, or flag: go on and say so in the report.")
     refine: Literal["none", "translation", "affine"] = Field("none", description="Correct by what the check finds.")
+
+
+def same_pixels(um: float, other: float) -> bool:
+    """True if two pixel sizes, um, are one to a network; a slide within 0.5 % of a size is not resampled to it."""
+    return abs(um / other - 1) < ONE_PIXEL_SIZE
 
 
 class CutSettings(Settings, block="patches"):

@@ -78,7 +78,7 @@ def _keys(names: Sequence[str]) -> set[str]:
 
 
 def _same_slides(table: pd.DataFrame) -> Iterator[str]:
-    """Rows that name one folder, or one H&E file, under two names."""
+    """Rows that name one folder, one H&E file or one sample of HEST-1k under two names."""
     rows = table.to_dict("records")
     for a, b in combinations(rows, 2):
         column = _same(a, b)
@@ -95,6 +95,8 @@ def _same(a: Mapping[str, str], b: Mapping[str, str]) -> str:
     ids = {a["hest_id"].casefold(), b["hest_id"].casefold()} - {""}
     if a["path"] and b["path"] and _on_disk(a["path"]) == _on_disk(b["path"]) and len(ids) < 2:
         return "path"
+    if a["hest_id"] and a["hest_id"].casefold() == b["hest_id"].casefold():
+        return "hest_id"  # two copies of the dataset
     return "he_image" if a["he_image"] and b["he_image"] and _on_disk(a["he_image"]) == _on_disk(b["he_image"]) else ""
 
 

@@ -23,6 +23,8 @@ Flag = StrictBool
 Count = Annotated[int, Field(ge=1)]
 WholeNumber = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+#: numpy, scikit-learn and torch all take seeds up to here.
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
@@ -46,10 +48,10 @@ Distinct = AfterValidator(_distinct)
 #: Discriminators of unions stand in a location as ``(tag)``; they are no keys of the configuration.
 _TAG = "("
 _BOUNDS = {
-    "greater_than": "must be above {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be below {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "must be above {gt:.12g}",
+    "greater_than_equal": "must be at least {ge:.12g}",
+    "less_than": "must be below {lt:.12g}",
+    "less_than_equal": "must be at most {le:.12g}",
 }
 _TYPES = {
     "int": "must be a whole number",
@@ -71,7 +73,7 @@ class Settings(BaseModel):
     `docs/settings.md` are held against them by tests.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
     #: Name of the block in the configuration, for messages.
     block: ClassVar[str] = ""
 
@@ -154,6 +156,8 @@ def _sentence(model: type[Settings], problem: Mapping[str, Any]) -> str:
         return f"{value!r} is none of {', '.join(_choices(context))}"
     if kind == "multiple_of":
         return f"{value!r} is not a multiple of {context['multiple_of']}"
+    if kind == "finite_number":
+        return f"must be a finite number, not {_shown(value)}"
     if kind in _BOUNDS:
         return f"{_BOUNDS[kind].format(**context)}, not {_shown(value)}"
     if kind == "value_error":

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from stnuclei.errors import UserError
+from stnuclei.config.inputs import PANNUKE_UM_PER_PX, same_pixels
+from stnuclei.errors import UserError, refuse
 
 #: A set of more tissues is not named after each of them.
 _NAMED_TISSUES = 3
@@ -67,6 +68,39 @@ def pannuke_sets(config: Mapping[str, Any]) -> list[PatchSet]:
             if entry.get("tissues"):
                 sets += [fold_set(fold, entry["tissues"]) for fold in entry["pannuke"]]
     return list(dict.fromkeys(sets))
+
+
+def check_pixel_sizes(config: Mapping[str, Any], segmenting: Iterable[str]) -> None:
+    """Refuse pixel sizes that differ between what a model learns from and what it is shown.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    segmenting
+        Models trained here that segment slides.
+
+    Raises
+    ------
+    UserError
+        With one line a problem.
+    """
+    um, seen = config["patches"]["um_per_px"], config["segmentation"]["network_um_per_px"]
+    roles = ("train", "validation", "test")
+    folds = any("pannuke" in source for model in learners(config) for role in roles for source in model.get(role, ()))
+    problems = []
+    if folds and not same_pixels(um, PANNUKE_UM_PER_PX):
+        problems.append(
+            f"patches.um_per_px: {um:g}, but PanNuke's patches have {PANNUKE_UM_PER_PX:g} um/px, and models would see "
+            f"both; take {PANNUKE_UM_PER_PX:g}, or leave PanNuke out of models"
+        )
+    names = sorted(set(segmenting))
+    if names and not same_pixels(um, seen):
+        problems.append(
+            f"segmentation.network_um_per_px: {seen:g}, but {', '.join(names)} learn from patches of {um:g} um/px "
+            "(patches.um_per_px); set both to one size"
+        )
+    refuse("the configuration", problems)
 
 
 def expand_sources(

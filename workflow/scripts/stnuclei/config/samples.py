@@ -117,7 +117,7 @@ def read_samples(
         With one line a problem, naming sample and column; nothing is read half.
     """
     path = Path(path)
-    table = read_user_table(path, "samples table", "samples")
+    table = read_user_table(path, "samples table", "`samples` in the configuration")
     problems = list(column_problems(table, COLUMNS))
     if not problems:
         table = _filled(table)
@@ -186,6 +186,12 @@ def _optional_problems(name: str, row: Mapping[str, Any]) -> list[str]:
     problems = []
     if row["he_um_per_px"] and not is_positive(row["he_um_per_px"]):
         problems.append(f"sample {name}, column he_um_per_px: {row['he_um_per_px']!r} is no positive number")
+    if row["platform"] == "spatialdata":
+        problems += [
+            f"sample {name}, column {column}: a SpatialData store holds its H&E and alignment; leave it empty"
+            for column in ("he_image", "he_alignment")
+            if row[column]
+        ]
     for column, platforms in PLATFORM_COLUMNS.items():
         if row[column] and row["platform"] not in platforms:
             belongs = " and ".join(platforms)

@@ -42,7 +42,7 @@ def read_slides(path: str | Path, samples: Collection[str], models: Collection[s
     if not str(path) or (str(path) == DEFAULT and not Path(path).is_file()):
         return pd.DataFrame(columns=list(COLUMNS), dtype=str).set_index("slide", drop=False)
     path = Path(path)
-    table = read_user_table(path, "slides table", "slides_table")
+    table = read_user_table(path, "slides table", "`slides_table` in the configuration")
     problems = list(column_problems(table, COLUMNS))
     if not problems:
         for column in COLUMNS:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from stnuclei.config.augmentation import AugmentSettings
 from stnuclei.config.encoders import known_architecture
-from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Settings, TextOrOther, WholeNumber
+from stnuclei.config.model import Count, Flag, Fraction, NotNegative, Positive, Seed, Settings, TextOrOther, WholeNumber
 from stnuclei.errors import UserError
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
@@ -119,7 +119,7 @@ class TrainingBlock(Settings, block="training"):
 class TrainSettings(TrainingBlock):
     """Settings of one training run: the block, and the run's seed."""
 
-    seed: WholeNumber = Field(19, description="Seed of everything random.")
+    seed: Seed = Field(19, description="Seed of everything random.")
 
     @property
     def readers(self) -> int:

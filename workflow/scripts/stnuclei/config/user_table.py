@@ -22,7 +22,7 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
     path
         The file.
     noun, setting
-        For the error: what the table is called, and the key of the configuration that names it.
+        For the error: what the table is called, and the key of the configuration, or the option, that names it.
 
     Raises
     ------
@@ -30,19 +30,23 @@ def read_user_table(path: Path, noun: str, setting: str) -> pd.DataFrame:
         If there is no such file, or nothing in it.
     """
     if not path.is_file():
-        raise UserError(f"{noun} {path}: no such file; set `{setting}` in the configuration")
+        raise UserError(f"{noun} {path}: no such file; set {setting}")
     # Only whole lines are comments: a sheet of a workbook is named after a "#".
     lines = [line for line in _text(path, noun).splitlines() if not line.startswith("#")]
     if not any(line.strip() for line in lines):
         raise UserError(f"{noun} {path} is empty; its first line names the columns")
-    width = lines[0].count("\t")
     # Spreadsheets write empty cells behind the last column.
+    lines[0] = lines[0].rstrip("\t")
+    width = lines[0].count("\t")
     lines = [line.rstrip("\t") if line.count("\t") > width else line for line in lines]
+    _check_header(lines[0], f"{noun} {path}")
     _check_widths(lines, f"{noun} {path}")
     try:
-        return pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
+        table = pd.read_csv(StringIO("\n".join(lines)), sep="\t", dtype=str, keep_default_na=False)
     except pd.errors.ParserError as error:
         raise UserError(f"{noun} {path}: cannot be read as a table ({str(error).strip()[:100]})") from None
+    _check_quotes(table, f"{noun} {path}")
+    return table.rename(columns=str.strip)
 
 
 def column_problems(table: pd.DataFrame, known: Mapping[str, str | None]) -> Iterator[str]:
@@ -87,6 +91,12 @@ def _text(path: Path, noun: str) -> str:
     return text
 
 
+def _check_header(line: str, subject: str) -> None:
+    """Refuse a column that is there twice: pandas would give the second another name."""
+    names = [name.strip() for name in line.split("\t")]
+    refuse(subject, [f"column {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1])
+
+
 def _check_widths(lines: list[str], subject: str) -> None:
     """Refuse rows with more fields than the header: pandas would move their fields to other columns."""
     width = lines[0].count("\t")
@@ -96,6 +106,19 @@ def _check_widths(lines: list[str], subject: str) -> None:
             f"row {number} has {line.count(chr(9)) + 1} fields, the header {width + 1}: {line.split(chr(9))[0]!r}"
             for number, line in enumerate(lines[1:], 1)
             if line.count("\t") > width
+        ],
+    )
+
+
+def _check_quotes(table: pd.DataFrame, subject: str) -> None:
+    """Refuse cells with a line break: a quotation mark was opened, and rows behind it would be lost in one cell."""
+    refuse(
+        subject,
+        [
+            f"column {column}: a quotation mark before {value.splitlines()[0].strip()[:40]!r} is not closed on its line"
+            for column in table.columns
+            for value in table[column]
+            if "\n" in value
         ],
     )
 

@@ -21,7 +21,7 @@ from stnuclei.config.inputs import (
     TissueBlock,
 )
 from stnuclei.config.labels import ClusteringBlock, LabelsBlock, Method
-from stnuclei.config.model import Count, Distinct, Name, Positive, Settings, TextOrOther, WholeNumber, check
+from stnuclei.config.model import Count, Distinct, Name, Positive, Seed, Settings, TextOrOther, WholeNumber, check
 from stnuclei.config.segmentation import PredictionBlock, SegmentationBlock
 from stnuclei.config.training import TrainingBlock
 from stnuclei.errors import UserError, is_file_name, refuse
@@ -64,7 +64,8 @@ class FoldSource(Settings):
 
 
 def _source_tag(value: Any) -> str:
-    return "(folds)" if isinstance(value, FoldSource) or "pannuke" in value else "(samples)"
+    named = isinstance(value, Mapping) and "pannuke" in value
+    return "(folds)" if isinstance(value, FoldSource) or named else "(samples)"
 
 
 ModelSource = Annotated[
@@ -79,8 +80,8 @@ class ModelEntry(Settings):
     validation: list[ModelSource] = Field([], description="What it is validated on each epoch.")
     test: list[FoldSource] = Field([], description="Folds it is scored on.")
     training: TrainingBlock = Field(TrainingBlock(), description="Overrides of training.")
-    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
-    seeds: Annotated[list[WholeNumber], Field(min_length=1), Distinct] | None = Field(
+    seed: Seed | None = Field(None, description="Its seed; null: the configuration's.")
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] | None = Field(
         None, description="Several seeds: one training each."
     )
     run_of: Name | None = Field(None, description="Name in tables that it shares with other runs.")
@@ -104,7 +105,7 @@ class ClassifierEntry(Settings):
         "run", description="Nuclei that it learns from: the run's, or the network's own that lie on one of these."
     )
     head: ClassifierBlock = Field(ClassifierBlock(), description="The head and its training.")
-    seed: WholeNumber | None = Field(None, description="Its seed; null: the configuration's.")
+    seed: Seed | None = Field(None, description="Its seed; null: the configuration's.")
 
 
 class EvaluationBlock(Settings):
@@ -162,7 +163,7 @@ class Configuration(Settings):
     samples: Name = Field("config/samples.tsv", description="Table of samples, one row a section with its slide.")
     results: Name = Field("results", description="Where everything is written.")
     taxonomy: Name = Field("pannuke", description="pannuke, lizard, puma, or a path to a YAML file.")
-    seed: WholeNumber = Field(19, description="Reaches everything random.")
+    seed: Seed = Field(19, description="Reaches everything random.")
     slides: SlidesBlock = Field(SlidesBlock(), description="Reading a sample's slide and counts.")
     regions: RegionsBlock = Field(RegionsBlock(), description="Regions drawn by hand.")
     hest: HestBlock = Field(HestBlock(), description="Downloads of HEST-1k.")

@@ -15,6 +15,7 @@ from stnuclei.evaluation.class_scores import codes_to_table, pair_codes
 from stnuclei.evaluation.patch_scores import score_patch
 from stnuclei.evaluation.rules import Policy, ScoringRules
 from stnuclei.io.polygons import read_geojson
+from stnuclei.io.regions import class_name
 from stnuclei.patches.raster import rasterize
 from stnuclei.progress import progress
 from stnuclei.taxonomy import Taxonomy
@@ -166,14 +167,15 @@ def _encode(values: Any, taxonomy: Taxonomy, where: Path) -> np.ndarray:
 
 def _read_outlines(path: Path, taxonomy: Taxonomy) -> Nuclei:
     outlines, properties = read_geojson(path)
-    names = [_class_name(entry) for entry in properties]
+    names = [_class(entry) for entry in properties]
     classes = _encode(names, taxonomy, path) if any(name is not None for name in names) else None
     return Nuclei(None, classes, outlines)
 
 
-def _class_name(properties: dict[str, Any]) -> str | None:
-    classification = properties.get("classification")
-    return classification.get("name") if isinstance(classification, dict) else properties.get("class")
+def _class(properties: dict[str, Any]) -> str | float | None:
+    """Name of a feature's class, or its number as ``class`` may hold it; None without one."""
+    number = properties.get("class")
+    return number if isinstance(number, int | float) else class_name(properties) or None
 
 
 def extent(nuclei: Nuclei) -> tuple[int, int]:

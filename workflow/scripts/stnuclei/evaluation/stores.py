@@ -76,7 +76,7 @@ def open_pair(
     Raises
     ------
     UserError
-        If their numbers of patches or their samples differ.
+        If their numbers of patches or their samples differ, or the patches were cut again since.
     """
     patches = open_patches(patches)
     predictions = PredictionStore(predictions) if isinstance(predictions, str | Path) else predictions
@@ -89,6 +89,9 @@ def open_pair(
     names = [getattr(store, "attrs", {}).get("sample") for store in (patches, predictions)]
     if None not in names and names[0] != names[1]:
         raise UserError(f"predictions are of sample {names[1]} and patches of {names[0]}: give those of one sample")
+    predicted = getattr(predictions, "attrs", {}).get("patches_sha256")
+    if predicted and isinstance(patches, PatchStore) and predicted != patches.content_hash:
+        raise UserError(f"{patches.path}: was cut again since the predictions were made; predict again for this store")
     return patches, predictions
 
 

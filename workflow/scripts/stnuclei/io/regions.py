@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def read_regions(path: str | Path, other_names: Sequence[str] = ()) -> Regions:
     if not len(shapes):
         raise UserError(f"{path}: holds no region; export the annotations as GeoJSON again")
     shapes = shapely.make_valid(shapes)
-    names = [_class_name(entry) for entry in properties]
+    names = [class_name(entry) or str(entry.get("name") or "") for entry in properties]
     roles = np.array([_role(path, name, other_names) for name in names], dtype=object)
     include = None if (roles == "exclude").all() else shapely.union_all(shapes[roles != "exclude"])
     exclude, normal = (shapely.union_all(shapes[roles == role]) for role in ("exclude", "normal"))
@@ -107,7 +107,13 @@ def _role(path: Path, name: str, other_names: Sequence[str]) -> str:
     )
 
 
-def _class_name(properties: dict[str, Any]) -> str:
-    classification = properties.get("classification")
-    name = classification.get("name") if isinstance(classification, dict) else properties.get("name")
-    return str(name or "")
+def class_name(properties: Mapping[str, Any]) -> str:
+    """Name of a GeoJSON feature's class, "" without one.
+
+    QuPath writes ``classification`` with ``name``, or with ``names`` of a class and its parts; other programs the name
+    alone, or ``class``.
+    """
+    given = properties.get("classification") or properties.get("class")
+    if isinstance(given, Mapping):
+        given = given.get("name") or ": ".join(map(str, given.get("names") or ()))
+    return str(given or "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stnuclei.config.inputs import same_pixels
 from stnuclei.errors import UserError
 from stnuclei.loading.loader import PatchLoader, ReadSettings
 from stnuclei.loading.sources import Source, labels_of, tissue_ids
@@ -36,6 +37,8 @@ class Collection:
         Nuclei of each class over all patches, int64 (n_classes + 1,); the last counts Unknown.
     hashes
         For each source a hash of its pixels, nuclei and their classes.
+    um_per_px
+        Size of a pixel of all patches, um.
     """
 
     sources: tuple[Source, ...]
@@ -45,9 +48,16 @@ class Collection:
     tissues: tuple[str, ...]
     nuclei: np.ndarray
     hashes: tuple[str, ...]
+    um_per_px: float
 
     @classmethod
-    def open(cls, sources: Sequence[Source], taxonomy: Taxonomy, tissues: Sequence[str] | None = None) -> Collection:
+    def open(
+        cls,
+        sources: Sequence[Source],
+        taxonomy: Taxonomy,
+        tissues: Sequence[str] | None = None,
+        um_per_px: float | None = None,
+    ) -> Collection:
         """Read counts, classes and tissues of the sources.
 
         Parameters
@@ -59,11 +69,13 @@ class Collection:
         tissues
             Tissue names to use (a validation set uses the training set's; a tissue not among them gets index 0 and is
             of no consequence there); none: those of the sources.
+        um_per_px
+            Pixel size that the patches must have (a validation set: the training set's); none: one and the same.
 
         Raises
         ------
         UserError
-            If there are no sources, or not a patch in all of them.
+            If there are no sources, or not a patch in all of them, or their pixels differ in size.
         """
         sources = tuple(sources)
         if not sources:
@@ -72,6 +84,7 @@ class Collection:
         first = np.cumsum([0, *(len(store) for store in stores)], dtype=np.int64)
         if first[-1] == 0:
             raise UserError(f"training: no patch in {', '.join(str(s.patches) for s in sources)}")
+        um = _pixel_size(stores, um_per_px)
         names = tuple(tissues) if tissues is not None else tuple(sorted({t for s in stores for t in s.tissues}))
         contents = [_content(store, source, taxonomy) for store, source in zip(stores, sources, strict=True)]
         return cls(
@@ -82,6 +95,7 @@ class Collection:
             names,
             np.sum([nuclei for _, nuclei, _ in contents], axis=0),
             tuple(value for _, _, value in contents),
+            um,
         )
 
     def __len__(self) -> int:
@@ -101,6 +115,18 @@ class Collection:
     def fingerprint(self) -> str:
         """Hash of everything the run learns from, so that a continued run notices other pixels, masks or labels."""
         return hashlib.sha256(repr((self.hashes, self.tissues)).encode()).hexdigest()[:16]
+
+
+def _pixel_size(stores: Sequence[PatchStore], wanted: float | None) -> float:
+    """Pixel size of all stores, um."""
+    first = stores[0].um_per_px if wanted is None else wanted
+    for store in stores:
+        if not same_pixels(store.um_per_px, first):
+            raise UserError(
+                f"training: {store.path} has patches of {store.um_per_px:g} um/px and others have {first:g}; cut all "
+                "with one patches.um_per_px (PanNuke's have 0.25)"
+            )
+    return first
 
 
 def _content(store: PatchStore, source: Source, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray, str]:

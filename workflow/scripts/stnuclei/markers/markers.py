@@ -13,6 +13,7 @@ import pandas as pd
 
 from stnuclei.errors import UserError, suggestion
 from stnuclei.markers.symbols import Symbols
+from stnuclei.markers.table_files import FileStates, file_states, read_marker_file
 from stnuclei.resources import resource
 from stnuclei.taxonomy import Taxonomy
 
@@ -124,37 +125,54 @@ def load_markers(folder: str | Path | None = None, taxonomy: str | Path | Taxono
     Raises
     ------
     UserError
-        If a table is missing.
+        If a table is missing or damaged, or a name of a cell type has no category.
     """
     taxonomy = Taxonomy.load(taxonomy)
     folder = Path(folder) if folder else resource("markers")
-    facts, names, sets, symbols = _read_tables(folder)
+    facts, names, sets, symbols = _read_tables(folder, file_states(folder))
     types = _classify(names, taxonomy)
     rows = facts.merge(types, on=["database", "cell_type"], how="left", validate="many_to_one")
     organs, aliases = _tissue_map(folder)
     return Markers(rows, organs, aliases, sets, taxonomy, symbols)
 
 
+#: Facts of genes, names of cell types, cancer sets by name, gene symbols.
+_Tables = tuple[pd.DataFrame, pd.DataFrame, dict[str, frozenset[str]], Symbols]
+
+
 @lru_cache(maxsize=4)
-def _read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, frozenset[str]], Symbols]:
-    """Taxonomy-free part of `load_markers`, cached: tests and notebooks call it many times."""
-    panglao = _read(folder, "panglaodb.tsv.gz").assign(database=PANGLAODB, from_tumour=0, n_rows=1, n_papers=0)
+def _read_tables(
+    folder: Path, states: FileStates
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, frozenset[str]], Symbols]:
+    """Taxonomy-free part of `load_markers`, cached by the files' `states`: tests and notebooks call it many times."""
+    panglao = read_marker_file(folder, "panglaodb.tsv.gz").assign(
+        database=PANGLAODB, from_tumour=0, n_rows=1, n_papers=0
+    )
     panglao["min_list_size"] = 0
-    cellmarker = _read(folder, "cellmarker.tsv.gz").assign(database=CELLMARKER)
+    cellmarker = read_marker_file(folder, "cellmarker.tsv.gz").assign(database=CELLMARKER)
     rows = pd.concat([panglao, cellmarker], ignore_index=True)
     rows["from_tumour"] = rows["from_tumour"].astype(bool)
     for column in ("ubiquitousness", "sensitivity", "specificity"):
         rows[column] = pd.to_numeric(rows[column], errors="coerce")
-    genes = _read(folder, "cancer_sets.tsv.gz")
+    genes = read_marker_file(folder, "cancer_sets.tsv.gz")
     sets = {name: frozenset(genes.loc[genes[name] == 1, "symbol"]) for name in genes.columns[1:]}
-    return rows, _read(folder, "cell_types.tsv.gz"), sets, Symbols.load(folder)
+    names = read_marker_file(folder, "cell_types.tsv.gz")
+    _check_names(folder, rows, names)
+    return rows, names, sets, Symbols.load(folder)
 
 
-def _read(folder: Path, name: str) -> pd.DataFrame:
-    if not (folder / name).is_file():
-        raise UserError(f"markers: {folder / name} is missing; rebuild it with python -m stnuclei.markers.build")
-    # NA is a gene-free word in these tables and NaN a symbol nobody has: text stays text, numbers become numbers.
-    return pd.read_csv(folder / name, sep="\t", keep_default_na=False, na_values={}, dtype={"symbol": str})
+def _check_names(folder: Path, rows: pd.DataFrame, names: pd.DataFrame) -> None:
+    """Refuse names of cell types without a category, or with two: their genes would vote for nothing, or twice."""
+    table = folder / "cell_types.tsv.gz"
+    known = pd.MultiIndex.from_frame(names[["database", "cell_type"]])
+    if known.has_duplicates:
+        raise UserError(f"markers: {table} names {' '.join(known[known.duplicated()][0])} twice; keep one row")
+    lacking = pd.MultiIndex.from_frame(rows[["database", "cell_type"]]).difference(known)
+    if len(lacking):
+        raise UserError(
+            f"markers: {table} has no category for {len(lacking):,} cell types, such as {' '.join(lacking[0])}; "
+            "rebuild it with python -m stnuclei.markers.build, or add their rows"
+        )
 
 
 def _classify(names: pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
@@ -174,7 +192,7 @@ Organs = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 def _tissue_map(folder: Path) -> tuple[dict[str, Organs], dict[str, str]]:
-    table = pd.read_csv(folder / "tissue_map.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table = read_marker_file(folder, "tissue_map.tsv", dtype=str)
     tissues, names = {}, {}
     for row in table.itertuples(index=False):
         organs, shared, cellmarker = (

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+
+from stnuclei.markers.table_files import read_marker_file
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Symbols:
     @classmethod
     def load(cls, folder: Path) -> Symbols:
         """Read ``hgnc_symbols.tsv.gz`` and ``hgnc_aliases.tsv.gz`` from the marker resources."""
-        approved = pd.read_csv(folder / "hgnc_symbols.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
-        aliases = pd.read_csv(folder / "hgnc_aliases.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
+        approved = read_marker_file(folder, "hgnc_symbols.tsv.gz", dtype=str)
+        aliases = read_marker_file(folder, "hgnc_aliases.tsv.gz", dtype=str)
         return cls(frozenset(approved["symbol"]), dict(zip(aliases["alias"], aliases["symbol"], strict=True)))
 
     def alias(self, symbol: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stnuclei.config.inputs import PANNUKE_UM_PER_PX
 from stnuclei.errors import UserError, suggestion
 from stnuclei.files import atomic_write
 from stnuclei.patches.instance_map import number_patch
@@ -27,7 +28,6 @@ from stnuclei.progress import Progress
 from stnuclei.taxonomy import Taxonomy
 
 CHANNELS = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
-UM_PER_PX = 0.25
 _BLOCK = 32  # patches read at once: 50 MB of float64 images, 100 MB of masks
 
 
@@ -82,7 +82,7 @@ def import_pannuke(
     attrs = {
         "sample": f"pannuke_{fold}",
         "tissues": [str(t) for t in present],
-        "um_per_px": UM_PER_PX,
+        "um_per_px": PANNUKE_UM_PER_PX,
         "settings": {"fold": fold, "channels": list(CHANNELS), "tissues": list(tissues)},
     }
     # Labels after the patches: they are only there when the store is.

@@ -14,7 +14,7 @@ from stnuclei.prediction.descriptors import TokenUse
 from stnuclei.prediction.inference import Network, classifier_of
 from stnuclei.prediction.instances import SeparationSettings, separate_picture
 from stnuclei.prediction.pictures import LARGEST
-from stnuclei.prediction.predictor import Predictor
+from stnuclei.prediction.predictor import Predictor, check_pixel_size
 from stnuclei.prediction.tiles import TileMaps
 
 _MULTIPLE = 16  # px: the side of a token of the vision transformers
@@ -49,6 +49,7 @@ def segment_image(
     """
     _check(image, um_per_px, network_um_per_px)
     network = Predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    check_pixel_size(network.metadata, network_um_per_px, "set network_um_per_px to {um}")
     ratio = network_um_per_px / um_per_px
     height, width = (max(1, round(side / ratio)) for side in image.shape[:2])
     seen = image if ratio == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

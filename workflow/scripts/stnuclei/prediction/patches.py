@@ -22,7 +22,7 @@ from stnuclei.patches.predictions import write_predictions
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.descriptors import classified
 from stnuclei.prediction.inference import classifier_of
-from stnuclei.prediction.predictor import PredictedMaps, Predictor, cpu_threads
+from stnuclei.prediction.predictor import PredictedMaps, Predictor, check_pixel_size, cpu_threads
 from stnuclei.progress import Progress
 from stnuclei.slides.prefetch import prefetch_map
 
@@ -70,9 +70,11 @@ def predict_patches(
         raise UserError(f"prediction.batch_size must be at least 1, not {batch_size}")
     check_output(Path(out))
     store, predictor = PatchStore(patches), Predictor(checkpoint, **network)
+    check_pixel_size(predictor.metadata, store.um_per_px, f"cut {store.path} again with patches.um_per_px {{um}}")
     attrs = {
         "sample": store.sample,
         "um_per_px": store.um_per_px,
+        "patches_sha256": store.content_hash,
         "model": {**describe(predictor), "sha256": sha256(checkpoint)},
         "taxonomy": predictor.metadata["taxonomy"],
         "classes": predictor.classes,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from stnuclei.cellvit.device import (
     to_host,
 )
 from stnuclei.cellvit.nucleus_tokens import TokenGrid
+from stnuclei.config.inputs import same_pixels
 from stnuclei.errors import UserError
 
 
@@ -269,6 +271,31 @@ def cpu_threads(threads: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_pixel_size(metadata: Mapping[str, Any], um_per_px: float, remedy: str) -> None:
+    """Refuse pictures of another pixel size than the model learned from: it would find nuclei of the wrong size.
+
+    Parameters
+    ----------
+    metadata
+        Of the checkpoint; official files do not say their pixel size, and are believed.
+    um_per_px
+        Pixel size of what the network is to see, um.
+    remedy
+        Clause of the sentence; ``{um}`` stands for the model's pixel size.
+
+    Raises
+    ------
+    UserError
+        If they differ by more than 2 %.
+    """
+    trained = metadata.get("um_per_px")
+    if trained and not same_pixels(um_per_px, trained):
+        raise UserError(
+            f"prediction: the model was trained at {trained:g} um/px and would see {um_per_px:g}; "
+            + remedy.format(um=f"{trained:g}")
+        )
 
 
 def check_pictures(images: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from stnuclei.files import sha256
 from stnuclei.io.slide_input import open_slide_input
 from stnuclei.prediction.description import describe
 from stnuclei.prediction.inference import Network
-from stnuclei.prediction.predictor import Predictor, cpu_threads
+from stnuclei.prediction.predictor import Predictor, check_pixel_size, cpu_threads
 from stnuclei.prediction.run import SegmentationRun
 from stnuclei.quality import TissueMap
 
@@ -91,6 +91,8 @@ def segment_slide(
     source = replace(source, name=name or source.name)
     chosen.check_slide(source.name, source.um_per_px)
     networks = _networks(checkpoint, chosen, predictor, classifier)
+    remedy = "set network_um_per_px to {um} (segmentation.network_um_per_px, --network-um-per-px)"
+    check_pixel_size(networks[0].metadata, chosen.network_um_per_px, remedy)
     run = SegmentationRun(source, chosen, networks, out, tissue, _model(checkpoint, networks[0]))
     if done := run.finished():
         return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stnuclei.config.slide_files import slide_problem
 from stnuclei.errors import UserError
 from stnuclei.slides.openslide_file import OpenslideSlide
 from stnuclei.slides.slide import Slide
@@ -24,10 +25,10 @@ def open_slide(path: str | Path) -> Slide:
         If it is not there, cannot be opened, is no 8-bit RGB image, or is cut short.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such H&E image; give it in column he_image")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: is empty; copy the slide again")
+    if problem := slide_problem(path):
+        raise UserError(f"{path}: {problem}")
     with open(path, "rb") as file:
         start = file.read(4)
     if start[:2] in (b"II", b"MM") and path.suffix.lower() not in (".ndpi", ".mrxs", ".vms", ".scn", ".bif"):

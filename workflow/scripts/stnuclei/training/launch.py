@@ -92,16 +92,26 @@ def read_run(path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise UserError(f"{path}: neither JSON nor YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not keys with their values")
     unknown, missing = set(content) - KEYS, {"sources", "out_dir"} - set(content)
     if unknown or missing:
         problems = [f"unknown {', '.join(sorted(unknown))}"] * bool(unknown)
         problems += [f"missing {', '.join(sorted(missing))}"] * bool(missing)
         raise UserError(f"{path}: {' and '.join(problems)}; the keys are {', '.join(sorted(KEYS))}")
     return {
-        "sources": [Source(**entry) for entry in content["sources"]],
-        "validation": [Source(**entry) for entry in content.get("validation") or []],
+        "sources": _sources(path, "sources", content["sources"]),
+        "validation": _sources(path, "validation", content.get("validation") or []),
         "out_dir": content["out_dir"],
         "settings": TrainSettings.from_dict(content.get("settings") or {}),
         "taxonomy": content.get("taxonomy") or "pannuke",
         "provenance": content.get("provenance"),
     }
+
+
+def _sources(path: Path, key: str, entries: Any) -> list[Source]:
+    known = {"patches", "labels"}
+    fits = isinstance(entries, list) and all(isinstance(e, dict) and {"patches"} <= e.keys() <= known for e in entries)
+    if not fits:
+        raise UserError(f"{path}: {key} must be a list of {{patches: STORE, labels: TABLE}} (labels may be left out)")
+    return [Source(**entry) for entry in entries]

@@ -147,11 +147,13 @@ def prepare(
         torch.set_num_threads(settings.threads)
     data = Collection.open(sources, taxonomy)
     weights = patch_weights(settings.sampling, data.tissue, data.presence, settings.sampling_gamma)
-    validated = Collection.open(validation, taxonomy, tissues=data.tissues) if validation else None
+    validated = (
+        Collection.open(validation, taxonomy, tissues=data.tissues, um_per_px=data.um_per_px) if validation else None
+    )
     best = BestEpoch.of(settings, validated is not None)
     network = build_network(settings, taxonomy, data.tissues, group.device)
     architecture = network.settings.architecture
-    teacher = Teacher.load(settings.teacher, taxonomy, group.device)
+    teacher = Teacher.load(settings.teacher, taxonomy, group.device, data.um_per_px)
     # Validation has no part in the weights of the last epoch, but it chooses the best one.
     fingerprint = data.fingerprint() + (validated.fingerprint() if best and validated else "")
     fingerprint += teacher.fingerprint if teacher else ""
@@ -247,7 +249,7 @@ def write_checkpoint(run: TrainingRun, provenance: Mapping[str, Any], epoch: int
             run.network,
             taxonomy=run.taxonomy,
             tissues=list(run.data.tissues),
-            config=publishable(run.settings.to_dict()),
+            config={**publishable(run.settings.to_dict()), "um_per_px": run.data.um_per_px},
             epoch=epoch,
             provenance={**provenance, "seed": run.settings.seed, "scores": dict(scores)},
         )

@@ -11,6 +11,7 @@ import torch
 from stnuclei.cellvit.checkpoint import load_checkpoint
 from stnuclei.cellvit.distillation import distillation_losses
 from stnuclei.cellvit.model import Architecture, CellViT
+from stnuclei.config.inputs import same_pixels
 from stnuclei.errors import UserError
 from stnuclei.files import sha256
 from stnuclei.taxonomy import Taxonomy
@@ -32,13 +33,15 @@ class Teacher:
     fingerprint: str
 
     @classmethod
-    def load(cls, path: str | Path | None, taxonomy: Taxonomy, device: torch.device) -> Teacher | None:
+    def load(
+        cls, path: str | Path | None, taxonomy: Taxonomy, device: torch.device, um_per_px: float = 0.25
+    ) -> Teacher | None:
         """Load a teacher's checkpoint; None without a path.
 
         Raises
         ------
         UserError
-            If it has other classes than the student will have.
+            If it has other classes than the student will have, or learned from pixels of another size than `um_per_px`.
         """
         if path is None:
             return None
@@ -48,6 +51,12 @@ class Teacher:
             raise UserError(
                 f"training.teacher {path}: its classes are {', '.join(metadata['classes'][1:])}, the student's are "
                 f"{', '.join(wanted[1:])}; give a teacher of the same taxonomy"
+            )
+        trained = metadata["um_per_px"]
+        if trained and not same_pixels(um_per_px, trained):
+            raise UserError(
+                f"training.teacher {path}: learned at {trained:g} um/px, the student's patches have {um_per_px:g}; "
+                "give a teacher of the same pixel size"
             )
         return cls(network.requires_grad_(False), sha256(path))
 

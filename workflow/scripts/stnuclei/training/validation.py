@@ -26,7 +26,6 @@ from stnuclei.metrics import accuracy, class_f1, f1_precision_recall, macro_f1
 from stnuclei.training.run import TrainingRun
 
 RADIUS_UM = 3.0
-UM_PER_PX = 0.25
 #: Patches whose loss is one number. Dice, Tversky and gradient terms are quotients of sums over the patches together,
 #: so the mean loss depends on the grouping (0.3 % between groups of 4 and 8, measured on 16 patches): it is the same
 #: whatever the batch and the number of processes.
@@ -197,11 +196,16 @@ def _begin(run: TrainingRun, batch: Batch, pool: ThreadPoolExecutor) -> _Scored:
     whole = ValidationSums(len(run.taxonomy.classes))
     whole.patches, whole.loss = float(len(true)), loss * len(true)
     patches = zip(true, classes, foreground, hv, types, strict=True)
-    return _Scored(whole, [pool.submit(score_patch, *patch) for patch in patches])
+    return _Scored(whole, [pool.submit(score_patch, *patch, run.data.um_per_px) for patch in patches])
 
 
 def score_patch(
-    true: np.ndarray, classes: np.ndarray, foreground: np.ndarray, hv: np.ndarray, types: np.ndarray
+    true: np.ndarray,
+    classes: np.ndarray,
+    foreground: np.ndarray,
+    hv: np.ndarray,
+    types: np.ndarray,
+    um_per_px: float,
 ) -> ValidationSums:
     """Sums of one patch.
 
@@ -213,9 +217,11 @@ def score_patch(
         Class ids, -1 Unknown, (K,).
     foreground, hv, types
         Predictions: bool (H, W), float (2, H, W), probabilities (C, H, W).
+    um_per_px
+        Size of a pixel.
     """
     sums = ValidationSums(types.shape[0] - 1)
-    instances = separate_nuclei(foreground, hv)
+    instances = separate_nuclei(foreground, hv, um_per_px)
     truth, predicted = measure(true), nuclei_table(instances, types)
     if len(truth):
         sums.with_nuclei = 1.0
@@ -225,7 +231,7 @@ def score_patch(
     row[row < 1] = sums.n_classes + 1
     column = predicted.class_id.astype(int)
     pairs, unpaired_true, unpaired_predicted = pair_centroids(
-        truth.centroid, predicted.centroid, RADIUS_UM / UM_PER_PX, "corrected"
+        truth.centroid, predicted.centroid, RADIUS_UM / um_per_px, "corrected"
     )
     np.add.at(sums.pairs, (row[pairs[:, 0]], column[pairs[:, 1]]), 1)
     np.add.at(sums.pairs, (row[unpaired_true], 0), 1)
