@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stnuclei.errors import UserError
 from stnuclei.labels import LabelContext, Labels, draw_labels, label_cells, register
 from stnuclei.labels.checks import describe_counts, label_doubts
 from stnuclei.labels.registry import _REGISTERED
@@ -52,6 +53,22 @@ def test_a_panel_names_the_organ_it_was_made_for(markers, tissue):
     assert organ_scores(markers, panel).index[0] in (tissue, {"Colon": "Bowel"}.get(tissue))
     assert better_organ(markers, panel, tissue) == ""
     assert better_organ(markers, panel, "Lung") != ""
+
+
+@pytest.mark.parametrize("method", ["stnuclei", "paper", "topdown", "ucell"])
+def test_ensembl_ids_are_refused_in_a_sentence(table, clustering, method):
+    renamed = table.copy()
+    renamed.var_names = [f"ENSG{number:011d}" for number in range(table.n_vars)]
+    tables = {"clusters": clustering.cells, "ranked_genes": clustering.ranked_genes}
+    with pytest.raises(UserError, match=r"none of the table's 58 genes \(ENSG00000000000, .* is a gene symbol"):
+        label_cells(renamed, method, "Breast", **tables)
+
+
+def test_a_panel_of_mouse_genes_is_said(markers, context):
+    mouse = ["Epcam", "Krt8", "Cd3e", "Col1a1", "H2-K1"]
+    (text,) = label_doubts(cells_of(Unknown=10), mouse, context)
+    assert "4 of 5 genes are written as mouse genes are (Epcam, Krt8, Cd3e, ...)" in text
+    assert not label_doubts(cells_of(Unknown=10), ["EPCAM", "KRT8", "CD3E", "C1orf112", "Sept6"], context)
 
 
 def test_the_doubt_about_the_organ_names_it(markers, context):

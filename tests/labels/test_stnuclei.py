@@ -158,7 +158,7 @@ def test_empty_cells_foreign_panels_and_small_tables(cells, markers):
     found = label_cells(part, "stnuclei", "Breast", markers=markers).cells
     assert found["label"][0] == "Unknown" and found["confidence"][0] == 0
     foreign = part.copy()
-    foreign.var_names = [f"ENSMUSG{i:05d}" for i in range(part.n_vars)]
+    foreign.var_names = ["ACTB", *(f"ENSMUSG{i:05d}" for i in range(1, part.n_vars))]  # no symbol at all is refused
     assert (label_cells(foreign, "stnuclei", "Breast", markers=markers).cells["label"] == "Unknown").all()
     assert len(label_cells(part[:4].copy(), "stnuclei", "Breast", markers=markers).cells) == 4
     nothing = part.copy()

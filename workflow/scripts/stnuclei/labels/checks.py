@@ -1,4 +1,4 @@
-"""Doubts about a finished label set, in sentences, and its cells by label."""
+"""Panels that cannot be labelled, doubts about a finished label set, in sentences, and its cells by label."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from stnuclei.errors import UserError
 from stnuclei.labels.registry import LabelContext
 from stnuclei.labels.result import undecided
+from stnuclei.markers.markers import Markers
 from stnuclei.markers.organ_fit import better_organ
 
 # Tables of fewer labelled cells may lack a lineage, or normal epithelium, by chance.
 FEW_CELLS = 200
 # Fewer epithelial cells than this fraction of the epithelium count as none.
 HARDLY_ANY = 0.01
+
+
+def check_symbols(panel: Sequence[str], markers: Markers) -> None:
+    """Refuse a panel without a single gene symbol, which every method by markers would call Unknown throughout.
+
+    Raises
+    ------
+    UserError
+        If no name is a symbol, an alias or a gene of the marker tables.
+    """
+    marked = set(markers.rows["symbol"])
+    if not any(name in marked or markers.symbols.knows(name) for name in panel):
+        raise UserError(
+            f"none of the table's {len(panel):,} genes ({', '.join(panel[:3])}, ...) is a gene symbol; give symbols "
+            "such as EPCAM as the names of its variables, not Ensembl ids"
+        )
 
 
 def label_doubts(cells: pd.DataFrame, panel: Sequence[str], context: LabelContext) -> list[str]:
@@ -30,10 +48,12 @@ def label_doubts(cells: pd.DataFrame, panel: Sequence[str], context: LabelContex
 
     Returns
     -------
-    Doubts: epithelium that is malignant as a whole, a lineage without a cell, a panel made for another organ.
+    Doubts: epithelium that is malignant as a whole, a lineage without a cell, a panel made for another organ
+    or written as mouse genes are.
     """
     counts = cells["label"].value_counts()
     doubts = [_all_neoplastic(counts, context), *_missing(counts, context), _other_organ(panel, context)]
+    doubts.append(_mouse_names(panel, context.markers))
     return [doubt for doubt in doubts if doubt]
 
 
@@ -68,6 +88,17 @@ def _missing(counts: pd.Series, context: LabelContext) -> list[str]:
         for name, members in lineages.items()
         if not any(counts.get(member, 0) for member in members)
     ]
+
+
+def _mouse_names(panel: Sequence[str], markers: Markers) -> str:
+    known = markers.symbols.approved
+    mouse = [name for name in panel if name not in known and name == name.capitalize() and name.upper() in known]
+    if len(mouse) <= len(panel) / 2:
+        return ""
+    return (
+        f"{len(mouse):,} of {len(panel):,} genes are written as mouse genes are ({', '.join(mouse[:3])}, ...) and read "
+        "as the human genes of the same letters: markers and the evidence of malignancy are human"
+    )
 
 
 def _other_organ(panel: Sequence[str], context: LabelContext) -> str:

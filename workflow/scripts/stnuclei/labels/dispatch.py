@@ -12,14 +12,17 @@ import pandas as pd
 
 from stnuclei.clustering.clustering import cluster_cells
 from stnuclei.clustering.counts import cell_ids, check_counts, totals
+from stnuclei.config.labels import METHODS
 from stnuclei.errors import UserError
-from stnuclei.labels.checks import describe_counts, label_doubts
+from stnuclei.labels.checks import check_symbols, describe_counts, label_doubts
 from stnuclei.labels.registry import LabelContext, configure
 from stnuclei.labels.result import Labels
 from stnuclei.markers.markers import Markers, load_markers
 from stnuclei.taxonomy import Taxonomy
 
 TOP_GENES = 10
+#: Shipped methods that need genes; those a user registers may do without.
+BY_MARKERS = frozenset(METHODS) - {"own"}
 log = logging.getLogger(__name__)
 
 
@@ -63,13 +66,15 @@ def label_cells(
     Raises
     ------
     UserError
-        If method, tissue, taxonomy or a setting is unknown, or counts or clusters cannot be used.
+        If method, tissue, taxonomy or a setting is unknown, counts or clusters cannot be used, or no gene is known.
     """
     labelled_by = configure(method, settings)
     check_counts(adata)
     if not isinstance(markers, Markers):
         markers = load_markers(markers, taxonomy)
     organ = markers.tissue(tissue)  # before the clusters: an unknown tissue is reported at once
+    if method in BY_MARKERS:
+        check_symbols(list(adata.var_names), markers)
     clusters, ranked_genes = _clusters(adata, clusters, ranked_genes, seed, threads)
     context = LabelContext(
         organ, markers, markers.taxonomy, clusters, ranked_genes, disease=disease or None, seed=seed, threads=threads
