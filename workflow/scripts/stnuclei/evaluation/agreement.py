@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stnuclei.errors import UserError
 from stnuclei.evaluation.detection import pair_centroids
@@ -177,28 +176,21 @@ def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy
             f"labels of sample {sample.name}: {', '.join(strange)} is no class of the model "
             f"({', '.join(taxonomy.names)}); compare with labels of the model's taxonomy"
         )
-    cells, centers = sample.boundaries.cell_ids(), sample.boundaries.centroids()
-    row = _rows_of(cells, table["cell_id"])
+    nuclei = sample.boundaries
+    row, centers = nuclei.rows_in(pa.array(table["cell_id"].astype(str), pa.string())), nuclei.centroids()
     known = row >= 0
     if len(row) and not known.any():
         raise UserError(f"labels of sample {sample.name}: hold none of its cells; they are of another sample")
     return pd.DataFrame(
         {
             "nucleus_index": np.arange(len(row)),
-            "cell_id": cells.to_pandas().to_numpy(object),
+            "cell_id": nuclei.cell_ids().to_pandas().to_numpy(object),
             "label": np.where(known, table["label"].to_numpy(object)[row], taxonomy.unknown.name),
             "confidence": np.where(known, table["confidence"].to_numpy(np.float32)[row], np.float32(np.nan)),
             "x": centers[:, 0],
             "y": centers[:, 1],
         }
     )
-
-
-def _rows_of(cells: pa.ChunkedArray, ids: pd.Series) -> np.ndarray:
-    """Row of each cell (n,) among `ids`, int64; -1 where it is none of them."""
-    known = pa.array(ids.astype(str), pa.string())
-    # An index of pandas would make a Python string of every cell, the largest thing in memory.
-    return np.asarray(pc.fill_null(pc.index_in(cells, value_set=known, skip_nulls=True), -1), np.int64)
 
 
 def _joined(

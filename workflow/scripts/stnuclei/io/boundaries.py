@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
@@ -93,6 +94,12 @@ class NucleusBoundaries(Stored["GeoDataFrame"]):
         """Cell of each nucleus (n,), text, null where it belongs to none."""
         pieces = [batch["cell_id"].cast(pa.string()) for _, batch in self.batches(["cell_id"])]
         return pa.chunked_array(pieces, pa.string())
+
+    def rows_in(self, ids: pa.Array) -> np.ndarray:
+        """Row of each nucleus' cell among `ids` (text), int64 (n,); -1 where it has none or it is not among them."""
+        # An index of pandas would make a Python string of every cell, the largest thing in memory.
+        found = pc.index_in(self.cell_ids(), value_set=ids, skip_nulls=True)
+        return np.asarray(pc.fill_null(found, -1), np.int64)
 
     def centroids(self) -> np.ndarray:
         """Centroids (n, 2) float64, (x, y) he_px."""
