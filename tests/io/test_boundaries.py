@@ -32,7 +32,10 @@ def test_pieces_are_the_same_from_a_file_a_table_and_a_frame(frame, source, tmp_
     assert len(nuclei) == 40
     assert [first for first, _ in nuclei.polygons()] == list(range(0, 40, 7))
     assert nuclei.cell_ids().to_pylist() == list(frame["cell_id"])
-    assert np.array_equal(nuclei.centroids(), shapely.get_coordinates(shapely.centroid(frame.geometry.to_numpy())))
+    centroids = shapely.get_coordinates(shapely.centroid(frame.geometry.to_numpy()))
+    assert np.array_equal(nuclei.measures.centroid, centroids)
+    assert np.array_equal(nuclei.measures.area, frame.area)
+    assert np.array_equal(nuclei.total_bounds(), frame.total_bounds)
     whole = nuclei.read()
     assert whole.geometry.geom_equals_exact(frame.geometry, 0).all()
     assert list(whole["cell_id"]) == list(frame["cell_id"]) and whole["cell_id"][0] is None

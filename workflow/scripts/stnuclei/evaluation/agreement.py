@@ -177,7 +177,7 @@ def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy
             f"({', '.join(taxonomy.names)}); compare with labels of the model's taxonomy"
         )
     nuclei = sample.boundaries
-    row, centers = nuclei.rows_in(pa.array(table["cell_id"].astype(str), pa.string())), nuclei.centroids()
+    row, centers = nuclei.rows_in(pa.array(table["cell_id"].astype(str), pa.string())), nuclei.measures.centroid
     known = row >= 0
     if len(row) and not known.any():
         raise UserError(f"labels of sample {sample.name}: hold none of its cells; they are of another sample")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
 SCHEMA = pa.schema([("cell_id", pa.string()), ("geometry", pa.binary())])
+
+
+class Measures(NamedTuple):
+    """Measures of n nuclei: centroids (n, 2) float64, (x, y) he_px, and areas (n,) float64, he_px squared."""
+
+    centroid: np.ndarray
+    area: np.ndarray
 
 
 class NucleusBoundaries(Stored["GeoDataFrame"]):
@@ -101,12 +109,20 @@ class NucleusBoundaries(Stored["GeoDataFrame"]):
         found = pc.index_in(self.cell_ids(), value_set=ids, skip_nulls=True)
         return np.asarray(pc.fill_null(found, -1), np.int64)
 
-    def centroids(self) -> np.ndarray:
-        """Centroids (n, 2) float64, (x, y) he_px."""
-        out = np.empty((len(self), 2))
+    @cached_property
+    def measures(self) -> Measures:
+        """Centroid and area of each nucleus, found once."""
+        found = Measures(np.empty((len(self), 2)), np.empty(len(self)))
         for first, polygons in self.polygons():
-            out[first : first + len(polygons)] = shapely.get_coordinates(shapely.centroid(polygons))
-        return out
+            rows = slice(first, first + len(polygons))
+            found.centroid[rows] = shapely.get_coordinates(shapely.centroid(polygons))
+            found.area[rows] = shapely.area(polygons)
+        return found
+
+    def total_bounds(self) -> np.ndarray:
+        """Box (4,) of all nuclei: x0, y0, x1, y1, he_px."""
+        boxes = np.array([shapely.total_bounds(polygons) for _, polygons in self.polygons()]).reshape(-1, 4)
+        return np.r_[boxes[:, :2].min(0, initial=np.inf), boxes[:, 2:].max(0, initial=-np.inf)]
 
     def read(self) -> GeoDataFrame:
         """All nuclei at once: ``cell_id`` (str or None) and ``geometry``, index 0..n-1."""
