@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,16 +113,9 @@ def cut_patches(
     """
     chosen = CutSettings(**settings)
     chosen.check_slide(sample.name, float(sample.um_per_px))
-    cutting = _prepare(sample, tissue_map, chosen)
-    if regions is not None:
-        cutting = replace(cutting, verdict=within_regions(regions, cutting.verdict, cutting.grid.size, cutting.ratio))
+    cutting = _prepare(sample, tissue_map, regions, chosen)
     accounting = Accounting(len(sample.boundaries), cutting.grid)
-    inputs = {
-        "tissue_map": tissue_map is not None,
-        "seed": seed,
-        "correction": None if correction is None else np.asarray(correction, float).tolist(),
-        **({} if regions is None else {"regions": list(regions.names)}),
-    }
+    inputs = {"tissue_map": tissue_map is not None, "seed": seed, **_frame_of(correction, regions)}
     cells = sample.cell_ids
     with scratch_folder(out) as folder:
         nuclei = NucleusBands(cutting.grid.band_edges(), folder)
@@ -139,16 +132,25 @@ def cut_patches(
     return written["counts"]
 
 
-def _prepare(sample: Sample, tissue_map: TissueClasses | None, settings: CutSettings) -> Cutting:
-    """The grid and the judge of tissue."""
+def _frame_of(correction: np.ndarray | None, regions: Regions | None) -> dict[str, Any]:
+    """The correction and the regions as the store's attributes have them."""
+    matrix = None if correction is None else np.asarray(correction, float).tolist()
+    return {"correction": matrix, **({} if regions is None else {"regions": list(regions.names)})}
+
+
+def _prepare(
+    sample: Sample, tissue_map: TissueClasses | None, regions: Regions | None, settings: CutSettings
+) -> Cutting:
+    """The grid and the verdict on patches."""
     ratio = pixel_ratio(float(sample.um_per_px), settings.um_per_px)
     height, width = (max(1, math.floor(length / ratio + 1e-6)) for length in sample.he.shape[:2])
     grid = PatchGrid(width, height, settings.size, settings.stride)
+    verdict = tissue_verdict(tissue_map, grid.size, ratio, settings)
     return Cutting(
         slide=sample.he,
         grid=grid,
         ratio=ratio,
-        verdict=tissue_verdict(tissue_map, grid.size, ratio, settings),
+        verdict=verdict if regions is None else within_regions(regions, verdict, grid.size, ratio),
         min_nuclei=settings.min_nuclei,
         drop_cut=settings.border == "drop",
     )
