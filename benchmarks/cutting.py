@@ -65,16 +65,10 @@ def write_slide(path: Path, side: int) -> None:
         )
 
 
-def make_sample(path: Path, side: int, n: int, um: float) -> SimpleNamespace:
-    """The slide with `n` nuclei of 13 vertices anywhere on it."""
-    import anndata as ad
-    import geopandas as gpd
-    import pandas as pd
+def outlines(n: int, side: int, um: float, random: np.random.Generator) -> np.ndarray:
+    """Nuclei of 13 vertices anywhere on a slide, polygons (n,)."""
     import shapely
 
-    from stnuclei.slides import open_slide
-
-    random = np.random.default_rng(2)
     angle = np.linspace(0, 2 * np.pi, 13)[None]
     axes, turn = random.uniform(2.0, 4.5, (2, n, 1)) / um, random.uniform(0, np.pi, (n, 1))
     x, y = axes[0] * np.cos(angle), axes[1] * np.sin(angle)
@@ -83,12 +77,36 @@ def make_sample(path: Path, side: int, n: int, um: float) -> SimpleNamespace:
         [x * np.cos(turn) - y * np.sin(turn) + centre[0], x * np.sin(turn) + y * np.cos(turn) + centre[1]], -1
     )
     points[:, -1] = points[:, 0]
-    ids = np.array([f"cell{i}" for i in range(n)], dtype=object)
-    table = ad.AnnData(np.zeros((n, 1), np.float32), obs=pd.DataFrame(index=ids))
-    nuclei = gpd.GeoDataFrame({"cell_id": ids}, geometry=shapely.polygons(points))
+    return shapely.polygons(points)
+
+
+def write_nuclei(path: Path, side: int, n: int, um: float) -> None:
+    """Nuclei in the order of nothing: each row group has them from all over the slide."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import shapely
+
+    from stnuclei.io.boundaries import ROW_GROUP, SCHEMA
+
+    random = np.random.default_rng(2)
+    with pq.ParquetWriter(path, SCHEMA) as file:
+        for begin in range(0, n, ROW_GROUP):
+            count = min(ROW_GROUP, n - begin)
+            ids = pa.array([f"cell{i}" for i in range(begin, begin + count)])
+            wkb = pa.array(shapely.to_wkb(outlines(count, side, um, random)), pa.binary())
+            file.write_table(pa.table([ids, wkb], schema=SCHEMA))
+
+
+def open_run(slide: Path, um: float) -> SimpleNamespace:
+    """The slide with the nuclei beside it, as a sample that was opened."""
+    from stnuclei.io.boundaries import NucleusBoundaries
+    from stnuclei.slides import open_slide
+
+    nuclei = NucleusBoundaries.of_file(slide.with_suffix(".parquet"))
     return SimpleNamespace(
-        name="generated", table=table, nuclei=nuclei, he=open_slide(path), um_per_px=um, tissue="Breast"
-    )
+        name="generated", cell_ids=nuclei.cell_ids().combine_chunks(), boundaries=nuclei, he=open_slide(slide),
+        um_per_px=um, tissue="Breast",
+    )  # fmt: skip
 
 
 def peak_mb() -> float:
@@ -96,28 +114,29 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def cut_one(folder: Path, side: int, n: int, um: float, threads: int) -> None:
+def cut_one(folder: Path, side: int, um: float, threads: int) -> None:
     """Child process: cut and print a line of JSON."""
     from stnuclei.patches import cut_patches
 
-    sample = make_sample(folder / f"{side}.tif", side, n, um)
+    sample = open_run(folder / f"{side}.tif", um)
     before = peak_mb()
     begin, cpu = time.monotonic(), time.process_time()
-    counts = cut_patches(sample, folder / "patches.zarr", threads=threads)
+    counts = cut_patches(sample, folder / "patches.zarr", threads=threads, um_per_px=max(um, 0.25))
     took = {"seconds": time.monotonic() - begin, "cpu": time.process_time() - cpu}
     print("RESULT " + json.dumps({**counts, **took, "before": before, "peak": peak_mb()}))
 
 
 def measure(folder: Path, patches: int, n: int, um: float, threads: int) -> dict:
     """Write a slide of patches x patches and cut it."""
-    side = int(patches * 256 * 0.25 / um)
+    side = int(patches * 256 * max(um, 0.25) / um)
     path = folder / f"{side}.tif"
-    write_slide(path, side)
-    command = [sys.executable, __file__, "--child", str(folder), str(side), str(n), str(um), str(threads)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for what in ("--make", "--child"):  # apart: a process counts the memory of what it made as its own
+        command = [sys.executable, __file__, what, str(folder), str(side), str(n), str(um), str(threads)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     line = next(line for line in output.splitlines() if line.startswith("RESULT "))
     size = path.stat().st_size
     path.unlink()
+    path.with_suffix(".parquet").unlink()
     return {"side": side, "slide_bytes": size, "nuclei_asked": n, **json.loads(line[7:])}
 
 
@@ -149,7 +168,8 @@ def small() -> list[Ratio]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_slide(folder / "3072.tif", 3072)
-        sample, stores = make_sample(folder / "3072.tif", 3072, 5_000, 0.2125), iter(range(9))
+        write_nuclei(folder / "3072.parquet", 3072, 5_000, 0.2125)
+        sample, stores = open_run(folder / "3072.tif", 0.2125), iter(range(9))
         ours, peer = race(
             lambda: cut_patches(sample, folder / f"{next(stores)}.zarr", threads=1),
             lambda: tifffile.imread(folder / "3072.tif", maxworkers=1),
@@ -160,9 +180,13 @@ def small() -> list[Ratio]:
 
 def main() -> None:
     """Command line."""
-    if sys.argv[1:2] == ["--child"]:
+    if sys.argv[1:2] in (["--make"], ["--child"]):
         folder, side, n, um, threads = sys.argv[2:7]
-        cut_one(Path(folder), int(side), int(n), float(um), int(threads))
+        if sys.argv[1] == "--make":
+            write_slide(Path(folder, f"{side}.tif"), int(side))
+            write_nuclei(Path(folder, f"{side}.parquet"), int(side), int(n), float(um))
+        else:
+            cut_one(Path(folder), int(side), float(um), int(threads))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=142, help="patches along the slide")

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,117 +23,11 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import numpy as np  # noqa: E402
 
+from made_bundle import GENES, make  # noqa: E402
 from ratio import COST, Ratio, race  # noqa: E402
 
-UM, MORPHOLOGY_UM, TILE = 0.25, 0.2125, 512
-GENES, GENES_A_CELL = 400, 45
 STAGES = ("read_sample", "write_sample", "write_sample_outside", "find_tissue", "check_alignment", "random_reads")
 FLOORS = ("only_decode", "only_write")
-
-
-# --- what is read ---------------------------------------------------------------------------------------------------
-
-
-def centres(px: int, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Jittered grid of nuclei over the slide, he_px (n, 2)."""
-    side = int(np.ceil(np.sqrt(cells)))
-    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)[:cells]
-    step = (px - 100) / side
-    return 50 + (grid + 0.5) * step + rng.uniform(-0.2, 0.2, (cells, 2)) * step
-
-
-def slide_tiles(px: int, level: int, points: np.ndarray) -> Iterator[np.ndarray]:
-    """JPEG-able tiles of a level: eosin-coloured texture with a dark disk at every nucleus."""
-    import cv2
-
-    rng = np.random.default_rng(1)
-    texture = np.clip(rng.normal((225, 170, 200), 12, (TILE, TILE, 3)), 0, 255).astype(np.uint8)
-    scale = 2**level
-    order = np.argsort(points[:, 1])
-    points = points[order]
-    radius = max(round(12 / scale), 1)
-    for y in range(0, px // scale, TILE):
-        low, high = np.searchsorted(points[:, 1], [(y - 20) * scale, (y + TILE + 20) * scale])
-        row = points[low:high]
-        for x in range(0, px // scale, TILE):
-            tile = np.ascontiguousarray(np.roll(texture, (x // 7 % TILE, y // 5 % TILE), axis=(0, 1)))
-            near = row[(row[:, 0] > (x - 20) * scale) & (row[:, 0] < (x + TILE + 20) * scale)]
-            for cx, cy in np.rint(near / scale - (x, y)).astype(int):
-                cv2.circle(tile, (int(cx), int(cy)), radius, (95, 65, 140), -1)
-            yield tile
-
-
-def write_slide(path: Path, px: int, points: np.ndarray) -> None:
-    """Pyramidal JPEG OME-TIFF with SubIFDs, as Xenium downloads have it."""
-    import tifffile
-
-    levels = 5
-    common = {
-        "tile": (TILE, TILE),
-        "compression": "jpeg",
-        "compressionargs": {"level": 85},
-        "photometric": "rgb",
-        "dtype": np.uint8,
-    }
-    metadata = {
-        "axes": "YXS",
-        "PhysicalSizeX": UM,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": UM,
-        "PhysicalSizeYUnit": "µm",
-    }
-    with tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
-        for level in range(levels):
-            side = px >> level
-            more = {"subifds": levels - 1, "metadata": metadata} if level == 0 else {"subfiletype": 1}
-            file.write(slide_tiles(px, level, points), shape=(side, side, 3), **common, **more)
-
-
-def write_tables(folder: Path, points: np.ndarray, rng: np.random.Generator) -> None:
-    """experiment.xenium, cells, nucleus boundaries, matrix, alignment."""
-    import h5py
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    n = len(points)
-    scale = UM / MORPHOLOGY_UM
-    matrix = np.array([[0, -scale, points.max() * scale + 100], [scale, 0, 0], [0, 0, 1.0]])
-    np.savetxt(folder / "bench_he_imagealignment.csv", matrix, delimiter=",")
-    experiment = {"pixel_size": MORPHOLOGY_UM, "analysis_sw_version": "xenium-3.0.0.15", "images": {}}
-    (folder / "experiment.xenium").write_text(json.dumps(experiment))
-    um = (points @ matrix[:2, :2].T + matrix[:2, 2]) * MORPHOLOGY_UM
-    ids = pa.array(
-        [f"{number:08x}".translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop")) + "-1" for number in range(n)]
-    )
-    pq.write_table(pa.table({"cell_id": ids, "x_centroid": um[:, 0], "y_centroid": um[:, 1]}), folder / "cells.parquet")
-    angle = 2 * np.pi * np.arange(13) / 12
-    ring = um[:, None] + 3.0 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    row = np.repeat(np.arange(n), 13)
-    columns = {"cell_id": ids.take(pa.array(row)), "vertex_x": ring[..., 0].ravel().astype(np.float32)}
-    columns |= {"vertex_y": ring[..., 1].ravel().astype(np.float32), "label_id": (row + 1).astype(np.uint32)}
-    pq.write_table(pa.table(columns), folder / "nucleus_boundaries.parquet")
-    indices = np.sort(
-        rng.integers(0, GENES // GENES_A_CELL, (n, GENES_A_CELL)) + np.arange(GENES_A_CELL) * (GENES // GENES_A_CELL),
-        axis=1,
-    )
-    with h5py.File(folder / "cell_feature_matrix.h5", "w") as file:
-        group = file.create_group("matrix")
-        group["data"] = rng.integers(1, 6, n * GENES_A_CELL).astype(np.int32)
-        group["indices"], group["indptr"] = indices.ravel(), np.arange(n + 1) * GENES_A_CELL
-        group["shape"], group["barcodes"] = np.array([GENES, n]), np.array(ids.to_pylist(), "S")
-        names = np.array([f"GENE{k}" for k in range(GENES)], "S")
-        features = group.create_group("features")
-        features["id"], features["name"] = names, names
-        features["feature_type"] = np.array(["Gene Expression"] * GENES, "S")
-
-
-def make(folder: Path, px: int, cells: int) -> None:
-    """Write the whole bundle."""
-    rng = np.random.default_rng(0)
-    points = centres(px, cells, rng)
-    folder.mkdir()
-    write_slide(folder / "bench_he_image.ome.tif", px, points)
-    write_tables(folder, points, rng)
 
 
 # --- stages -------------------------------------------------------------------------------------------------------

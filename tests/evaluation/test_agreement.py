@@ -1,5 +1,6 @@
 """Predicted classes against labels from expression, and what goes to Xenium Explorer."""
 
+import dataclasses
 import json
 
 import cv2
@@ -13,10 +14,11 @@ from shapely import affinity
 from export import made_nuclei as made
 from samples import PixelSlide, make_sample
 from stnuclei.errors import UserError
-from stnuclei.evaluation import compare_slide
+from stnuclei.evaluation import compare_slide, pair_overlaps
 from stnuclei.evaluation.agreement import NOT_IN_RUN, NOT_PREDICTED, PAIRED
 from stnuclei.evaluation.agreement_map import agreement_grid, draw_agreement
 from stnuclei.export.explorer import write_cell_groups, write_ranger_polygons
+from stnuclei.io import boundaries
 
 NAMES = np.array(made.TAXONOMY.names, dtype=object)
 MATRIX = np.array([[0.0, -1.2, 2000.0], [1.2, 0.0, 10.0], [0, 0, 1]])
@@ -144,3 +146,19 @@ def test_ranger_polygons_lie_in_um_of_the_morphology_image(case, tmp_path):
     sample.he_to_morphology = None
     with pytest.raises(UserError, match="has no alignment to a Xenium run"):
         write_ranger_polygons(path, sample, tmp_path / "x.geojson")
+
+
+def test_overlaps_do_not_depend_on_the_pieces_or_the_order(case, monkeypatch):
+    path, sample, labels = case
+    whole = compare_slide(path, sample, labels).nuclei
+    monkeypatch.setattr(pair_overlaps, "_PAIRS", 50)
+    monkeypatch.setattr(boundaries, "ROW_GROUP", 64)
+    order = np.random.default_rng(0).permutation(len(sample.nuclei))
+    shuffled = dataclasses.replace(sample, nuclei=sample.nuclei.iloc[order].reset_index(drop=True))
+    again = compare_slide(path, shuffled, labels).nuclei
+    again["nucleus_index"] = np.r_[order, -1][again["nucleus_index"]]
+    columns = ["nucleus_index", "nucleus_id"]
+    expected, found = (
+        table.sort_values(columns).drop(columns="cell_id").reset_index(drop=True) for table in (whole, again)
+    )
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)

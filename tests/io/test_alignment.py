@@ -11,6 +11,7 @@ from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.io import read_sample
 from stnuclei.io.alignment import Alignment, apply, read_alignment
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.pixel_size import settle
 
@@ -160,10 +161,18 @@ def test_nuclei_beside_the_slide_are_tried_the_other_way_round(good_bundle):
     sample = read_sample("xenium", good_bundle, checksums=False)
     shift = np.array([[1.0, 0, 5000], [0, 1, 5000], [0, 0, 1]])
     nuclei = sample.nuclei.set_geometry(sample.nuclei.geometry.translate(10_000, 10_000))
+    boundaries = NucleusBoundaries.of_frame(nuclei)
     with pytest.raises(UserError, match="the other way round it puts 100 % on it: the matrix goes from morphology px"):
-        check_nuclei("a.csv", sample.he, nuclei, 0.25, "?", Alignment(np.linalg.inv(shift), "matrix", {}))
+        check_nuclei(
+            "a.csv",
+            sample.he,
+            boundaries,
+            0.25,
+            "?",
+            Alignment(np.linalg.inv(shift), "matrix", {}),
+        )
     with pytest.raises(UserError, match="100 % of the nuclei outside .*; it must fit"):
-        check_nuclei("a.csv", sample.he, nuclei, 0.25, "it must fit", Alignment(shift, "matrix", {}))
+        check_nuclei("a.csv", sample.he, boundaries, 0.25, "it must fit", Alignment(shift, "matrix", {}))
 
 
 def test_a_slide_that_states_the_inverses_pixel_size_names_the_inverse(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from stnuclei.io.polygons import build_polygons, repair
+from stnuclei.io.polygons import build_polygons, group_pieces, repair
 
 
 def square(x, y, side=2.0, closed=True):
@@ -26,6 +26,14 @@ def test_one_polygon_a_group_in_the_order_of_the_table(closed, shuffled):
     assert group[first].tolist() == values
     assert shapely.area(polygons).tolist() == [4.0] * 4
     assert shapely.bounds(polygons)[:, 0].tolist() == [0, 10, 20, 30]
+
+
+@pytest.mark.parametrize("group", [[7, 7, 3, 3, 3, 9, 1], [7, 3, 7, 3, 9, 1, 3]])
+def test_pieces_hold_whole_groups_in_the_order_they_begin(group):
+    group = np.array(group)
+    pieces = [group[rows].tolist() for rows in group_pieces(group, 2)]
+    assert pieces == [[7, 7, 3, 3, 3], [9, 1]]
+    assert isinstance(next(group_pieces(group, 2)), slice) == (group[1] == 7)
 
 
 def test_what_encloses_nothing_is_none():

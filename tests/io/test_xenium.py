@@ -4,15 +4,19 @@ import json
 
 import bundle
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 import shapely
 
 from paths import DATA
 from stnuclei.errors import UserError
-from stnuclei.io import read_sample
+from stnuclei.io import matrix as matrix_module
+from stnuclei.io import read_sample, xenium
 from stnuclei.io.cells import read_cells
 from stnuclei.io.experiment import find_morphology, parse_version, read_experiment
-from stnuclei.io.matrix import read_matrix
+from stnuclei.io.matrix import read_matrix, take_columns
 from stnuclei.io.tables import batches, read_columns, texts
 
 TRUE_COUNTS = bundle.counts()[:, : bundle.N_GENES]
@@ -104,6 +108,32 @@ def test_unassigned_outlines_belong_to_no_cell(tmp_path):
     pq.write_table(table.set_column(0, "cell_id", pa.array(ids)), path)
     sample = read_sample("xenium", folder)
     assert list(sample.nuclei["cell_id"].isna()) == [k == 4 for k in range(len(sample.nuclei))]
+
+
+def test_pieces_change_no_nucleus(tmp_path, monkeypatch):
+    folder = bundle.make_bundle(tmp_path / "outs")
+    whole = read_sample("xenium", folder, checksums=False).nuclei
+    monkeypatch.setattr(xenium, "ROW_GROUP", 3)
+    path = folder / "nucleus_boundaries.parquet"
+    table = pq.read_table(path)
+    interleaved = np.argsort(table.to_pandas().groupby("label_id").cumcount().to_numpy(), kind="stable")
+    for order in (np.arange(len(table)), interleaved):
+        pq.write_table(table.take(pa.array(order)), path, row_group_size=40)
+        again = read_sample("xenium", folder, checksums=False).nuclei
+        assert list(again["cell_id"]) == list(whole["cell_id"])
+        assert again.geometry.geom_equals_exact(whole.geometry, 0).all()
+
+
+@pytest.mark.parametrize("rows", [2, 1 << 16])
+def test_columns_are_taken_in_place(monkeypatch, rows):
+    monkeypatch.setattr(matrix_module, "_ROWS", rows)
+    random = np.random.default_rng(0)
+    counts = sp.random(9, 7, 0.5, format="csr", random_state=random, data_rvs=lambda n: random.integers(0, 4, n))
+    kept = np.array([True, False, True, True, False, True, False])
+    expected = counts.toarray()[:, kept]
+    taken = take_columns(counts, kept)
+    assert np.array_equal(taken.toarray(), expected)
+    assert (taken.data != 0).all() and taken.has_canonical_format
 
 
 def test_he_is_found_beside_the_folder_and_never_guessed_between_two(tmp_path):

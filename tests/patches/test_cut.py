@@ -8,7 +8,8 @@ import pytest
 import shapely
 
 from stnuclei.errors import UserError
-from stnuclei.patches import PatchStore, cut_patches, patch_classes
+from stnuclei.io import boundaries
+from stnuclei.patches import PatchStore, cut_patches, grid, patch_classes
 from stnuclei.patches.classes import nucleus_labels
 from stnuclei.patches.raster import rasterize
 from stnuclei.quality.tissue_map import TissueMap
@@ -136,6 +137,32 @@ def test_lost_nuclei_have_a_reason(sample, tmp_path):
     sample.nuclei = sample.nuclei.set_geometry(geometry)
     _, counts = cut(sample, tmp_path, **ALL)
     assert counts["nuclei_lost"] == {"no pixel of its own": 1, "outside the slide": 1, "no outline": 1}
+
+
+def test_bands_and_pieces_change_no_patch(sample_of, tmp_path, monkeypatch):
+    sample = sample_of(height=1500, width=1100, n=300)
+    whole, counts = cut(sample, tmp_path / "whole", stride=200, border="drop")
+    monkeypatch.setattr(grid, "BLOCK_PX", 500)
+    monkeypatch.setattr(boundaries, "ROW_GROUP", 64)
+    banded, again = cut(sample, tmp_path / "banded", stride=200, border="drop")
+    assert len(grid.PatchGrid(1100, 1500, 256, 200).bands()) > 3
+    assert {key: counts[key] for key in ("patches", "nuclei", "nuclei_lost")} == {
+        key: again[key] for key in ("patches", "nuclei", "nuclei_lost")
+    }
+    place = {tuple(origin): i for i, origin in enumerate(banded.origin.tolist())}
+    for i, origin in enumerate(whole.origin.tolist()):
+        j = place[tuple(origin)]
+        assert np.array_equal(whole.image[i], banded.image[j])
+        assert np.array_equal(whole.instances[i], banded.instances[j])
+        for column in ("nucleus_index", "cell_index", "centroid"):
+            assert np.array_equal(whole.nuclei(i)[column], banded.nuclei(j)[column])
+
+
+def test_nothing_is_left_beside_the_store(sample, tmp_path):
+    cut(sample, tmp_path, **ALL)
+    with pytest.raises(UserError):
+        cut(sample, tmp_path / "none", min_nuclei=1000)
+    assert [path.name for path in tmp_path.rglob("*") if "partial" in path.name] == []
 
 
 def test_threads_change_nothing(sample_of, tmp_path):

@@ -74,6 +74,24 @@ def atomic_write(path: str | Path, directory: bool = False) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` for what is needed while it is written; it is removed in the end.
+
+    That of a killed process is removed by the next one for the same path on the same machine.
+    """
+    path = Path(path)
+    name = path.with_name(f"{path.name}.scratch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(name)
+    folder = _beside(name)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
 def deliver(made: str | Path, path: str | Path) -> None:
     """Give a finished file a second path, atomically: a hard link, or a copy where the file system has none."""
     with atomic_write(path) as temporary:

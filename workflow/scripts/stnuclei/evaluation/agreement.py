@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import shapely
+import pyarrow as pa
 
 from stnuclei.errors import UserError
 from stnuclei.evaluation.detection import pair_centroids
+from stnuclei.evaluation.pair_overlaps import pair_overlaps
 from stnuclei.files import atomic_write
 from stnuclei.io.nuclei_file import NucleiFile
 from stnuclei.io.sample import Sample
@@ -112,8 +113,8 @@ def compare_slide(
     """Pair the predicted nuclei of a slide with those of its Xenium run and put class beside label.
 
     Nuclei are paired one to one by their centroids: as many as can be within the radius, with the smallest sum of
-    distances (`pair_centroids`, corrected policy). The predicted outlines are read in pieces, those of the run are
-    held with the sample.
+    distances (`pair_centroids`, corrected policy). The outlines of both are read in pieces: memory grows by the
+    centroids and the table that is returned.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def compare_slide(
     truth = _truth(sample, labels, taxonomy)
     radius = radius_um / sample.um_per_px
     pairs, _, _ = pair_centroids(truth[["x", "y"]], predicted[["x", "y"]], radius, policy="corrected")
-    iou = _overlaps(nuclei, sample, pairs)
+    iou = pair_overlaps(nuclei, sample.boundaries, pairs)
     pairs, iou = pairs[iou >= min_iou], iou[iou >= min_iou]
     distance = np.linalg.norm(
         truth[["x", "y"]].to_numpy()[pairs[:, 0]] - predicted[["x", "y"]].to_numpy()[pairs[:, 1]], axis=1
@@ -167,50 +168,29 @@ def _predicted(nuclei: NucleiFile) -> pd.DataFrame:
 
 
 def _truth(sample: Sample, labels: str | Path | pd.DataFrame, taxonomy: Taxonomy) -> pd.DataFrame:
-    table = labels if isinstance(labels, pd.DataFrame) else read_table(labels)
-    table = table.set_index(table["cell_id"].astype(str))
-    cells = sample.nuclei["cell_id"]
+    wanted = ["cell_id", "label", "confidence"]
+    table = labels[wanted] if isinstance(labels, pd.DataFrame) else read_table(labels, wanted)
     strange = sorted(set(table["label"]) - {*taxonomy.names, taxonomy.unknown.name})
     if strange:
         raise UserError(
             f"labels of sample {sample.name}: {', '.join(strange)} is no class of the model "
             f"({', '.join(taxonomy.names)}); compare with labels of the model's taxonomy"
         )
-    matched = table.reindex(cells.fillna("").astype(str))
-    if len(sample.nuclei) and matched["label"].isna().all():
+    nuclei = sample.boundaries
+    row, centers = nuclei.rows_in(pa.array(table["cell_id"].astype(str), pa.string())), nuclei.measures.centroid
+    known = row >= 0
+    if len(row) and not known.any():
         raise UserError(f"labels of sample {sample.name}: hold none of its cells; they are of another sample")
-    centers = shapely.get_coordinates(shapely.centroid(sample.nuclei.geometry.to_numpy()))
     return pd.DataFrame(
         {
-            "nucleus_index": np.arange(len(cells)),
-            "cell_id": cells.to_numpy(),
-            "label": matched["label"].fillna(taxonomy.unknown.name).to_numpy(),
-            "confidence": matched["confidence"].to_numpy(np.float32),
+            "nucleus_index": np.arange(len(row)),
+            "cell_id": nuclei.cell_ids().to_pandas().to_numpy(object),
+            "label": np.where(known, table["label"].to_numpy(object)[row], taxonomy.unknown.name),
+            "confidence": np.where(known, table["confidence"].to_numpy(np.float32)[row], np.float32(np.nan)),
             "x": centers[:, 0],
             "y": centers[:, 1],
         }
     )
-
-
-def _overlaps(nuclei: NucleiFile, sample: Sample, pairs: np.ndarray) -> np.ndarray:
-    """Intersection over union of each pair (K,), in one pass over the file of nuclei."""
-    iou = np.zeros(len(pairs))
-    order = np.argsort(pairs[:, 1], kind="stable")
-    rows, outlines_true = pairs[order, 1], sample.nuclei.geometry.to_numpy()
-    begin = 0
-    for batch in nuclei.arrow_batches(["geometry"]):
-        first, last = np.searchsorted(rows, (begin, begin + len(batch)))
-        those = order[first:last]
-        outlines = batch["geometry"].take(rows[first:last] - begin).to_numpy(zero_copy_only=False)
-        mine, theirs = (
-            shapely.make_valid(shapely.from_wkb(outlines)),
-            shapely.make_valid(outlines_true[pairs[those, 0]]),
-        )
-        shared = shapely.area(shapely.intersection(mine, theirs))
-        union = shapely.area(mine) + shapely.area(theirs) - shared
-        iou[those] = shared / np.maximum(union, 1e-9)
-        begin += len(batch)
-    return iou
 
 
 def _joined(

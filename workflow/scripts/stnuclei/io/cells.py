@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.features import CONTROL, GENE, PROTEIN, classify
-from stnuclei.io.matrix import FeatureMatrix
+from stnuclei.io.matrix import FeatureMatrix, take_columns
 from stnuclei.io.tables import find_table, numbers, read_columns, texts
 
 _KEPT = ("transcript_counts", "total_counts", "cell_area", "nucleus_area", "nucleus_count", "segmentation_method")
@@ -66,7 +66,7 @@ def join(cells: Cells, matrix: FeatureMatrix, warnings: list[str]) -> AnnData:
     Parameters
     ----------
     cells, matrix
-        Of one bundle; the matrix is put into the cells' order by id.
+        Of one bundle; the matrix is put into the cells' order by id, and its counts are used up.
     warnings
         Grows by what is odd but no error.
 
@@ -84,8 +84,9 @@ def join(cells: Cells, matrix: FeatureMatrix, warnings: list[str]) -> AnnData:
     if not (kinds == GENE).any():
         types = ", ".join(sorted(set(matrix.types))) or "none"
         raise UserError(f"{matrix.path}: none of its {len(kinds):,} features is a gene (types: {types})")
-    genes = sp.csr_matrix(counts[:, kinds == GENE], dtype=np.int32)
-    genes.eliminate_zeros()
+    controls = np.asarray(counts[:, kinds == CONTROL].sum(axis=1)).ravel().astype(np.int32)
+    proteins = counts[:, kinds == PROTEIN].toarray() / matrix.protein_scale
+    genes = take_columns(counts, kinds == GENE).astype(np.int32, copy=False)
     var = pd.DataFrame(
         {"gene_ids": matrix.ids[kinds == GENE]}, index=pd.Index(matrix.names[kinds == GENE], dtype=object)
     )
@@ -93,21 +94,20 @@ def join(cells: Cells, matrix: FeatureMatrix, warnings: list[str]) -> AnnData:
     if not table.var_names.is_unique:
         warnings.append(f"{int(table.var_names.duplicated().sum())} genes share a name; -1, -2 ... was put behind it")
         table.var_names_make_unique()
-    table.obs["control_counts"] = np.asarray(counts[:, kinds == CONTROL].sum(axis=1)).ravel().astype(np.int32)
+    table.obs["control_counts"] = controls
     if (kinds == PROTEIN).any():
-        values = counts[:, kinds == PROTEIN].toarray() / matrix.protein_scale
-        table.obsm["protein"] = pd.DataFrame(values, index=table.obs_names, columns=matrix.names[kinds == PROTEIN])
+        table.obsm["protein"] = pd.DataFrame(proteins, index=table.obs_names, columns=matrix.names[kinds == PROTEIN])
     if not genes.nnz:
         raise UserError(f"{matrix.path}: not one transcript is counted in any cell; is the run complete?")
     return table
 
 
 def _in_order(cells: Cells, matrix: FeatureMatrix) -> sp.csr_matrix:
+    if np.array_equal(matrix.barcodes, cells.ids.to_numpy()):
+        return matrix.counts
     barcodes = pd.Index(matrix.barcodes)
     if barcodes.has_duplicates:
         raise UserError(f"{matrix.path}: barcode {barcodes[barcodes.duplicated()][0]} is there twice; copy it again")
-    if len(barcodes) == len(cells.ids) and (barcodes == cells.ids).all():
-        return matrix.counts
     row = barcodes.get_indexer(cells.ids)
     if (row < 0).any() or len(barcodes) != len(cells.ids):
         lacking = cells.ids[row < 0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
+import pyarrow as pa
 
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.slides.slide import Slide
 
 #: Median nucleus area, um2, that tissue can have; Xenium runs have 24 to 60.
@@ -22,7 +22,7 @@ _FARTHEST_UM = 25.0
 def check_nuclei(
     path: str | Path,
     slide: Slide,
-    nuclei: gpd.GeoDataFrame,
+    nuclei: NucleusBoundaries,
     um_per_px: float,
     need: str,
     alignment: Alignment | None = None,
@@ -48,7 +48,7 @@ def check_nuclei(
         If fewer than half of the nuclei have their centre on the slide, or their median area is impossible.
     """
     height, width = slide.shape[:2]
-    centre = shapely.get_coordinates(nuclei.geometry.centroid.to_numpy())
+    centre = nuclei.measures.centroid
     inside = _on_slide(centre, slide)
     if inside.mean() < 0.5:
         if alignment is not None:
@@ -57,12 +57,12 @@ def check_nuclei(
             need = f"taken the other way round it puts {100 * other:.0f} % on it: {alignment.inverse_means}" if (
                 other > 0.9
             ) else need  # fmt: skip
-        x0, y0, x1, y1 = nuclei.total_bounds
+        x0, y0, x1, y1 = nuclei.total_bounds()
         raise UserError(
             f"{path}: puts {100 * (1 - inside.mean()):.0f} % of the nuclei outside {slide.path.name} (nuclei span "
             f"x {x0:.0f} to {x1:.0f}, y {y0:.0f} to {y1:.0f}, the slide is {width} x {height} px); {need}"
         )
-    area = float(np.median(nuclei.area)) * um_per_px**2
+    area = float(np.median(nuclei.measures.area)) * um_per_px**2
     if not PLAUSIBLE_AREA[0] <= area <= PLAUSIBLE_AREA[1]:
         raise UserError(
             f"{path}: makes the median nucleus {area:.3g} um2, which no tissue has "
@@ -77,7 +77,7 @@ def _on_slide(points: np.ndarray, slide: Slide) -> np.ndarray:
 
 
 def check_centres(
-    path: str | Path, other: str, nuclei: gpd.GeoDataFrame, cells: pd.DataFrame, um_per_px: float
+    path: str | Path, other: str, nuclei: NucleusBoundaries, cells: pd.DataFrame, um_per_px: float
 ) -> None:
     """Stop where nuclei lie far from their own cells: axes exchanged, other units, or files of different runs.
 
@@ -86,7 +86,7 @@ def check_centres(
     path, other
         The nuclei's file, and the one that says where cells are.
     nuclei
-        Columns ``cell_id`` and ``geometry``, he_px.
+        With the cell each belongs to, he_px.
     cells
         Columns ``x``, ``y`` in he_px, indexed by cell id.
     um_per_px
@@ -97,9 +97,9 @@ def check_centres(
     UserError
         If the median distance is above 25 um.
     """
-    owner = cells.reindex(nuclei["cell_id"]).to_numpy()
-    centre = nuclei.geometry.centroid
-    distance = np.hypot(centre.x - owner[:, 0], centre.y - owner[:, 1]) * um_per_px
+    row = nuclei.rows_in(pa.array(cells.index, pa.string()))
+    owner = np.where(row[:, None] >= 0, cells.to_numpy()[row], np.nan)
+    distance = np.hypot(*(nuclei.measures.centroid - owner).T) * um_per_px
     median = float(np.nanmedian(distance)) if np.isfinite(distance).any() else 0.0
     if median > _FARTHEST_UM:
         raise UserError(

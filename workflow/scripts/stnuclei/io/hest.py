@@ -16,6 +16,7 @@ import shapely
 from anndata import AnnData
 
 from stnuclei.errors import UserError, first_line
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.hest_counts import Counted, count_transcripts
 from stnuclei.io.inputs import SampleInputs
@@ -45,9 +46,10 @@ def read_hest(
     nuclei = read_nuclei(files["nuclei"])
     counted = count_transcripts(files["transcripts"], min_qv, nuclei_only=count_in == "nuclei")
     um_per_px, record = _pixel_size(metadata, counted, slide, files, given)
-    check_nuclei(files["nuclei"], slide, nuclei, um_per_px, "they must be H&E pixels of this slide")
+    boundaries = NucleusBoundaries.of_frame(nuclei)
+    check_nuclei(files["nuclei"], slide, boundaries, um_per_px, "they must be H&E pixels of this slide")
     centres = pd.DataFrame(counted.centres, columns=["x", "y"], index=counted.cells)
-    check_centres(files["nuclei"], files["transcripts"].name, nuclei, centres, um_per_px)
+    check_centres(files["nuclei"], files["transcripts"].name, boundaries, centres, um_per_px)
     warnings: list[str] = []
     table = join(counted, nuclei, files, warnings)
     tissue = given.tissue or str(metadata.get("organ") or "")

@@ -14,6 +14,9 @@ import scipy.sparse as sp
 
 from stnuclei.errors import UserError, first_line
 
+#: Cells whose counts are looked at together.
+_ROWS = 1 << 16
+
 
 @dataclass(frozen=True)
 class FeatureMatrix:
@@ -85,7 +88,8 @@ def _read_h5(path: Path) -> FeatureMatrix:
         with h5py.File(path, "r") as file:
             group, features = file["matrix"], file["matrix/features"]
             shape = tuple(int(size) for size in group["shape"][:])
-            arrays = [group[name][:] for name in ("data", "indices", "indptr")]
+            # Stored as int64, twice what numbers of features need; larger than int32 is cut to its end, and refused.
+            arrays = [group["data"][:], group["indices"].astype(np.int32)[:], group["indptr"][:]]
             barcodes = _decode(group["barcodes"][:])
             ids, names, kinds = (_decode(features[key][:]) for key in ("id", "name", "feature_type"))
             scale = float(file.attrs.get("protein_scaling_factor", 1.0))
@@ -99,7 +103,7 @@ def _read_h5(path: Path) -> FeatureMatrix:
 def _compressed(path: Path, arrays: list[np.ndarray], shape: tuple[int, ...]) -> sp.csr_matrix:
     """Features x cells by columns is cells x features by rows: no copy."""
     data, indices, indptr = arrays
-    indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
+    indptr = indptr.astype(np.int64)
     fits = len(shape) == 2 and len(indptr) == shape[1] + 1 and len(indices) == len(data) == indptr[-1]
     if not fits or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise UserError(
@@ -108,6 +112,31 @@ def _compressed(path: Path, arrays: list[np.ndarray], shape: tuple[int, ...]) ->
     if len(indices) and not 0 <= indices.min() <= indices.max() < shape[0]:
         raise UserError(f"{path}: counts feature {indices.max():,} of {shape[0]:,}; copy it again")
     return sp.csr_matrix((data, indices, indptr), shape=shape[::-1])
+
+
+def take_columns(counts: sp.csr_matrix, kept: np.ndarray) -> sp.csr_matrix:
+    """Columns of a matrix without the zeros it stores, in the matrix's own memory, which is used up.
+
+    Parameters
+    ----------
+    counts
+        CSR (n, m); not to be used any more.
+    kept
+        (m,) bool.
+    """
+    column = np.cumsum(kept) - 1
+    sizes, end = np.empty(counts.shape[0], np.int64), 0
+    for begin in range(0, counts.shape[0], _ROWS):
+        indptr = counts.indptr[begin : begin + _ROWS + 1]
+        data, indices = (array[indptr[0] : indptr[-1]] for array in (counts.data, counts.indices))
+        stays = kept[indices] & (data != 0)
+        before = np.concatenate([[0], np.cumsum(stays)])
+        sizes[begin : begin + _ROWS] = np.diff(before[indptr - indptr[0]])
+        stop = end + int(before[-1])
+        counts.data[end:stop], counts.indices[end:stop] = data[stays], column[indices[stays]]
+        end = stop
+    content = (counts.data[:end], counts.indices[:end], np.concatenate([[0], np.cumsum(sizes)]))
+    return sp.csr_matrix(content, shape=(counts.shape[0], int(kept.sum())))
 
 
 def _read_mex(folder: Path) -> FeatureMatrix:

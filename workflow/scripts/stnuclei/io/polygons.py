@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,7 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
     """
     starts = _starts(group)
     order = None
-    numbers = group[starts]
-    # Counted from 1 in real files, which needs no sorting to see.
-    if not (numbers[1:] > numbers[:-1]).all() and len(np.unique(numbers)) < len(starts):  # rows of a polygon lie apart
+    if _lie_apart(group[starts]):
         order = _contiguous(group)
         group, vertices = group[order], vertices[order]
         starts = _starts(group)
@@ -45,6 +44,25 @@ def build_polygons(group: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray,
     flat = enough & (shapely.area(polygons) <= 0)
     polygons[flat] = None
     return starts if order is None else order[starts], polygons
+
+
+def group_pieces(group: np.ndarray, most: int) -> Iterator[slice | np.ndarray]:
+    """Rows of whole groups, at most `most` groups at a time, groups in the order they first appear.
+
+    `group` is that of `build_polygons`. Rows are a slice where the rows of each group lie together.
+    """
+    starts = _starts(group)
+    order = _contiguous(group) if _lie_apart(group[starts]) else None
+    starts = starts if order is None else _starts(group[order])
+    for begin in range(0, len(starts), most):
+        last = starts[begin + most] if begin + most < len(starts) else len(group)
+        yield slice(starts[begin], last) if order is None else order[starts[begin] : last]
+
+
+def _lie_apart(numbers: np.ndarray) -> bool:
+    """True if a group's rows do not all follow each other; `numbers` are the groups as they begin."""
+    # Counted from 1 in real files, which needs no sorting to see.
+    return not (numbers[1:] > numbers[:-1]).all() and len(np.unique(numbers)) < len(numbers)
 
 
 def _from_rings(vertices: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import shapely
 
 from stnuclei.errors import UserError, first_line
 from stnuclei.io.alignment import apply
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.features import GENE, classify
 from stnuclei.io.hest_counts import Codes, gene_flags
@@ -58,7 +59,8 @@ def resegment(sample: Sample, given: SampleInputs) -> Sample:
     if unit == "um" and to_he is None:
         raise UserError(f"{path}: where um lie on the H&E is known of Xenium runs alone; give pixels (#he_px)")
     nuclei = read_outlines(path, np.eye(3) if to_he is None or unit == "he_px" else to_he)
-    check_nuclei(path, sample.he, nuclei, sample.um_per_px, f"are its coordinates {unit} of this run?")
+    boundaries = NucleusBoundaries.of_frame(nuclei)
+    check_nuclei(path, sample.he, boundaries, sample.um_per_px, f"are its coordinates {unit} of this run?")
     counts = Path(given.counts) if given.counts else _own_counts(given.path)
     table = count(counts, nuclei, to_he)
     provenance = {**sample.provenance, "resegmentation": {"nuclei": path.name, "unit": unit, "counts": counts.name}}

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from stnuclei import __version__
 from stnuclei.files import sha256
+from stnuclei.io.boundaries import NucleusBoundaries
+from stnuclei.io.stored import ReadWhenAsked
+from stnuclei.io.stored_cells import StoredCells
 from stnuclei.progress import progress
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ _LIBRARIES = ("spatialdata", "anndata", "zarr", "tifffile", "openslide-python", 
 
 @dataclass
 class Sample:
-    """One slide with its cells, their counts and their nuclei; pixels are read when they are asked for.
+    """One slide with its cells, their counts and their nuclei; what is on disk is read when it is asked for.
 
     Attributes
     ----------
@@ -51,19 +55,31 @@ class Sample:
     """
 
     name: str
-    table: AnnData
-    nuclei: GeoDataFrame
-    he: Slide
-    um_per_px: float
+    table: ReadWhenAsked[AnnData] = ReadWhenAsked()
+    nuclei: ReadWhenAsked[GeoDataFrame] = ReadWhenAsked()
+    he: Slide  # type: ignore[misc]  # the two above have no default, though mypy takes the descriptor for one
+    um_per_px: float  # type: ignore[misc]
     tissue: str = ""
     he_to_morphology: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def boundaries(self) -> NucleusBoundaries:
+        """The nuclei in pieces; those of a store are never all in memory where only this is asked for."""
+        held = vars(self)["nuclei"]
+        return held if isinstance(held, NucleusBoundaries) else NucleusBoundaries.of_frame(held)
+
+    @property
+    def cell_ids(self) -> pa.Array:
+        """Ids of the table's cells (n_cells,), text; those of a store are read without the counts."""
+        held = vars(self)["table"]
+        return held.cell_ids() if isinstance(held, StoredCells) else pa.array(held.obs_names, pa.string())
 
     def __repr__(self) -> str:
         height, width = self.he.shape[:2]
         return (
             f"Sample {self.name} ({self.tissue or 'tissue not said'}): {self.table.n_obs:,} cells x "
-            f"{self.table.n_vars:,} genes, {len(self.nuclei):,} nuclei, H&E {width:,} x {height:,} px at "
+            f"{self.table.n_vars:,} genes, {len(self.boundaries):,} nuclei, H&E {width:,} x {height:,} px at "
             f"{self.um_per_px:.4f} um/px"
         )
 

@@ -15,6 +15,7 @@ from anndata import AnnData
 
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import apply
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.elements import Elements, affines
 from stnuclei.io.inputs import SampleInputs
@@ -83,10 +84,11 @@ def build_sample(given: SampleInputs, run: Run, coordinate_system: str | None = 
     stored = run.data.tables[elements.table]
     table = clean_table(str(run.source), stored, warnings)
     nuclei = read_nuclei(run, to_he, stored, warnings)
-    check_nuclei(run.source, run.slide, nuclei, size, f"{elements.nuclei_words} must be nuclei of this H&E")
+    boundaries = NucleusBoundaries.of_frame(nuclei)
+    check_nuclei(run.source, run.slide, boundaries, size, f"{elements.nuclei_words} must be nuclei of this H&E")
     candidates = _candidates(run, to_he, stored)
     table = place_cells(table, nuclei, candidates, size, warnings)
-    check_centres(run.source, f"table {elements.table}", nuclei, _centres(table), size)
+    check_centres(run.source, f"table {elements.table}", boundaries, _centres(table), size)
     provenance = describe(
         name=given.name,
         platform=run.platform,

@@ -8,21 +8,26 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import zarr
-from geopandas import GeoDataFrame
 
 from stnuclei.errors import UserError
 from stnuclei.files import atomic_write, sha256
+from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.image_element import write_image
 from stnuclei.io.open_image import FORMAT, identifying_file
 from stnuclei.io.sample import Sample
+from stnuclei.io.shapes_element import first_nucleus, replace_nuclei
 from stnuclei.joblog import quiet
 from stnuclei.slides.slide import Slide
 from stnuclei.slides.wrappers import ReducedSlide
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 REGION = "nucleus_boundaries"
 #: Column of the table that names each cell's (largest) nucleus, the row it annotates.
@@ -142,36 +147,45 @@ def transformations(sample: Sample, scale: float = 1.0) -> dict[str, Any]:
 
 
 def _write_elements(sample: Sample, path: Path, attributes: dict[str, Any]) -> None:
-    """Shapes, table and attributes, through spatialdata."""
+    """Shapes, table and attributes, through spatialdata; the nuclei then in pieces."""
     import spatialdata
-    from spatialdata.models import ShapesModel, TableModel
+    from spatialdata.models import TableModel
 
-    nuclei = GeoDataFrame(sample.nuclei[["cell_id", "geometry"]].reset_index(drop=True), geometry="geometry")
-    table = sample.table.copy()
-    table.obs["region"] = pd.Categorical([REGION] * table.n_obs)
-    table.obs[INSTANCE] = largest_nucleus(nuclei, table.obs["cell_id"])
+    nuclei, table = sample.boundaries, _annotating(sample.table, sample.boundaries)
     with quiet("ome_zarr"):
         data = spatialdata.SpatialData(
-            shapes={REGION: ShapesModel.parse(nuclei, transformations=transformations(sample))},
+            shapes={REGION: first_nucleus(nuclei, transformations(sample))},
             tables={"table": TableModel.parse(table, region=REGION, region_key="region", instance_key=INSTANCE)},
             attrs={"stnuclei": attributes},
         )
         data.write(path)
+    replace_nuclei(path / "shapes" / REGION / "shapes.parquet", nuclei)
 
 
-def largest_nucleus(nuclei: GeoDataFrame, cell_ids: pd.Series) -> np.ndarray:
+def _annotating(table: AnnData, nuclei: NucleusBoundaries) -> AnnData:
+    """The table with the columns that join it to the nuclei; counts are not copied."""
+    from anndata import AnnData
+
+    obs = table.obs.copy()
+    obs["region"] = pd.Categorical.from_codes(np.zeros(len(obs), np.int8), [REGION])
+    obs[INSTANCE] = largest_nucleus(nuclei, obs["cell_id"])
+    more = {name: dict(getattr(table, name)) for name in ("uns", "obsm", "varm", "layers")}
+    return AnnData(table.X, obs=obs, var=table.var, **more)
+
+
+def largest_nucleus(nuclei: NucleusBoundaries, cell_ids: pd.Series) -> np.ndarray:
     """Row of each cell's largest nucleus (n_cells,) int64; cells without one get -1, -2, ..., which name no row.
 
     spatialdata joins a table and its shapes by a number that is there once.
     """
-    order = np.argsort(-nuclei.area.to_numpy(), kind="stable")
-    first = pd.Series(order, index=nuclei["cell_id"].to_numpy()[order])
-    first = first[first.index.notna()]
-    first = first[~first.index.duplicated()]
-    row = first.reindex(cell_ids.to_numpy()).to_numpy()
-    without = np.isnan(row)
+    cell = nuclei.rows_in(pa.array(cell_ids, pa.string()))
+    smallest_first = np.argsort(-nuclei.measures.area, kind="stable")[::-1]
+    smallest_first = smallest_first[cell[smallest_first] >= 0]
+    row = np.full(len(cell_ids), -1, np.int64)
+    row[cell[smallest_first]] = smallest_first  # of a cell's nuclei the last one stays
+    without = row < 0
     row[without] = -np.arange(1, without.sum() + 1)
-    return row.astype(np.int64)
+    return row
 
 
 def _overview(slide: Slide) -> tuple[Slide, float]:

@@ -33,7 +33,9 @@ def find_table(folder: Path, stem: str) -> Path:
     raise UserError(f"{folder}: holds neither {stem}.parquet nor {stem}.csv.gz; copy it from the run's output folder")
 
 
-def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, pa.ChunkedArray]:
+def read_columns(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), coded: Sequence[str] = ()
+) -> dict[str, pa.ChunkedArray]:
     """Read the named columns of a parquet or CSV table, nothing else of it.
 
     Parameters
@@ -42,6 +44,8 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
         The table.
     required, optional
         Column names; optional ones are left out of the result where the table has none.
+    coded
+        Columns of text that repeats, read as codes from parquet (see `coded_texts`).
 
     Returns
     -------
@@ -55,7 +59,7 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
     names = column_names(path)
     wanted = [*_present(path, names, required), *(name for name in optional if name in names)]
     try:
-        table = pq.read_table(path, columns=wanted) if path.suffix == ".parquet" else _read_csv(path, wanted)
+        table = _read_parquet(path, wanted, coded) if path.suffix == ".parquet" else _read_csv(path, wanted)
     except (pa.ArrowException, OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({first_line(error, 160)}); copy it again") from error
     if table.num_rows == 0:
@@ -119,6 +123,10 @@ def texts(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> pd.Serie
     UserError
         If values are missing or of another kind.
     """
+    return _spelled(path, name, column).to_pandas().astype(object)
+
+
+def _spelled(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if column.null_count:
         raise UserError(f"{path}, column {name}: {column.null_count:,} of {len(column):,} values are missing")
@@ -127,14 +135,13 @@ def texts(path: Path, name: str, column: pa.ChunkedArray | pa.Array) -> pd.Serie
     elif not (_is_text(kind) or pa.types.is_integer(kind)):
         raise UserError(f"{path}, column {name}: holds {kind}, neither text nor whole numbers")
     try:
-        values = pc.cast(column, pa.string()).to_pandas()
+        return pc.cast(column, pa.string())
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}, column {name}: bytes are not UTF-8 text") from error
-    return values.astype(object)
 
 
-def coded_texts(path: Path, name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Column of ids that repeat: code of every row (n,) int32, and what each code means (k,) str.
+def coded_texts(path: Path, name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Column of ids that repeat: code of every row (n,) int32, and what each code means (k,), text.
 
     A vertex table repeats each id a dozen times; as text it would be the largest thing in memory.
 
@@ -144,11 +151,35 @@ def coded_texts(path: Path, name: str, column: pa.ChunkedArray) -> tuple[np.ndar
         See `texts`.
     """
     if column.null_count:
-        texts(path, name, column)
-    encoded = column.combine_chunks()
+        _spelled(path, name, column)
+    encoded = column.unify_dictionaries().combine_chunks()
     encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
-    names = texts(path, name, encoded.dictionary).to_numpy()
-    return encoded.indices.to_numpy(zero_copy_only=False), names
+    return encoded.indices.to_numpy(zero_copy_only=False), _spelled(path, name, encoded.dictionary)
+
+
+def whole_numbers(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
+    """Column as whole numbers (n,), of its own type where that is one.
+
+    Raises
+    ------
+    UserError
+        See `numbers`.
+    """
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return column.to_numpy()
+    return numbers(path, name, column).astype(np.int64)
+
+
+def check_numbers(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Check that every value is a finite number, without making float64 of them as `numbers` does.
+
+    Raises
+    ------
+    UserError
+        See `numbers`.
+    """
+    if not pa.types.is_floating(column.type) or column.null_count or not pc.all(pc.is_finite(column)).as_py():
+        numbers(path, name, column)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -161,6 +192,12 @@ def _present(path: Path, names: Sequence[str], wanted: Sequence[str]) -> list[st
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(names[:20])}")
     return list(wanted)
+
+
+def _read_parquet(path: Path, columns: list[str], coded: Sequence[str]) -> pa.Table:
+    schema = pq.read_schema(path)
+    dictionaries = [name for name in columns if name in coded and _is_text(schema.field(name).type)]
+    return pq.read_table(path, columns=columns, read_dictionary=dictionaries, pre_buffer=False)
 
 
 def _read_csv(path: Path, columns: list[str]) -> pa.Table:

@@ -5,28 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
 from anndata import AnnData
 
 from stnuclei.config.user_table import alignment_files
 from stnuclei.errors import UserError
 from stnuclei.io.alignment import Alignment, apply, read_alignment
+from stnuclei.io.boundaries import SCHEMA, NucleusBoundaries
 from stnuclei.io.cells import Cells, join, read_cells
 from stnuclei.io.check_nuclei import check_centres, check_nuclei
 from stnuclei.io.experiment import Experiment, find_morphology, read_experiment
 from stnuclei.io.inputs import SampleInputs, find_alignment, find_he
 from stnuclei.io.matrix import read_matrix
 from stnuclei.io.nuclear_counts import with_nuclear_counts
+from stnuclei.io.nuclei_file import ROW_GROUP
 from stnuclei.io.pixel_size import settle
-from stnuclei.io.polygons import build_polygons, repair
+from stnuclei.io.polygons import build_polygons, group_pieces, repair
 from stnuclei.io.sample import Sample, describe
-from stnuclei.io.tables import coded_texts, find_table, numbers, read_columns
+from stnuclei.io.tables import check_numbers, coded_texts, find_table, numbers, read_columns, whole_numbers
 from stnuclei.slides.open import open_slide
 from stnuclei.slides.slide import Slide
 
 _NO_CELL = ("-1", "UNASSIGNED", "")
+_AXES = ("vertex_x", "vertex_y")
 
 
 def read_xenium(given: SampleInputs, *, count_in: Literal["cells", "nuclei"] = "cells", min_qv: float = 20.0) -> Sample:
@@ -100,7 +105,7 @@ def read_cell_table(folder: str | Path) -> AnnData:
 
 def _cells_and_nuclei(
     folder: Path, to_he: np.ndarray, um_per_px: float, warnings: list[str]
-) -> tuple[AnnData, gpd.GeoDataFrame]:
+) -> tuple[AnnData, NucleusBoundaries]:
     cells = read_cells(folder)
     table = join(cells, read_matrix(folder), warnings)
     table.obsm["spatial"] = apply(to_he, cells.centroids_um)
@@ -115,8 +120,8 @@ def um_to_he(alignment: Alignment, experiment: Experiment) -> np.ndarray:
     return np.linalg.inv(alignment.matrix) @ np.diag([1 / experiment.pixel_size, 1 / experiment.pixel_size, 1.0])
 
 
-def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[str]) -> gpd.GeoDataFrame:
-    """Read nucleus polygons into he_px.
+def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[str]) -> NucleusBoundaries:
+    """Read nucleus polygons into he_px, packed as WKB: some thousand at a time are polygons.
 
     Rows are grouped by ``label_id`` where the table has it (XOA 2 on: a cell may own several nuclei), else by cell.
 
@@ -131,36 +136,53 @@ def read_nuclei(folder: Path, cells: Cells, to_he: np.ndarray, warnings: list[st
     warnings
         Grows by what was dropped.
 
-    Returns
-    -------
-    Columns ``cell_id`` and ``geometry`` (Polygon, he_px), index 0..n-1.
-
     Raises
     ------
     UserError
         If the table is damaged, names cells that are not there, or holds no polygon.
     """
     path = find_table(folder, "nucleus_boundaries")
-    columns = read_columns(path, ("cell_id", "vertex_x", "vertex_y"), ("label_id",))
-    code, names = coded_texts(path, "cell_id", columns["cell_id"])
-    vertices = np.column_stack([numbers(path, axis, columns[axis]) for axis in ("vertex_x", "vertex_y")])
-    free = np.isin(names, _NO_CELL)
-    unknown = names[(cells.ids.get_indexer(names) < 0) & ~free]
+    columns = read_columns(path, ("cell_id", *_AXES), ("label_id",), coded=("cell_id",))
+    code, names = coded_texts(path, "cell_id", columns.pop("cell_id"))
+    owner = _owners(path, names, cells)
+    for axis in _AXES:
+        check_numbers(path, axis, columns[axis])
+    group = whole_numbers(path, "label_id", columns.pop("label_id")) if "label_id" in columns else code
+    pieces, outlines, lost = [], 0, 0
+    for rows in group_pieces(group, ROW_GROUP):
+        vertices = np.column_stack([numbers(path, axis, _picked(columns[axis], rows)) for axis in _AXES])
+        first, polygons = build_polygons(group[rows], apply(to_he, vertices))
+        repaired, source = repair(polygons)
+        ids = owner.take(pa.array(code[rows][first[source]]))
+        pieces.append(pa.table([ids, pa.array(shapely.to_wkb(repaired), pa.binary())], schema=SCHEMA))
+        outlines, lost = outlines + len(polygons), lost + len(polygons) - len(np.unique(source))
+    if lost:
+        warnings.append(f"{lost:,} of {outlines:,} nucleus outlines enclose nothing and were dropped")
+    if lost == outlines:
+        raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
+    return NucleusBoundaries.of_table(pa.concat_tables(pieces))
+
+
+def _owners(path: Path, names: pa.Array, cells: Cells) -> pa.Array:
+    """Cells that nuclei may belong to (k,), null for the names that mean none.
+
+    Raises
+    ------
+    UserError
+        If one is not among the cells.
+    """
+    free = pc.is_in(names, value_set=pa.array(_NO_CELL))
+    unknown = names.filter(pc.invert(pc.or_(free, pc.is_in(names, value_set=pa.array(cells.ids, pa.string())))))
     if len(unknown):
         raise UserError(
             f"{path}: {len(unknown):,} cell ids, such as {unknown[0]}, are not in {cells.path.name}; "
             "the files are of different runs"
         )
-    group = code if "label_id" not in columns else numbers(path, "label_id", columns["label_id"]).astype(np.int64)
-    first, polygons = build_polygons(group, apply(to_he, vertices))
-    repaired, source = repair(polygons)
-    lost = len(polygons) - len(set(source))
-    if lost:
-        warnings.append(f"{lost:,} of {len(polygons):,} nucleus outlines enclose nothing and were dropped")
-    if not len(repaired):
-        raise UserError(f"{path}: no nucleus outline encloses anything; copy it again")
-    ids = np.where(free, np.array(None, dtype=object), names)[code[first[source]]]
-    return gpd.GeoDataFrame({"cell_id": ids}, geometry=repaired)
+    return pc.if_else(free, pa.scalar(None, pa.string()), names)
+
+
+def _picked(column: pa.ChunkedArray, rows: slice | np.ndarray) -> pa.ChunkedArray:
+    return column.slice(rows.start, rows.stop - rows.start) if isinstance(rows, slice) else column.take(pa.array(rows))
 
 
 def _files(folder: Path, slide: Slide, alignment_path: str | Path) -> list[Path]:

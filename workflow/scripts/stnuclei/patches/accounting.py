@@ -46,19 +46,24 @@ class Accounting:
     ----------
     n_nuclei
         Nuclei of the sample.
-    bounds
-        (K, 4) their boxes, patch_px, NaN without outline.
     grid
         The patches.
     """
 
-    def __init__(self, n_nuclei: int, bounds: np.ndarray, grid: PatchGrid) -> None:
+    def __init__(self, n_nuclei: int, grid: PatchGrid) -> None:
         self.grid = grid
         self.patches = np.zeros(len(Fate), np.int64)
         self.nuclei = np.full(n_nuclei, Fate.NO_PIXEL, np.uint8)
+
+    def place(self, first: int, bounds: np.ndarray) -> None:
+        """Count nuclei `first` to `first` + n that lie outside or have no outline, before any block is added.
+
+        `bounds` (n, 4) are their boxes, patch_px, NaN without outline.
+        """
         left, top, right, bottom = bounds.T
-        self.nuclei[(right <= 0) | (bottom <= 0) | (left >= grid.width) | (top >= grid.height)] = Fate.OUTSIDE
-        self.nuclei[np.isnan(left)] = Fate.NO_OUTLINE
+        nuclei = self.nuclei[first : first + len(bounds)]
+        nuclei[(right <= 0) | (bottom <= 0) | (left >= self.grid.width) | (top >= self.grid.height)] = Fate.OUTSIDE
+        nuclei[np.isnan(left)] = Fate.NO_OUTLINE
 
     def add(self, patches: np.ndarray, nuclei: np.ndarray, fates: np.ndarray) -> None:
         """Count a block: fates of its patches, and nuclei (rows) with their fates there."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from stnuclei.config.inputs import CutSettings
 from stnuclei.errors import UserError
+from stnuclei.files import scratch_folder
 from stnuclei.patches.accounting import Accounting, Fate
-from stnuclei.patches.grid import PatchGrid, TissueClasses, TissueFractions
+from stnuclei.patches.bands import BandNuclei, NucleusBands
+from stnuclei.patches.grid import PatchGrid, TissueClasses
 from stnuclei.patches.instance_map import number_patch
-from stnuclei.patches.raster import Outlines
+from stnuclei.patches.verdicts import Verdict, tissue_verdict, within_regions
 from stnuclei.patches.write import PatchBlock, write_patches
 from stnuclei.progress import Progress
 from stnuclei.slides.prefetch import prefetch_map
@@ -29,16 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cutting:
-    """All that cutting a block needs.
+    """All that cutting a block needs beside its nuclei.
 
     Parameters
     ----------
     slide
         (Y, X, 3) uint8, read by slices.
-    outlines
-        Nuclei in patch_px.
-    cell_of
-        int32 (K,): row of the table for each nucleus, -1 none.
     grid
         The patches.
     ratio
@@ -52,11 +52,9 @@ class Cutting:
     """
 
     slide: SlideOrArray
-    outlines: Outlines
-    cell_of: np.ndarray
     grid: PatchGrid
     ratio: float
-    verdict: Callable[[np.ndarray], np.ndarray]
+    verdict: Verdict
     min_nuclei: int
     drop_cut: bool
 
@@ -115,93 +113,62 @@ def cut_patches(
     """
     chosen = CutSettings(**settings)
     chosen.check_slide(sample.name, float(sample.um_per_px))
-    cutting = _prepare(sample, tissue_map, correction, chosen)
-    if regions is not None:
-        cutting = replace(cutting, verdict=_within(regions, cutting))
-    accounting = Accounting(len(cutting.outlines), cutting.outlines.bounds, cutting.grid)
-    inputs = {
-        "tissue_map": tissue_map is not None,
-        "seed": seed,
-        "correction": None if correction is None else np.asarray(correction, float).tolist(),
-        **({} if regions is None else {"regions": list(regions.names)}),
-    }
-    written = write_patches(
-        out,
-        _blocks(cutting, accounting, f"cutting {sample.name}", threads),
-        _attributes(sample, cutting, {**chosen.to_dict(), **inputs}),
-        size=chosen.size,
-        compress_image=chosen.compress_image,
-        extra=lambda: {"counts": accounting.finished(sample.name)},
-    )
+    cutting = _prepare(sample, tissue_map, regions, chosen)
+    accounting = Accounting(len(sample.boundaries), cutting.grid)
+    inputs = {"tissue_map": tissue_map is not None, "seed": seed, **_frame_of(correction, regions)}
+    cells = sample.cell_ids
+    with scratch_folder(out) as folder:
+        nuclei = NucleusBands(cutting.grid.band_edges(), folder)
+        placed = nuclei.deal(sample.boundaries, _to_patches(correction, cutting.ratio), _cells(sample, cells))
+        written = write_patches(
+            out,
+            _blocks(cutting, nuclei, placed, accounting, f"cutting {sample.name}", threads),
+            _attributes(sample, len(cells), cutting, {**chosen.to_dict(), **inputs}),
+            size=chosen.size,
+            compress_image=chosen.compress_image,
+            extra=lambda: {"counts": accounting.finished(sample.name)},
+        )
     print(accounting.sentence(sample.name, written["counts"]), flush=True)
     return written["counts"]
 
 
+def _frame_of(correction: np.ndarray | None, regions: Regions | None) -> dict[str, Any]:
+    """The correction and the regions as the store's attributes have them."""
+    matrix = None if correction is None else np.asarray(correction, float).tolist()
+    return {"correction": matrix, **({} if regions is None else {"regions": list(regions.names)})}
+
+
 def _prepare(
-    sample: Sample, tissue_map: TissueClasses | None, correction: np.ndarray | None, settings: CutSettings
+    sample: Sample, tissue_map: TissueClasses | None, regions: Regions | None, settings: CutSettings
 ) -> Cutting:
-    """Outlines in the patches' frame, the grid, and the judge of tissue."""
+    """The grid and the verdict on patches."""
     ratio = pixel_ratio(float(sample.um_per_px), settings.um_per_px)
-    matrix = np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
     height, width = (max(1, math.floor(length / ratio + 1e-6)) for length in sample.he.shape[:2])
     grid = PatchGrid(width, height, settings.size, settings.stride)
+    verdict = tissue_verdict(tissue_map, grid.size, ratio, settings)
     return Cutting(
         slide=sample.he,
-        outlines=Outlines.of(sample.nuclei.geometry.to_numpy(), matrix),
-        cell_of=_cells(sample),
         grid=grid,
         ratio=ratio,
-        verdict=_judge(tissue_map, grid.size, ratio, settings),
+        verdict=verdict if regions is None else within_regions(regions, verdict, grid.size, ratio),
         min_nuclei=settings.min_nuclei,
         drop_cut=settings.border == "drop",
     )
 
 
-def _cells(sample: Sample) -> np.ndarray:
+def _to_patches(correction: np.ndarray | None, ratio: float) -> np.ndarray:
+    """Matrix (3, 3) that takes nuclei from he_px to patch_px."""
+    return np.diag([1 / ratio, 1 / ratio, 1.0]) @ (np.eye(3) if correction is None else np.asarray(correction))
+
+
+def _cells(sample: Sample, ids: pa.Array) -> np.ndarray:
     """Row of the table for each nucleus, int32; -1 where it has no cell."""
-    names = sample.table.obs_names
-    if not names.is_unique:
+    if pc.count_distinct(ids).as_py() < len(ids):
         raise UserError(f"sample {sample.name}: cell ids occur twice in its table; read the sample again")
-    return names.get_indexer(sample.nuclei["cell_id"]).astype(np.int32)
+    return sample.boundaries.rows_in(ids).astype(np.int32)
 
 
-def _judge(
-    tissue_map: TissueClasses | None, size: int, ratio: float, settings: CutSettings
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from corners (n, 2) to `Fate` codes by tissue."""
-    if tissue_map is None:
-        return lambda corners: np.zeros(len(corners), np.uint8)
-    fractions = TissueFractions(tissue_map)
-
-    def verdict(corners: np.ndarray) -> np.ndarray:
-        sharp, blurred, pen = fractions.of(corners, size, ratio).T
-        tissue = sharp + blurred + pen
-        usable = sharp + (0 if settings.exclude_blurred else blurred) + (0 if settings.exclude_pen else pen)
-        codes = np.zeros(len(corners), np.uint8)
-        codes[usable < settings.min_tissue - 1e-9] = Fate.TISSUE
-        most = settings.max_artifacts * tissue + 1e-9
-        if settings.exclude_blurred:
-            codes[blurred > most] = Fate.BLURRED
-        if settings.exclude_pen:
-            codes[pen > most] = Fate.PEN
-        codes[tissue < settings.min_tissue - 1e-9] = Fate.TISSUE
-        return codes
-
-    return verdict
-
-
-def _within(regions: Regions, cutting: Cutting) -> Callable[[np.ndarray], np.ndarray]:
-    """The verdict on patches with those dropped whose centre lies outside the regions, whatever their tissue."""
-
-    def verdict(corners: np.ndarray) -> np.ndarray:
-        codes = cutting.verdict(corners)
-        codes[~regions.contains((corners + cutting.grid.size / 2) * cutting.ratio)] = Fate.REGION
-        return codes
-
-    return verdict
-
-
-def _attributes(sample: Sample, cutting: Cutting, settings: dict[str, Any]) -> dict[str, Any]:
+def _attributes(sample: Sample, n_cells: int, cutting: Cutting, settings: dict[str, Any]) -> dict[str, Any]:
     um = float(sample.um_per_px)
     return {
         "sample": sample.name,
@@ -209,16 +176,24 @@ def _attributes(sample: Sample, cutting: Cutting, settings: dict[str, Any]) -> d
         "um_per_px": um if cutting.ratio == 1 else settings["um_per_px"],
         "he_um_per_px": um,
         "he_px_per_px": cutting.ratio,
-        "n_cells": int(sample.table.n_obs),
+        "n_cells": n_cells,
         "settings": settings,
     }
 
 
-def _blocks(cutting: Cutting, accounting: Accounting, label: str, threads: int) -> Iterator[PatchBlock]:
+def _blocks(
+    cutting: Cutting,
+    nuclei: NucleusBands,
+    placed: Iterable[tuple[int, np.ndarray]],
+    accounting: Accounting,
+    label: str,
+    threads: int,
+) -> Iterator[PatchBlock]:
     """Patches of all blocks in order; the next blocks are worked on while these are written."""
+    for first, bounds in placed:
+        accounting.place(first, bounds)
     bar = Progress(len(cutting.grid), label, "patches")
-    jobs: Iterable[np.ndarray] = cutting.grid.blocks()
-    for cut in prefetch_map(lambda corners: cut_block(cutting, corners), jobs, threads):
+    for cut in prefetch_map(lambda job: cut_block(cutting, *job), _jobs(cutting.grid, nuclei), threads):
         accounting.add(cut.patches, cut.nuclei, cut.nuclei_fate)
         bar.update(len(cut.patches))
         if cut.block is not None:
@@ -226,17 +201,27 @@ def _blocks(cutting: Cutting, accounting: Accounting, label: str, threads: int) 
     bar.close()
 
 
-def cut_block(cutting: Cutting, corners: np.ndarray) -> Cut:
+def _jobs(grid: PatchGrid, nuclei: NucleusBands) -> Iterator[tuple[BandNuclei, np.ndarray]]:
+    """Each block with the nuclei of its band."""
+    for number, blocks in enumerate(grid.bands()):
+        band = nuclei.read(number)
+        for corners in blocks:
+            yield band, corners
+
+
+def cut_block(cutting: Cutting, nuclei: BandNuclei, corners: np.ndarray) -> Cut:
     """Cut the patches of one block.
 
     Parameters
     ----------
     cutting
-        The slide and its nuclei.
+        The slide and the settings.
+    nuclei
+        All that meet the block, and others.
     corners
         (n, 2) int64, top-left (x, y) of the patches, patch_px.
     """
-    size, outlines = cutting.grid.size, cutting.outlines
+    size, outlines = cutting.grid.size, nuclei.outlines
     (x0, y0), (x1, y1) = corners.min(0).tolist(), (corners.max(0) + size).tolist()
     rows = outlines.within(x0, y0, x1, y1)
     labels = outlines.paint(rows, x0, y0, x1 - x0, y1 - y0)
@@ -255,8 +240,8 @@ def cut_block(cutting: Cutting, corners: np.ndarray) -> Cut:
         fate_of[cut_off] = np.minimum(fate_of[cut_off], fates[i] or Fate.CUT)
         if fates[i] == Fate.KEPT:
             kept.append((i, ids, rows[shown], centroids))
-    block = _with_pixels(cutting, corners, kept) if kept else None
-    return Cut(block, fates, rows, fate_of)
+    block = _with_pixels(cutting, nuclei, corners, kept) if kept else None
+    return Cut(block, fates, nuclei.row[rows], fate_of)
 
 
 def _check_ids(n: int, size: int) -> None:
@@ -265,7 +250,10 @@ def _check_ids(n: int, size: int) -> None:
 
 
 def _with_pixels(
-    cutting: Cutting, corners: np.ndarray, kept: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]
+    cutting: Cutting,
+    nuclei: BandNuclei,
+    corners: np.ndarray,
+    kept: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]],
 ) -> PatchBlock:
     """Read the pixels the kept patches need, in one go, and cut them."""
     size = cutting.grid.size
@@ -275,14 +263,14 @@ def _with_pixels(
     images = np.empty((len(kept), size, size, 3), np.uint8)
     for i, (x, y) in enumerate((origin - (x0, y0)).tolist()):
         images[i] = pixels[y : y + size, x : x + size]
-    nuclei = np.concatenate([rows for _, _, rows, _ in kept])
+    rows = np.concatenate([shown for _, _, shown, _ in kept])
     return PatchBlock(
         image=images,
         instances=np.stack([ids for _, ids, _, _ in kept]),
         origin=origin.astype(np.int32),
         tissue=np.zeros(len(kept), np.uint8),
-        count=np.array([len(rows) for _, _, rows, _ in kept], np.int64),
-        cell_index=cutting.cell_of[nuclei],
-        nucleus_index=nuclei.astype(np.int32),
+        count=np.array([len(shown) for _, _, shown, _ in kept], np.int64),
+        cell_index=nuclei.cell[rows],
+        nucleus_index=nuclei.row[rows],
         centroid=np.concatenate([centroids for *_, centroids in kept]),
     )

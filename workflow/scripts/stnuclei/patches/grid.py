@@ -55,15 +55,25 @@ class PatchGrid:
     def __len__(self) -> int:
         return len(self.columns) * len(self.rows)
 
-    def blocks(self) -> list[np.ndarray]:
-        """Top-left corners of patches, int64 (n, 2) (x, y), block after block, row by row."""
+    def bands(self) -> list[list[np.ndarray]]:
+        """Rows of blocks; a block is the top-left corners of its patches, int64 (n, 2) (x, y)."""
         step = max(1, (BLOCK_PX - self.size) // self.stride + 1)
         columns, rows = self.columns, self.rows
         return [
-            np.array([(x, y) for y in rows[r : r + step] for x in columns[c : c + step]])
+            [
+                np.array([(x, y) for y in rows[r : r + step] for x in columns[c : c + step]])
+                for c in range(0, len(columns), step)
+            ]
             for r in range(0, len(rows), step)
-            for c in range(0, len(columns), step)
         ]
+
+    def blocks(self) -> list[np.ndarray]:
+        """Blocks of all bands, row by row."""
+        return [block for band in self.bands() for block in band]
+
+    def band_edges(self) -> np.ndarray:
+        """Top and bottom of each band (B, 2) int64, patch_px; bands overlap where patches do."""
+        return np.array([(band[0][0, 1], band[0][-1, 1] + self.size) for band in self.bands()])
 
 
 class TissueClasses(Protocol):

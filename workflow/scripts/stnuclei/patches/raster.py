@@ -30,18 +30,18 @@ class Outlines:
         int64 (K + 1,): first ring of each nucleus, then R. A nucleus without outline has no ring.
     bounds
         float64 (K, 4): x0, y0, x1, y1; NaN without outline.
-    rank
-        int64 (K,): position in the order of painting, large nuclei first.
+    area
+        float64 (K,): size of the polygons as given, which orders them; 0 without outline.
     """
 
     xy: np.ndarray
     ring_first: np.ndarray
     nucleus_first: np.ndarray
     bounds: np.ndarray
-    rank: np.ndarray
+    area: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.rank)
+        return len(self.area)
 
     @classmethod
     def of(cls, geometries: np.ndarray, matrix: np.ndarray | None = None) -> Outlines:
@@ -61,13 +61,16 @@ class Outlines:
         xy, ring = shapely.get_coordinates(rings, return_index=True)
         matrix = np.eye(3) if matrix is None else np.asarray(matrix, np.float64)
         xy = _transformed(xy, matrix)
-        area = shapely.area(geometries) if len(geometries) else np.zeros(0)
-        rank = np.empty(len(geometries), np.int64)
-        rank[np.argsort(-np.nan_to_num(area), kind="stable")] = np.arange(len(geometries))
-        ring_first = _starts(ring, len(rings))
+        area = np.nan_to_num(shapely.area(geometries)) if len(geometries) else np.zeros(0)
         nucleus_first = _starts(nucleus[polygon], len(geometries))
-        bounds = _bounds(xy, ring_first[nucleus_first])
-        return cls(np.ascontiguousarray(xy), ring_first, nucleus_first, bounds, rank)
+        return cls.from_rings(np.ascontiguousarray(xy), _starts(ring, len(rings)), nucleus_first, area)
+
+    @classmethod
+    def from_rings(
+        cls, xy: np.ndarray, ring_first: np.ndarray, nucleus_first: np.ndarray, area: np.ndarray
+    ) -> Outlines:
+        """Outlines of flat arrays, see the class; their boxes are found."""
+        return cls(xy, ring_first, nucleus_first, _bounds(xy, ring_first[nucleus_first]), area)
 
     def within(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
         """Rows, ascending int64, of nuclei whose box meets a region."""
@@ -80,7 +83,7 @@ class Outlines:
         Parameters
         ----------
         rows
-            Which nuclei.
+            Which nuclei, ascending.
         x0, y0, width, height
             The region, px in the outlines' frame.
 
@@ -89,7 +92,7 @@ class Outlines:
         int32 (height, width): 1 + the nucleus' index in `rows`, 0 background.
         """
         labels = np.zeros((height, width), np.int32)
-        order = np.argsort(self.rank[rows], kind="stable")
+        order = np.argsort(-self.area[rows], kind="stable")
         _paint(labels, _Rings(self.xy, self.ring_first, self.nucleus_first, self.bounds), rows, order, x0, y0)
         return labels
 
