@@ -5,13 +5,14 @@ from pathlib import Path
 
 import bundle
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import spatialdata
 import zarr
 from spatialdata.transformations import get_transformation
 
 from stnuclei.errors import UserError
-from stnuclei.io import open_sample, read_sample, write_sample
+from stnuclei.io import boundaries, open_sample, read_sample, write_sample
 from stnuclei.io.store import _jsonable
 from stnuclei.slides.pyramid import level_shapes
 
@@ -107,6 +108,17 @@ def test_spatialdata_reads_it_unchanged(sample, store):
     assert extent["x"][1] <= bundle.HE_SHAPE[1] and extent["y"][1] <= bundle.HE_SHAPE[0]
     whole = spatialdata.get_extent(image)
     assert (whole["x"], whole["y"]) == ((0, bundle.HE_SHAPE[1]), (0, bundle.HE_SHAPE[0]))
+
+
+def test_spatialdata_reads_nuclei_of_many_row_groups(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(boundaries, "ROW_GROUP", 3)
+    write_sample(sample, tmp_path / "s.zarr", chunk=CHUNK)
+    (file,) = (tmp_path / "s.zarr" / "shapes" / "nucleus_boundaries").glob("*.parquet")
+    assert pq.ParquetFile(file).num_row_groups == -(-len(sample.nuclei) // 3) > 1
+    nuclei = spatialdata.read_zarr(tmp_path / "s.zarr").shapes["nucleus_boundaries"]
+    assert list(nuclei.index) == list(range(len(sample.nuclei)))
+    assert list(nuclei["cell_id"]) == list(sample.nuclei["cell_id"])
+    assert nuclei.geometry.geom_equals_exact(sample.nuclei.geometry, 0).all()
 
 
 def test_levels_lie_on_each_other(store):
