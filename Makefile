@@ -37,10 +37,11 @@ demo: environment
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
 # One run for all: while the workflow waits for one job, the other process tests the package. A file stays with one
-# process, so that what its tests share is made once; tests/conftest.py begins with the workflow.
+# process, so that what its tests share is made once; tests/conftest.py begins with the workflow. A thread each: the
+# two and the jobs they start have more to do than a small machine has cores.
 test: environment
 	$(MAKE) -j2 lint
-	$(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 	$(BIN)/python benchmarks/all.py --quick
 
 test-fast: environment

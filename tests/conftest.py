@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from paths import larger_data
-from real_pixels import make_bundle
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +24,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def real_bundle(tmp_path_factory) -> Path:
     """Xenium bundle of real H&E pixels and real count profiles: 1,456 nuclei of five patches in eight orientations."""
+    from real_pixels import make_bundle  # its imports are half of what starting any test would cost
+
     folder = tmp_path_factory.mktemp("real_pixels") / "nucls_held_out"
     make_bundle(folder, "nucls_held_out")
     return folder

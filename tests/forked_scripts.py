@@ -13,19 +13,31 @@ import runpy
 import subprocess
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import numpy as np
 from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
 from paths import SCRIPTS
 
 sys.path.insert(0, str(SCRIPTS))
+from stnuclei.cellvit.components import label_regions
+
+#: Imported by the jobs on first use: an optimiser alone waits two seconds for torch._dynamo.
+_LATE = """
+PIL.JpegImagePlugin dask.dataframe igraph.drawing illico matplotlib.backends.backend_agg pandas.io.formats.style
+pyarrow.dataset pyarrow.pandas_compat scipy.ndimage skimage.filters sklearn.decomposition sklearn.linear_model
+sklearn.metrics sparse.numba_backend spatialdata tifffile.zarr torch._inductor torch.onnx torch.utils.tensorboard
+""".split()
 
 
 def preload():
-    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it."""
+    """Import what the scripts import, by the name they use, so that lazy packages load what is behind it.
+
+    Forks share it. No thread is started, and nothing is computed that a job uses.
+    """
     for script in filter(is_script_of_a_job, map(Path.read_text, sorted(SCRIPTS.glob("*.py")))):
         for node in ast.parse(script).body:
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -35,6 +47,10 @@ def preload():
             elif isinstance(node, ast.Import):
                 for name in node.names:
                     importlib.import_module(name.name)
+    for late in _LATE:
+        with suppress(ImportError):
+            importlib.import_module(late)
+    label_regions(np.zeros((2, 2), np.uint8))  # numba's own library, half a second a process
 
 
 def fork_scripts():

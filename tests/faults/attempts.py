@@ -1,7 +1,6 @@
 """Attempts of a call in forked processes, and the faults they meet."""
 
 import contextlib
-import importlib
 import io
 import os
 import resource
@@ -14,28 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from forked_scripts import preload
 from stnuclei import disk, files
-from stnuclei.cellvit.components import label_regions
 from stnuclei.errors import UserError
 
 #: Calls that change a name on disk; a job is killed before each and, by the next one, after each.
 CALLS = ("replace", "rename", "link", "unlink", "rmdir", "mkdir")
 SENTENCE, CRASH, STOPPED = 3, 4, 75
-#: Imported by the jobs on first use: an optimiser alone waits two seconds for torch._dynamo.
-_LATE = ("torch._dynamo", "torch.onnx", "matplotlib.backends.backend_agg", "pyarrow.dataset", "pandas.io.formats.style")
-_LATE += ("pyarrow.pandas_compat", "sparse.numba_backend", "tifffile.zarr", "PIL.JpegImagePlugin", "scipy.ndimage")
 
 Call = Callable[[], object]
-
-
-def warm_up() -> None:
-    """Import what the jobs import; forks share it. No thread is started, and nothing is computed that a job uses."""
-    preload()
-    for name in _LATE:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    label_regions(np.zeros((2, 2), np.uint8))  # numba's own library, half a second a process
 
 
 def attempt(call: Call, output: Path) -> int:

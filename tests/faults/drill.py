@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.attempts import CRASH, SENTENCE, Call, attempt, changes, killing, limited, terminated, together, warm_up
+from faults.attempts import CRASH, SENTENCE, Call, attempt, changes, killing, limited, terminated, together
 from faults.jobs import Stage
 from faults.model_stages import MODEL_STAGES
 from faults.other_drills import OTHERS
 from faults.rows import Place, Row, write_page
 from faults.slide_stages import SLIDE_STAGES
+from forked_scripts import preload
 from paths import ROOT
 
 STAGES = SLIDE_STAGES | MODEL_STAGES
@@ -218,7 +219,7 @@ def main() -> int:
         "--quick", action="store_true", help="fewer sizes, bytes and signals; the page is left as it is"
     )
     options = parser.parse_args()
-    warm_up()
+    preload()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for of_stage in drill(options.stages or known, Path(folder), QUICK if options.quick else Repeats()):

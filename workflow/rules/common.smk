@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", message="coroutine 'InputFiles", category=Runt
 import snakemake_restart
 import snakemake_retries
 import snakemake_terminal
+import snakemake_wakeups
 from stnuclei import __version__ as VERSION
 from stnuclei import config as settings
 from stnuclei import runlog
@@ -39,6 +40,7 @@ if workflow.is_main_process and Path(workflow.main_snakefile).resolve().is_relat
 # Jobs of another workflow have logs of their own, which never hold the mark.
 if workflow.is_main_process:
     snakemake_retries.install()
+    snakemake_wakeups.install()
 
 
 def load_settings() -> dict[str, Any]:

@@ -55,6 +55,14 @@ def list_borders(border: np.ndarray, ends: np.ndarray) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def _longer(runs: np.ndarray, count: int, width: int) -> np.ndarray:
+    """The first `count` runs in an array twice as long, and a row longer; compiled once, not once a type of pixels."""
+    larger = np.empty((2 * len(runs) + width, 3), np.int32)
+    larger[:count] = runs[:count]
+    return larger
+
+
+@numba.njit(cache=True, nogil=True)
 def list_runs(values: np.ndarray) -> np.ndarray:
     """Row, start and end of the stretches of equal, non-zero pixels of a row, in raster order: (R, 3) int32."""
     height, width = values.shape
@@ -63,9 +71,7 @@ def list_runs(values: np.ndarray) -> np.ndarray:
     count = 0
     for y in range(height if width else 0):
         if count + width > len(runs):
-            larger = np.empty((2 * len(runs) + width, 3), np.int32)
-            larger[:count] = runs[:count]
-            runs = larger
+            runs = _longer(runs, count, width)
         line = values[y]
         for x in range(1, width):
             border[x] = line[x] != line[x - 1]
@@ -90,17 +96,14 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
         Whether pixels that touch at a corner are connected (8 instead of 4 neighbours).
     """
     height, width = values.shape
-    row, start, end, parent = np.empty((4, values.size // 16 + width), np.int32)
+    row, start, end, parent = _room(values.size // 16 + width)
     border, ends = borders_of(width), np.empty(width + 8, np.int32)
     reach = 1 if diagonal else 0
     count = above = 0  # runs so far; the first run of the row above that may still touch
     for y in range(height if width else 0):
         first = count
         if count + width > row.size:  # few pictures have so many: fresh memory for all that could be costs more
-            larger = np.empty((4, 2 * row.size + width), np.int32)
-            larger[0, :count], larger[1, :count] = row[:count], start[:count]
-            larger[2, :count], larger[3, :count] = end[:count], parent[:count]
-            row, start, end, parent = larger
+            row, start, end, parent = _with_more_room((row, start, end, parent), count, width)
         line = values[y]
         for x in range(1, width):
             border[x] = line[x] != line[x - 1]
@@ -120,9 +123,33 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
                 other += 1
             count += 1
         above = first
-    region = np.empty(count, np.int32)
+    return _number_regions(row[:count], start[:count], end[:count], parent)
+
+
+# What does not depend on the type of the pixels is compiled once, not once a type.
+@numba.njit(cache=True, nogil=True)
+def _room(runs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Row, start, end and parent of so many runs."""
+    return np.empty(runs, np.int32), np.empty(runs, np.int32), np.empty(runs, np.int32), np.empty(runs, np.int32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _with_more_room(
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], count: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The first `count` runs in arrays twice as long, and a row longer."""
+    larger = _room(2 * arrays[0].size + width)
+    for k in range(len(arrays)):
+        larger[k][:count] = arrays[k][:count]
+    return larger
+
+
+@numba.njit(cache=True, nogil=True)
+def _number_regions(row: np.ndarray, start: np.ndarray, end: np.ndarray, parent: np.ndarray) -> Runs:
+    """Runs with the number and the area of their regions."""
+    region = np.empty(row.size, np.int32)
     n_regions = 0
-    for run in range(count):
+    for run in range(row.size):
         root = _root(parent, run)
         if root == run:  # the smallest run of a region is its root and comes first
             n_regions += 1
@@ -130,9 +157,9 @@ def find_runs(values: np.ndarray, diagonal: bool = False) -> Runs:
         else:
             region[run] = region[root]
     area = np.zeros(n_regions + 1, np.int64)
-    for run in range(count):
+    for run in range(row.size):
         area[region[run]] += end[run] - start[run]
-    return Runs(row[:count], start[:count], end[:count], region, area)
+    return Runs(row, start, end, region, area)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -148,7 +148,10 @@ def set_arithmetic(deterministic: bool) -> None:
     torch.backends.cudnn.deterministic = deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS, see torch's notes
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        # The call above with False imports torch._inductor: two seconds of a prediction.
+        torch.set_deterministic_debug_mode("default")
     debug: Any = torch.utils.deterministic  # torch's types do not name the switch
     debug.fill_uninitialized_memory = False  # costs a pass over every new tensor
 

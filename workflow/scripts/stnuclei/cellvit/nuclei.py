@@ -142,10 +142,16 @@ def _classes(area: np.ndarray, votes: np.ndarray, share: np.ndarray) -> tuple[np
 
 
 @numba.njit(cache=True, nogil=True)
-def _measure_shapes(instances: np.ndarray, box: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Fill boxes with areas and coordinate sums of every id; the runs of the map, see `list_runs`."""
+def _clear(box: np.ndarray) -> None:
+    """Boxes of nothing; compiled once, not once a type of label maps."""
     box[:, :2] = _NONE
     box[:, 2:] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure_shapes(instances: np.ndarray, box: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Fill boxes with areas and coordinate sums of every id; the runs of the map, see `list_runs`."""
+    _clear(box)
     runs = list_runs(instances)
     for y, start, end in runs:
         k = instances[y, start]
