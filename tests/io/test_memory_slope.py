@@ -17,6 +17,7 @@ ROWS, GROUPS, MOST_MB = 8192, 20, 80
 CHILD = """
 import sys
 from pathlib import Path
+import geopandas  # what is imported late is no growth
 import numpy as np
 from stnuclei.io import boundaries
 from stnuclei.patches.bands import NucleusBands

@@ -17,9 +17,11 @@ def install() -> None:
     original = getattr(JobScheduler, "_schedule_reevalutation", None)
     if original is None or getattr(original, "of_stnuclei", False):
         return  # another Snakemake, or the Snakefile is read a second time in this process
-    planned = threading.Event()
 
     def plan(scheduler: JobScheduler, delay: float) -> None:
+        # Of each scheduler: the API may run several workflows in one process.
+        planned = vars(scheduler).setdefault("_wakeup_planned", threading.Event())
+
         def wake() -> None:
             planned.clear()  # before the scheduler can plan again
             scheduler._open_jobs.release()

@@ -15,9 +15,8 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +24,9 @@ import shapely
 
 from stnuclei.errors import UserError, first_line
 from stnuclei.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
 
 FORMAT, VERSION = "stnuclei-nuclei", 1
 EMBEDDING = "embedding"
@@ -186,7 +188,7 @@ class NucleiFile:
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{self.path}: is damaged ({first_line(error)}); run segment_slide again") from error
 
-    def batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[gpd.GeoDataFrame]:
+    def batches(self, columns: list[str] | None = None, size: int = ROW_GROUP) -> Iterator[GeoDataFrame]:
         """GeoDataFrames of at most `size` rows in file order, index running through the file.
 
         Parameters
@@ -196,6 +198,8 @@ class NucleiFile:
         size
             Most rows at once.
         """
+        from geopandas import GeoDataFrame  # heavy: who goes through the Arrow batches does without
+
         wanted = [name for name in self.columns if name != EMBEDDING] if columns is None else columns
         names = [*dict.fromkeys([*wanted, "geometry"])]
         begin = 0
@@ -203,7 +207,7 @@ class NucleiFile:
             frame = batch.to_pandas()
             frame.index = range(begin, begin + len(frame))
             begin += len(frame)
-            yield gpd.GeoDataFrame(frame.drop(columns="geometry"), geometry=shapely.from_wkb(frame["geometry"]))
+            yield GeoDataFrame(frame.drop(columns="geometry"), geometry=shapely.from_wkb(frame["geometry"]))
 
     @property
     def embedding_dim(self) -> int:
@@ -217,13 +221,14 @@ class NucleiFile:
         for batch in self.arrow_batches([EMBEDDING], size):
             yield vectors_from_arrow(batch.column(0))
 
-    def read(self, columns: list[str] | None = None) -> gpd.GeoDataFrame:
+    def read(self, columns: list[str] | None = None) -> GeoDataFrame:
         """Read all nuclei at once, without their vectors: for small slides and for looking."""
         import pandas as pd
+        from geopandas import GeoDataFrame, GeoSeries
 
         batches = list(self.batches(columns))
         if not batches:
             names = [name for name in columns or self.columns if name not in ("geometry", EMBEDDING)]
             empty = self._file.schema_arrow.empty_table().select(names).to_pandas()
-            return gpd.GeoDataFrame(empty, geometry=gpd.GeoSeries([], dtype="geometry"))
-        return gpd.GeoDataFrame(pd.concat(batches), geometry="geometry")
+            return GeoDataFrame(empty, geometry=GeoSeries([], dtype="geometry"))
+        return GeoDataFrame(pd.concat(batches), geometry="geometry")
