@@ -84,8 +84,10 @@ def cluster_cells(
         near = nearest_neighbours(points, settings.n_neighbors, seed=seed, threads=threads)
     with clock("graph"):
         graph = connectivities(near)
+    lists, info = near.lists, _summary(points, near)
+    del points, near  # of ten million cells three gigabytes, which the partition needs
     with clock("leiden"):
-        start = {"start": near.lists} if settings.leiden == "igraph" else {}
+        start = {"start": lists} if settings.leiden == "igraph" else {}
         partition = PARTITIONS[settings.leiden](
             graph, settings.resolution, n_iterations=settings.n_iterations, seed=seed, **start
         )
@@ -95,12 +97,15 @@ def cluster_cells(
     with clock("ranking"):
         genes = adata.var_names.to_numpy()
         ranked = rank_genes(log_normalised(adata), genes, clusters, n_ranked=settings.n_ranked, threads=threads)
-    info = _summary(clusters, near, merged, dropped, int((~filled).sum()))
     info |= {
+        "n_cells": adata.n_obs,
+        "n_clusters": int(clusters.max(initial=-1)) + 1,
+        "cells_without_counts": int((~filled).sum()),
+        "small_clusters_merged": merged,
+        "cells_set_aside": dropped,
         "seconds": clock.seconds,
         "resolution": settings.resolution,
         "leiden": settings.leiden,
-        "n_pcs": points.shape[1],
         "seed": seed,
     }
     return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
@@ -111,16 +116,9 @@ def _rows(expression: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
     return expression if kept.all() else expression[kept]
 
 
-def _summary(clusters: np.ndarray, near: Neighbours, merged: int, dropped: int, empty: int) -> dict[str, Any]:
-    return {
-        "n_cells": len(clusters),
-        "n_clusters": int(clusters.max(initial=-1)) + 1,
-        "cells_without_counts": empty,
-        "small_clusters_merged": merged,
-        "cells_set_aside": dropped,
-        "neighbours": near.method,
-        "neighbours_recall": near.recall,
-    }
+def _summary(points: np.ndarray, near: Neighbours) -> dict[str, Any]:
+    """What the log tells of components and neighbours."""
+    return {"n_pcs": points.shape[1], "neighbours": near.method, "neighbours_recall": near.recall}
 
 
 class _Clock:

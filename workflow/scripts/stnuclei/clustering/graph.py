@@ -23,13 +23,17 @@ def connectivities(neighbours: Neighbours) -> sparse.csr_matrix:
     (n, n) symmetric float32 CSR with an empty diagonal.
     """
     n, k = neighbours.indices.shape
-    weights = _membership(neighbours.distances)
-    rows = np.repeat(np.arange(n, dtype=np.int32), k - 1)
-    graph = sparse.csr_matrix((weights.ravel(), (rows, neighbours.indices[:, 1:].ravel())), shape=(n, n))
+    weights = _membership(neighbours.distances).ravel()
+    begins = np.arange(n + 1) * (k - 1)
+    graph = sparse.csr_matrix((weights, neighbours.indices[:, 1:].ravel(), begins), shape=(n, n))
+    graph.sort_indices()
     back = graph.T.tocsr()
-    joined = (graph + back - graph.multiply(back)).tocsr()
+    # At ten million cells each of these takes a gigabyte or two: none is kept longer than it is needed.
+    both, joined = graph.multiply(back), graph + back
+    del graph, back
+    joined = (joined - both).tocsr()
     joined.eliminate_zeros()
-    return joined.astype(np.float32)
+    return joined.astype(np.float32, copy=False)
 
 
 @numba.njit(cache=True)

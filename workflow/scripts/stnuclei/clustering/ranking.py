@@ -49,7 +49,11 @@ def rank_genes(
     names = np.unique(clusters[clusters >= 0])
     if len(names) < 2:
         return _empty()
-    tests = [_wilcoxon(block, clusters, threads) for block in _gene_blocks(expression)]
+    kept = clusters >= 0
+    if not kept.all():
+        expression, clusters = expression[kept], clusters[kept]
+    cells = _groups(clusters)
+    tests = [_wilcoxon(block, cells, threads) for block in _gene_blocks(expression)]
     statistics, pvalues, changes = (np.concatenate(parts, axis=1) for parts in zip(*tests, strict=True))
     order = np.argsort(-statistics, axis=1, kind="stable")[:, :n_ranked]
     width = order.shape[1]
@@ -74,25 +78,25 @@ def _gene_blocks(expression: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
         yield expression[:, start:end] if number > 1 else expression
 
 
+def _groups(clusters: np.ndarray) -> pd.DataFrame:
+    """Column ``cluster`` of the test's table; names of equal width keep illico's lexical order the numeric one."""
+    width = len(str(int(clusters.max())))
+    names, codes = np.unique(clusters, return_inverse=True)
+    labels = pd.Categorical.from_codes(codes, [f"{name:0{width}d}" for name in names])
+    return pd.DataFrame({"cluster": labels}, index=pd.RangeIndex(len(clusters)).astype(str))
+
+
 def _wilcoxon(
-    expression: sparse.csr_matrix, clusters: np.ndarray, threads: int
+    expression: sparse.csr_matrix, cells: pd.DataFrame, threads: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """z scores, p values and log2 fold changes, each (clusters, genes), clusters in ascending order."""
     from illico import asymptotic_wilcoxon
     from loguru import logger
 
-    kept = clusters >= 0
-    if not kept.all():
-        expression, clusters = expression[kept], clusters[kept]
-
     logger.disable("illico")
-    # Names of equal width keep illico's lexical order the numeric one.
-    width = len(str(int(clusters.max())))
-    names, codes = np.unique(clusters, return_inverse=True)
-    labels = pd.Categorical.from_codes(codes, [f"{name:0{width}d}" for name in names])
     table = anndata.AnnData(
         expression.tocsc(),
-        obs=pd.DataFrame({"cluster": labels}, index=pd.RangeIndex(len(clusters)).astype(str)),
+        obs=cells,
         var=pd.DataFrame(index=[f"g{index}" for index in range(expression.shape[1])]),
     )
     with redirect_stderr(StringIO()):  # its own progress bar
