@@ -129,6 +129,7 @@ def test_bins_are_summed_under_nuclei_without_space_rangers_own(tmp_path):
         ({"nuclei": "bad.geojson"}, "no GeoJSON"),
         ({"nuclei": "bad.parquet"}, "is neither GeoJSON nor GeoParquet"),
         ({"nuclei": "n.geojson", "counts": "empty.h5ad"}, "none of its cells"),
+        ({"nuclei": "n.geojson", "counts": "bad.h5ad"}, r"bad\.h5ad: cannot be read as h5ad"),
     ],
 )
 def test_what_does_not_fit_is_told(run, cells, tmp_path, monkeypatch, options, says):
@@ -136,6 +137,7 @@ def test_what_does_not_fit_is_told(run, cells, tmp_path, monkeypatch, options, s
     write_geojson(tmp_path / "n.geojson", dict(list(cells.items())[:20]))
     (tmp_path / "bad.geojson").write_text("{}")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    (tmp_path / "bad.h5ad").write_bytes(b"\x89HDF\r\n\x1a\nno more")
     table = anndata.AnnData(np.ones((2, 1), np.float32), obs=pd.DataFrame(index=["p", "q"]))
     table.write_h5ad(tmp_path / "empty.h5ad")
     with pytest.raises(UserError, match=f"^sample s7: .*({says})"):

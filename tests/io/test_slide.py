@@ -42,6 +42,14 @@ def test_pixels_come_as_they_are(tmp_path, options):
         (PIXELS.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}),
         (PIXELS.transpose(2, 0, 1), {"photometric": "minisblack", "metadata": {"axes": "CYX"}, "ome": True}),
         (PIXELS.transpose(2, 0, 1), {"photometric": "minisblack", "metadata": None}),
+        (
+            PIXELS.transpose(2, 0, 1),
+            {
+                "photometric": "minisblack",
+                "metadata": {"axes": "CYX", "Channel": {"Name": ["Red", "Green", "Blue"]}},
+                "ome": True,
+            },
+        ),
         (PIXELS[None], {"photometric": "rgb", "metadata": {"axes": "ZYXS"}, "ome": True}),
         (PIXELS[None], {"photometric": "rgb"}),
         (
@@ -49,7 +57,7 @@ def test_pixels_come_as_they_are(tmp_path, options):
             {"photometric": "rgb", "extrasamples": ["unassalpha"]},
         ),
     ],
-    ids=["planar", "ome cyx", "three pages", "ome 1yx3", "1yx3", "rgba"],
+    ids=["planar", "ome cyx", "three pages", "ome colours by name", "ome 1yx3", "1yx3", "rgba"],
 )
 def test_axes_in_any_order(tmp_path, pixels, options):
     name = "x.ome.tif" if options.pop("ome", False) else "x.tif"
@@ -146,6 +154,15 @@ def test_a_real_hest_crop_with_lzw(shared):
             np.zeros((3, 64, 64), np.uint8),
             {"photometric": "minisblack", "metadata": {"axes": "ZYX"}, "ome": 1},
             "no RGB",
+        ),
+        (
+            np.zeros((3, 64, 64), np.uint8),
+            {
+                "photometric": "minisblack",
+                "metadata": {"axes": "CYX", "Channel": {"Name": ["DAPI", "ATP1A1/CD45", "18S"]}},
+                "ome": 1,
+            },
+            "channels are of fluorescence .DAPI, ATP1A1/CD45, 18S.; give the H&E",
         ),
     ],
 )

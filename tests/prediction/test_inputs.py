@@ -12,7 +12,7 @@ from prediction.oracle import CLASSES, Oracle, Scene, ious
 from stnuclei.cli import main
 from stnuclei.errors import UserError
 from stnuclei.io import NucleiFile
-from stnuclei.io.slide_input import input_format, open_slide_input
+from stnuclei.io.slide_input import input_format, open_slide_input, read_picture
 from stnuclei.prediction import segment_image, segment_slide
 
 
@@ -94,6 +94,17 @@ def test_pictures_one_by_one(pictures, tmp_path, tta, monkeypatch):
         assert len(own) == len(iou) == len(np.unique(which)) and iou.min() > 0.9
 
 
+@pytest.mark.parametrize("deep", [1, 257])
+def test_what_is_transparent_is_glass(tmp_path, deep):
+    pixels = np.full((8, 8, 4), [10, 20, 30, 255], np.uint8)
+    pixels[:4] = 0  # what a program leaves there that saves a cut-out
+    pixels[4, :, 3] = 51
+    cv2.imwrite(str(tmp_path / "p.png"), pixels.astype(np.uint8 if deep == 1 else np.uint16) * deep)
+    read = read_picture(tmp_path / "p.png")
+    assert (read[:4] == 255).all() and (read[5:] == [30, 20, 10]).all()
+    assert (read[4] == np.rint(255 + (np.array([30, 20, 10]) - 255) / 5)).all()
+
+
 def test_pictures_that_cannot_be_read(pictures, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -128,6 +139,16 @@ def test_a_picture_in_memory_gives_the_nuclei_of_its_file(pictures, name):
     assert nuclei.geometry.is_valid.all() and nuclei.total_bounds[2] <= image.shape[1]
     coarse = segment_image(Oracle(), np.ascontiguousarray(image[::2, ::2]), 2 * UM)
     assert coarse.total_bounds[2] <= image.shape[1] / 2 + 1
+
+
+def test_a_picture_in_memory_is_resampled_as_its_file(pictures, tmp_path):
+    (tmp_path / "one").mkdir()
+    image = np.ascontiguousarray(cv2.imread(str(pictures[0] / "2.png"))[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "one" / "2.png"), image[..., ::-1])
+    for um in (0.8 * UM, 1.3 * UM):
+        run(tmp_path / "one", tmp_path / f"out {um}", um_per_px=um)
+        in_memory = segment_image(Oracle(), image, um)
+        assert set(in_memory.geometry.to_wkb()) == shapes(tmp_path / f"out {um}") != set()
 
 
 def test_a_picture_in_memory_of_another_kind_is_refused():

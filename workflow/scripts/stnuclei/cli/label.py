@@ -19,7 +19,8 @@ from stnuclei.cli.options import count, seed
 from stnuclei.config.labels import METHODS
 from stnuclei.config.samples import DISEASES
 from stnuclei.disk import check_output
-from stnuclei.errors import UserError, first_line
+from stnuclei.errors import UserError
+from stnuclei.io.h5ad import read_h5ad
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -73,9 +74,4 @@ def read_counts(path: Path) -> AnnData:
         return io.open_sample(path).table
     if path.suffix != ".h5ad" or not path.is_file():
         raise UserError(f"{path}: is neither a Xenium output folder, nor a sample.zarr, nor an h5ad file")
-    import anndata  # heavy, and not needed for --help
-
-    try:
-        return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be read as h5ad ({first_line(error)}); write it again") from error
+    return read_h5ad(path)

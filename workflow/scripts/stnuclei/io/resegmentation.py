@@ -21,6 +21,7 @@ from stnuclei.io.alignment import apply
 from stnuclei.io.boundaries import NucleusBoundaries
 from stnuclei.io.check_nuclei import check_nuclei
 from stnuclei.io.features import GENE, classify
+from stnuclei.io.h5ad import read_h5ad
 from stnuclei.io.hest_counts import Codes, gene_flags
 from stnuclei.io.inputs import SampleInputs
 from stnuclei.io.matrix import read_matrix_file
@@ -162,7 +163,7 @@ def count(path: Path, nuclei: gpd.GeoDataFrame, um_to_he: np.ndarray | None) -> 
 
 
 def _of_table(path: Path, cells: pd.Index) -> tuple[sp.csr_matrix, np.ndarray]:
-    table = clean_table(str(path), anndata.read_h5ad(path), [])
+    table = clean_table(str(path), read_h5ad(path), [])
     row = table.obs_names.get_indexer(cells)
     if (row < 0).all():
         raise UserError(f"{path}: none of its cells ({table.obs_names[0]}, ...) is a nucleus' ({cells[0]}, ...)")

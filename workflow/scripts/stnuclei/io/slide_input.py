@@ -169,7 +169,7 @@ def in_memory(slide: Slide) -> Slide | np.ndarray:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 RGB.
+    """Pixels (H, W, 3) uint8 RGB; what is transparent is white, as glass.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def read_picture(path: Path) -> np.ndarray:
         If it cannot be decoded.
     """
     try:
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+        pixels = _decoded(np.fromfile(path, np.uint8)) if path.stat().st_size else None
     except (cv2.error, MemoryError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "out of memory"
         raise UserError(
@@ -186,6 +186,17 @@ def read_picture(path: Path) -> np.ndarray:
     if pixels is None:
         raise UserError(f"{path}: cannot be decoded as a picture; export it again")
     return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _decoded(content: np.ndarray) -> np.ndarray | None:
+    """Pixels (H, W, 3) uint8 BGR of a file's bytes, on white; None where it is no picture."""
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    # Read as colours alone, a transparent pixel has whatever colour its writer left there, black as a rule.
+    whole = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if bytes(content[1:4]) == b"PNG" else None
+    if pixels is None or whole is None or whole.ndim == 2 or whole.shape[2] != 4:
+        return pixels
+    opaque = whole[..., 3:] / (255 if whole.dtype == np.uint8 else 65535)
+    return np.rint(255 + (pixels - 255.0) * opaque).astype(np.uint8)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import geopandas as gpd
 import numpy as np
 
@@ -16,6 +15,7 @@ from stnuclei.prediction.instances import SeparationSettings, separate_picture
 from stnuclei.prediction.pictures import LARGEST
 from stnuclei.prediction.predictor import Predictor, check_pixel_size
 from stnuclei.prediction.tiles import TileMaps
+from stnuclei.slides.regions import pixel_ratio, read_region, resampled_shape
 
 _MULTIPLE = 16  # px: the side of a token of the vision transformers
 _WHITE = 255
@@ -50,9 +50,9 @@ def segment_image(
     _check(image, um_per_px, network_um_per_px)
     network = Predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     check_pixel_size(network.metadata, network_um_per_px, "set network_um_per_px to {um}")
-    ratio = network_um_per_px / um_per_px
-    height, width = (max(1, round(side / ratio)) for side in image.shape[:2])
-    seen = image if ratio == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    ratio = pixel_ratio(um_per_px, network_um_per_px)
+    height, width = resampled_shape(image.shape, ratio)
+    seen = read_region(image, 0, 0, width, height, ratio)
     padding = [(0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0)]
     padded, classifier = np.pad(seen, padding, constant_values=_WHITE)[None], classifier_of(network)
     maps = network.tensors(padded, tokens=True) if classifier else network.tensors(padded)

@@ -23,7 +23,7 @@ from stnuclei.prediction.sweep import MERGING, NETWORK, READING, SEPARATION
 from stnuclei.prediction.tiles import TileMaps
 from stnuclei.progress import Progress, StageTimer
 from stnuclei.slides.prefetch import prefetch_map
-from stnuclei.slides.regions import read_region
+from stnuclei.slides.regions import read_region, resampled_shape
 from stnuclei.slides.slide import WHITE
 
 #: Pictures in one partial result.
@@ -94,7 +94,7 @@ def _picture(job: PictureJob, path: Path) -> np.ndarray | None:
     try:
         with job.timer.of(READING):
             pixels = read_picture(path)
-            height, width = (max(1, int(np.ceil(n / job.separation.ratio - 1e-6))) for n in pixels.shape[:2])
+            height, width = resampled_shape(pixels.shape, job.separation.ratio)
             if max(height, width) > LARGEST:
                 raise UserError(
                     f"{path}: is {width} x {height} px, a picture is segmented whole; give it as a slide (TIFF)"

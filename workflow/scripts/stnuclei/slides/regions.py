@@ -93,6 +93,20 @@ def read_region(slide: SlideOrArray, x: int, y: int, width: int, height: int, ra
     return out
 
 
+def resampled_shape(shape: tuple[int, ...], ratio: float) -> tuple[int, int]:
+    """Height and width of a whole picture at another pixel size; a last pixel that is covered in part counts.
+
+    Parameters
+    ----------
+    shape
+        Of the picture, height and width first.
+    ratio
+        Its pixels an output pixel is wide.
+    """
+    height, width = (max(1, int(np.ceil(n / ratio - 1e-6))) for n in shape[:2])
+    return height, width
+
+
 def read_padded(slide: SlideOrArray, x: int, y: int, width: int, height: int) -> np.ndarray:
     """Slide pixels of a region (height, width, 3); white outside the slide."""
     bounds = (y, y + height, x, x + width)

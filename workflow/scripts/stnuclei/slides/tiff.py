@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from stnuclei.errors import UserError
 from stnuclei.joblog import without_messages
+from stnuclei.slides.ome_xml import fluorescence_channels, ome_pixel_size
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 from stnuclei.slides.tiles import TileCache, TiledLevel, is_tiled_rgb
 
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0}
 #: A level stored as one compressed piece is decoded whole; larger ones than this would need the memory of the slide.
 _LARGEST_PIECE = 1 << 30
 
@@ -45,6 +44,7 @@ class TiffSlide(Slide):
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path}: cannot be opened as TIFF ({message}); copy or export the slide again") from error
         self._axes = _rgb_axes(path, series)
+        _check_stain(path, self._tiff.ome_metadata, series)
         pyramid = [level for level in series.levels if _same_picture(level, series, self._axes)]
         self.levels = tuple((level.shape[self._axes[0]], level.shape[self._axes[1]]) for level in pyramid)
         for level in pyramid:
@@ -107,6 +107,21 @@ def _rgb_axes(path: Path, series: tifffile.TiffPageSeries) -> tuple[int, int, in
     return y, x, colour[0]
 
 
+def _check_stain(path: Path, metadata: str | None, series: tifffile.TiffPageSeries) -> None:
+    """Refuse three or four channels of 8 bit that are no colours."""
+    channels = fluorescence_channels(metadata, *_size(series)) if metadata else []
+    if channels:
+        raise UserError(
+            f"{path}: its channels are of fluorescence ({', '.join(channels)[:80]}); give the H&E of the section"
+        )
+
+
+def _size(series: tifffile.TiffPageSeries) -> tuple[int, int]:
+    """Width and height, px."""
+    width, height = (int(series.shape[series.axes.index(axis)]) for axis in "XY")
+    return width, height
+
+
 def _same_picture(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, axes: tuple[int, int, int]) -> bool:
     """True if a level is the slide made smaller and not, say, a label picture."""
     if len(level.shape) != len(series.shape) or level.dtype != series.dtype:
@@ -139,8 +154,8 @@ def _check_whole(path: Path, level: tifffile.TiffPageSeries) -> None:
 
 def _stated_um(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, float]:
     stated: dict[str, float] = {}
-    if tiff.ome_metadata:
-        stated |= _from_ome(tiff.ome_metadata, series)
+    if tiff.ome_metadata and (um := ome_pixel_size(tiff.ome_metadata, *_size(series))):
+        stated["OME PhysicalSizeX"] = um
     page = series.keyframe
     if aperio := re.search(r"MPP\s*=\s*([0-9.]+)", page.description or ""):
         stated["Aperio MPP"] = float(aperio.group(1))
@@ -148,21 +163,6 @@ def _stated_um(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict
         stated |= _from_resolution(page)
     # 72 dpi is what writers put who know nothing; it would be a pixel of 353 um.
     return {where: um for where, um in stated.items() if PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]}
-
-
-def _from_ome(metadata: str, series: tifffile.TiffPageSeries) -> dict[str, float]:
-    try:
-        root = ElementTree.fromstring(metadata)
-    except ElementTree.ParseError:
-        return {}
-    y, x = (series.shape[series.axes.index(axis)] for axis in "YX")
-    for pixels in root.iter():
-        if not pixels.tag.endswith("Pixels") or (pixels.get("SizeX"), pixels.get("SizeY")) != (str(x), str(y)):
-            continue
-        unit = _UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
-        if unit and pixels.get("PhysicalSizeX"):
-            return {"OME PhysicalSizeX": float(pixels.get("PhysicalSizeX", "nan")) * unit}
-    return {}
 
 
 def _from_resolution(page: tifffile.TiffPage) -> dict[str, float]:
