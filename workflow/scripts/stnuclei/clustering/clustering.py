@@ -63,7 +63,7 @@ def cluster_cells(
     seed
         Seed of components, lists and Leiden: the same seed gives the same clusters.
     threads
-        Of neighbours and ranking.
+        Of components, neighbours and ranking.
     settings
         Resolution, components, neighbours, ...; None: the defaults.
 
@@ -79,7 +79,7 @@ def cluster_cells(
     clusters = np.full(adata.n_obs, -1, np.int32)
     # Expression is computed again for the ranking rather than kept: at ten million cells it takes as much as the graph.
     with clock("components"):
-        points = principal_components(_rows(log_normalised(adata), filled), settings.n_pcs, seed)
+        points = principal_components(_rows(log_normalised(adata), filled), settings.n_pcs, seed, threads=threads)
     with clock("neighbours"):
         near = nearest_neighbours(points, settings.n_neighbors, seed=seed, threads=threads)
     with clock("graph"):

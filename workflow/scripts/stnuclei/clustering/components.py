@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import linalg, sparse
@@ -17,7 +18,9 @@ BLOCK = 8_192
 
 # BLAS adds in another order on another number of threads: last bits would become other neighbours, and other clusters.
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def principal_components(expression: sparse.csr_matrix, n_pcs: int = 50, seed: int = 0) -> np.ndarray:
+def principal_components(
+    expression: sparse.csr_matrix, n_pcs: int = 50, seed: int = 0, *, threads: int = 1
+) -> np.ndarray:
     """Scores of the cells on the first principal components, float32 (n, at most n_pcs).
 
     Centred without making the table dense: sklearn's PCA with ARPACK or, on large samples of small panels, the
@@ -28,30 +31,34 @@ def principal_components(expression: sparse.csr_matrix, n_pcs: int = 50, seed: i
     if n_pcs < 2:
         return np.asarray(expression.todense(), dtype=np.float32)
     if n_cells >= MANY_CELLS and n_genes <= FEW_GENES:
-        return _by_covariance(expression, n_pcs)
+        return _by_covariance(expression, n_pcs, threads)
     from sklearn.decomposition import PCA
 
     scores = PCA(n_pcs, svd_solver="arpack", random_state=seed).fit_transform(expression)
     return np.ascontiguousarray(scores, dtype=np.float32)
 
 
-def _by_covariance(expression: sparse.csr_matrix, n_pcs: int) -> np.ndarray:
+def _by_covariance(expression: sparse.csr_matrix, n_pcs: int, threads: int) -> np.ndarray:
     n_genes = expression.shape[1]
     scatter = np.zeros((n_genes, n_genes))
-    for _, block in _centred(expression):
-        scatter += block.T @ block
+    for _, products in _over_blocks(expression, lambda block: block.T @ block, threads):
+        scatter += products
     axes = linalg.eigh(scatter, subset_by_index=[n_genes - n_pcs, n_genes - 1])[1][:, ::-1].astype(np.float32)
     scores = np.empty((expression.shape[0], n_pcs), np.float32)
-    for rows, block in _centred(expression):
-        scores[rows] = block @ axes
+    for rows, projected in _over_blocks(expression, lambda block: block @ axes, threads):
+        scores[rows] = projected
     return scores
 
 
-def _centred(expression: sparse.csr_matrix) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of cells, dense float32, less each gene's mean."""
+def _over_blocks(
+    expression: sparse.csr_matrix, work: Callable[[np.ndarray], np.ndarray], threads: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of blocks of cells and, in their order, what `work` makes of their float32 values less each gene's mean."""
     mean = np.asarray(expression.mean(axis=0, dtype=np.float64), dtype=np.float32).ravel()
-    for start in range(0, expression.shape[0], BLOCK):
+
+    def centred(start: int) -> tuple[slice, np.ndarray]:
         rows = slice(start, start + BLOCK)
-        block = expression[rows].toarray()
-        block -= mean
-        yield rows, block
+        return rows, work(expression[rows].toarray() - mean)
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(centred, range(0, expression.shape[0], BLOCK))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -22,6 +24,8 @@ LISTS_PER_ROOT = 1.25
 BLOCK = 4_096
 # Of them, as many a product that it stays in the second cache until it has been looked through.
 PRODUCT_ROWS = 256
+# Points that a sample is compared with in one product.
+PRODUCT_POINTS = 1_024
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Lists:
     order: np.ndarray
     bounds: np.ndarray
     centres: np.ndarray
+
+    @cached_property
+    def half_lengths(self) -> np.ndarray:
+        """Half the squared length of each of `points`, float32 (n,)."""
+        return _lengths(self.points) / 2
 
     def of_points(self) -> np.ndarray:
         """List of each point of the table the lists were made of, int32 (n,)."""
@@ -126,15 +135,36 @@ def _search_block(lists: Lists, rows: slice, k: int, margin: float) -> tuple[np.
     """Squared distances and places in `lists.points`, both (m, k), of the neighbours of a block of its points."""
     points = lists.points[rows]
     far = _to_centres(points, lists.centres)
-    within = (far <= far.min(axis=1, keepdims=True) + margin).T
-    nearest, places = np.full((len(points), k), np.inf, np.float32), np.full((len(points), k), -1, np.int32)
-    for number in np.flatnonzero(within.any(axis=1)):
-        first, end = lists.bounds[number], lists.bounds[number + 1]
-        members, queries = lists.points[first:end], np.flatnonzero(within[number])
-        half_lengths = _lengths(members) / 2
-        for part in np.array_split(queries, ceil(len(queries) / PRODUCT_ROWS)):
+    near, queries = np.nonzero((far <= far.min(axis=1, keepdims=True) + margin).T)
+    nearest, places = _nothing(len(points), k)
+    changes = np.concatenate([[0], np.flatnonzero(np.diff(near)) + 1, [len(near)]])
+    for begin, stop in pairwise(changes):
+        first, end = lists.bounds[near[begin]], lists.bounds[near[begin] + 1]
+        members, half_lengths = lists.points[first:end], lists.half_lengths[first:end]
+        for part in np.array_split(queries[begin:stop], ceil((stop - begin) / PRODUCT_ROWS)):
             _keep_nearest(points[part] @ members.T, half_lengths, first, part, nearest, places)
     return 2 * nearest + _lengths(points)[:, None], places
+
+
+def search_all(lists: Lists, points: np.ndarray, k: int, *, threads: int = 1) -> np.ndarray:
+    """Nearest neighbours of a sample of points among all, int64 (m, k): rows of the table the lists were made of."""
+    nearest, places = _nothing(len(points), k)
+
+    def search(part: np.ndarray) -> None:
+        for first in range(0, len(lists.points), PRODUCT_POINTS):
+            members = slice(first, first + PRODUCT_POINTS)
+            products = points[part] @ lists.points[members].T
+            _keep_nearest(products, lists.half_lengths[members], first, part, nearest, places)
+
+    parts = np.array_split(np.arange(len(points)), ceil(2 * len(points) / PRODUCT_ROWS))
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        list(pool.map(search, parts))
+    return lists.order[places]
+
+
+def _nothing(m: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours (m, k) where none is found yet: how far, and which."""
+    return np.full((m, k), np.inf, np.float32), np.full((m, k), -1, np.int32)
 
 
 def _to_centres(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

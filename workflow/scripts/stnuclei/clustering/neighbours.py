@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stnuclei.clustering.lists import make_lists, margin_for, search_lists
+from stnuclei.clustering.lists import Lists, make_lists, margin_for, search_all, search_lists
 
 # Up to here every pair is compared: 1.5 CPU seconds. Beyond, cells are compared with those of the nearest lists only.
 EXACT_CELLS = 30_000
@@ -72,25 +72,25 @@ def nearest_neighbours(points: np.ndarray, n_neighbors: int = 15, *, seed: int =
         return _tidy(*faiss.knn(points, points, k), 1.0, "exact")
     random = np.random.default_rng(seed)
     lists = make_lists(points, seed=seed, threads=threads)
-    faiss.omp_set_num_threads(threads)
-    rows, truth = _sample(points, k, random)
+    rows, truth = _sample(lists, points, k, random, threads)
     margin = margin_for(lists, points[rows], truth, TARGET_RECALL)
     squared, indices = search_lists(lists, k, margin, threads=threads)
     few = np.flatnonzero((indices < 0).any(axis=1))  # points whose lists hold fewer than k
     if len(few):
+        faiss.omp_set_num_threads(threads)
         squared[few], indices[few] = faiss.knn(points[few], points, k)
     near = _tidy(squared, indices, 0.0, "lists")
-    rows, truth = _sample(points, k, random)
+    rows, truth = _sample(lists, points, k, random, threads)
     hits = sum(len(np.intersect1d(a, b)) for a, b in zip(near.indices[rows], truth, strict=True))
     return Neighbours(near.indices, near.distances, hits / truth.size, "lists", lists.of_points())
 
 
-def _sample(points: np.ndarray, k: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _sample(
+    lists: Lists, points: np.ndarray, k: int, random: np.random.Generator, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows of some points, and the true neighbours of each."""
-    import faiss
-
     rows = random.choice(len(points), min(RECALL_SAMPLE, len(points)), replace=False)
-    return rows, faiss.knn(points[rows], points, k)[1]
+    return rows, search_all(lists, points[rows], k, threads=threads)
 
 
 def _tidy(squared: np.ndarray, indices: np.ndarray, recall: float, method: str) -> Neighbours:

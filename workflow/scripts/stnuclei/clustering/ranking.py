@@ -17,7 +17,7 @@ COLUMNS = ("cluster", "rank", "gene", "score", "pvalue", "logfoldchange")
 
 MAX_CHANGE = 30.0
 # Values other than 0 tested at once: memory does not grow with the cells.
-BLOCK_VALUES = 20_000_000
+BLOCK_VALUES = 100_000_000
 
 
 def rank_genes(
