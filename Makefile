@@ -1,5 +1,6 @@
 # make demo    simulate slides, label, cut, train, score, report; then the scores
 # make test    every check CI runs
+# make benchmarks    the cheap ones, each against its peer, beside the committed ratios
 # make slurm   what a run on a cluster needs besides
 # make test-slurm   the workflow on a Slurm of one node, and what goes wrong there (root; installs Slurm by apt)
 # make test-paper    config/paper with all its models and label methods, small, on simulated slides and made-up weights
@@ -15,7 +16,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test test-fast test-paper test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
+.PHONY: demo test benchmarks test-fast test-paper test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -42,6 +43,9 @@ demo: environment
 test: environment
 	$(MAKE) -j2 lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+
+# A busy machine fails none of them: a ratio that fell is for a person to judge, a crash is not.
+benchmarks: environment
 	$(BIN)/python benchmarks/all.py --quick
 
 test-fast: environment

@@ -18,6 +18,8 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from stnuclei.progress import progress
+
 # Lists for each square root of the number of points: distances to centres and to points then cost about the same.
 LISTS_PER_ROOT = 1.25
 # Points that are searched for together: their distances to all centres are held at once.
@@ -118,7 +120,8 @@ def search_lists(lists: Lists, k: int, margin: float, *, threads: int = 1) -> tu
     """
     squared, indices = np.empty((len(lists.order), k), np.float32), np.empty((len(lists.order), k), np.int64)
     found = _over_blocks(lambda rows: (rows, *_search_block(lists, rows, k, margin)), len(lists.order), threads)
-    for rows, nearest, places in found:
+    blocks = ceil(len(lists.order) / BLOCK)
+    for rows, nearest, places in progress(found, blocks, "finding neighbours", "blocks of cells"):
         squared[lists.order[rows]] = nearest
         indices[lists.order[rows]] = np.where(places < 0, -1, lists.order[places])
     return squared, indices
