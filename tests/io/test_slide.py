@@ -8,6 +8,7 @@ import tifffile
 from paths import DATA
 from stnuclei.errors import UserError
 from stnuclei.slides import open_slide
+from stnuclei.slides.ome_xml import ome_images, ome_pixel_size
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (300, 420, 3), dtype=np.uint8)
 
@@ -170,3 +171,11 @@ def test_what_is_no_he_is_refused(tmp_path, pixels, options, sentence):
     name = "x.ome.tif" if options.pop("ome", False) else "x.tif"
     with pytest.raises(UserError, match=sentence):
         written(tmp_path / name, pixels, **options)
+
+
+def test_the_pixel_size_is_that_of_the_image_that_states_one():
+    pixels = '<Image><Pixels SizeX="64" SizeY="32"{}/></Image>'
+    stated = pixels.format(' PhysicalSizeX="250" PhysicalSizeXUnit="nm"')
+    metadata = "<OME>" + pixels.format("") + stated + "</OME>"
+    assert ome_pixel_size(ome_images(metadata, 64, 32)) == 0.25
+    assert ome_pixel_size(ome_images(metadata, 32, 64)) is None and ome_images("<OME", 64, 32) == []

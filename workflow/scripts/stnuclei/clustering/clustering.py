@@ -117,7 +117,7 @@ def _rows(expression: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:
 
 
 def _summary(points: np.ndarray, near: Neighbours) -> dict[str, Any]:
-    """What the log tells of components and neighbours."""
+    """Components and neighbours, for the log."""
     return {"n_pcs": points.shape[1], "neighbours": near.method, "neighbours_recall": near.recall}
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
+
+from stnuclei.clustering.blocks import over_blocks
 
 # From so many cells on, and up to so many genes, the covariance of all genes costs less than Lanczos rounds over the
 # counts (0.9 for 3.0 CPU seconds at 100,000 x 400). Smaller samples keep the components they always had.
@@ -39,26 +38,20 @@ def principal_components(
 
 
 def _by_covariance(expression: sparse.csr_matrix, n_pcs: int, threads: int) -> np.ndarray:
-    n_genes = expression.shape[1]
-    scatter = np.zeros((n_genes, n_genes))
-    for _, products in _over_blocks(expression, lambda block: block.T @ block, threads):
-        scatter += products
-    axes = linalg.eigh(scatter, subset_by_index=[n_genes - n_pcs, n_genes - 1])[1][:, ::-1].astype(np.float32)
-    scores = np.empty((expression.shape[0], n_pcs), np.float32)
-    for rows, projected in _over_blocks(expression, lambda block: block @ axes, threads):
-        scores[rows] = projected
-    return scores
-
-
-def _over_blocks(
-    expression: sparse.csr_matrix, work: Callable[[np.ndarray], np.ndarray], threads: int
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of blocks of cells and, in their order, what `work` makes of their float32 values less each gene's mean."""
+    n_cells, n_genes = expression.shape
     mean = np.asarray(expression.mean(axis=0, dtype=np.float64), dtype=np.float32).ravel()
 
-    def centred(start: int) -> tuple[slice, np.ndarray]:
-        rows = slice(start, start + BLOCK)
-        return rows, work(expression[rows].toarray() - mean)
+    def products(rows: slice) -> np.ndarray:
+        block = expression[rows].toarray() - mean
+        return block.T @ block
 
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(centred, range(0, expression.shape[0], BLOCK))
+    def project(rows: slice) -> None:
+        scores[rows] = (expression[rows].toarray() - mean) @ axes
+
+    scatter = np.zeros((n_genes, n_genes))
+    for of_block in over_blocks(products, n_cells, BLOCK, threads):
+        scatter += of_block
+    axes = linalg.eigh(scatter, subset_by_index=[n_genes - n_pcs, n_genes - 1])[1][:, ::-1].astype(np.float32)
+    scores = np.empty((n_cells, n_pcs), np.float32)
+    list(over_blocks(project, n_cells, BLOCK, threads))
+    return scores

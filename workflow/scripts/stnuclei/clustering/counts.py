@@ -58,7 +58,7 @@ def log_normalised(adata: anndata.AnnData) -> sparse.csr_matrix:
     Returns
     -------
     float32 CSR, cells x genes: log(1 + count * median total / total of the cell). Cells without a count stay zero.
-    Its places of values are those of the table itself, not a copy.
+    Its index arrays are those of the table itself, not copies.
     """
     counts = sparse.csr_matrix(adata.X)
     of_cell = totals(adata)

@@ -6,18 +6,15 @@ Products of blocks of points cost a fifth of the same distances taken point by p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import ceil
-from typing import Any
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from stnuclei.clustering.blocks import over_blocks
 from stnuclei.progress import progress
 
 # Lists for each square root of the number of points: distances to centres and to points then cost about the same.
@@ -84,7 +81,7 @@ def make_lists(points: np.ndarray, *, seed: int = 0, threads: int = 1) -> Lists:
     means = faiss.Kmeans(points.shape[1], number, niter=5, seed=seed + 1, **few)
     means.train(points)
     centres = np.asarray(means.centroids)
-    found = _over_blocks(lambda rows: _to_centres(points[rows], centres).argmin(axis=1), len(points), threads)
+    found = over_blocks(lambda rows: _to_centres(points[rows], centres).argmin(axis=1), len(points), BLOCK, threads)
     nearest = np.concatenate(list(found))
     order = np.argsort(nearest, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=number))])
@@ -119,53 +116,45 @@ def search_lists(lists: Lists, k: int, margin: float, *, threads: int = 1) -> tu
     both in the order of the table that the lists were made of.
     """
     squared, indices = np.empty((len(lists.order), k), np.float32), np.empty((len(lists.order), k), np.int64)
-    found = _over_blocks(lambda rows: (rows, *_search_block(lists, rows, k, margin)), len(lists.order), threads)
+    found = over_blocks(lambda rows: (rows, *_search_block(lists, rows, k, margin)), len(lists.order), BLOCK, threads)
     blocks = ceil(len(lists.order) / BLOCK)
-    for rows, nearest, places in progress(found, blocks, "finding neighbours", "blocks of cells"):
+    for rows, nearest, positions in progress(found, blocks, "finding neighbours", "blocks of cells"):
         squared[lists.order[rows]] = nearest
-        indices[lists.order[rows]] = np.where(places < 0, -1, lists.order[places])
+        indices[lists.order[rows]] = np.where(positions < 0, -1, lists.order[positions])
     return squared, indices
 
 
-def _over_blocks(work: Callable[[slice], Any], n: int, threads: int) -> Iterator[Any]:
-    """Results of `work` on blocks of rows in their order; the products of each on one thread, so that bits repeat."""
-    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(work, blocks)
-
-
 def _search_block(lists: Lists, rows: slice, k: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances and places in `lists.points`, both (m, k), of the neighbours of a block of its points."""
+    """Squared distances and positions in `lists.points`, both (m, k), of the neighbours of a block of its points."""
     points = lists.points[rows]
     far = _to_centres(points, lists.centres)
     near, queries = np.nonzero((far <= far.min(axis=1, keepdims=True) + margin).T)
-    nearest, places = _nothing(len(points), k)
+    nearest, positions = _no_neighbours(len(points), k)
     changes = np.concatenate([[0], np.flatnonzero(np.diff(near)) + 1, [len(near)]])
     for begin, stop in pairwise(changes):
         first, end = lists.bounds[near[begin]], lists.bounds[near[begin] + 1]
         members, half_lengths = lists.points[first:end], lists.half_lengths[first:end]
         for part in np.array_split(queries[begin:stop], ceil((stop - begin) / PRODUCT_ROWS)):
-            _keep_nearest(points[part] @ members.T, half_lengths, first, part, nearest, places)
-    return 2 * nearest + _lengths(points)[:, None], places
+            _keep_nearest(points[part] @ members.T, half_lengths, first, part, nearest, positions)
+    return 2 * nearest + _lengths(points)[:, None], positions
 
 
 def search_all(lists: Lists, points: np.ndarray, k: int, *, threads: int = 1) -> np.ndarray:
     """Nearest neighbours of a sample of points among all, int64 (m, k): rows of the table the lists were made of."""
-    nearest, places = _nothing(len(points), k)
+    nearest, positions = _no_neighbours(len(points), k)
 
-    def search(part: np.ndarray) -> None:
+    def search(rows: slice) -> None:
+        numbers = np.arange(rows.start, rows.stop)
         for first in range(0, len(lists.points), PRODUCT_POINTS):
             members = slice(first, first + PRODUCT_POINTS)
-            products = points[part] @ lists.points[members].T
-            _keep_nearest(products, lists.half_lengths[members], first, part, nearest, places)
+            products = points[rows] @ lists.points[members].T
+            _keep_nearest(products, lists.half_lengths[members], first, numbers, nearest, positions)
 
-    parts = np.array_split(np.arange(len(points)), ceil(2 * len(points) / PRODUCT_ROWS))
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        list(pool.map(search, parts))
-    return lists.order[places]
+    list(over_blocks(search, len(points), PRODUCT_ROWS // 2, threads))
+    return lists.order[positions]
 
 
-def _nothing(m: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _no_neighbours(m: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours (m, k) where none is found yet: how far, and which."""
     return np.full((m, k), np.inf, np.float32), np.full((m, k), -1, np.int32)
 
@@ -192,7 +181,7 @@ def _keep_nearest(
     first: int,
     rows: np.ndarray,
     nearest: np.ndarray,
-    places: np.ndarray,
+    positions: np.ndarray,
 ) -> None:
     """Put members of a list among the k nearest of some rows, which stay sorted.
 
@@ -210,19 +199,19 @@ def _keep_nearest(
                 for b in range(start, start + _GROUP):
                     value = half_lengths[b] - products[a, b]
                     if value < worst:
-                        worst = _insert(value, first + b, row, nearest, places)
+                        worst = _insert(value, first + b, row, nearest, positions)
         for b in range(groups * _GROUP, len(half_lengths)):
             value = half_lengths[b] - products[a, b]
             if value < worst:
-                worst = _insert(value, first + b, row, nearest, places)
+                worst = _insert(value, first + b, row, nearest, positions)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FLAGS)
-def _insert(value: float, member: int, row: int, nearest: np.ndarray, places: np.ndarray) -> float:
-    """Put a member in its place among the nearest of a row; what is the last of them then."""
-    place = nearest.shape[1] - 1
-    while place > 0 and nearest[row, place - 1] > value:
-        nearest[row, place], places[row, place] = nearest[row, place - 1], places[row, place - 1]
-        place -= 1
-    nearest[row, place], places[row, place] = value, member
+def _insert(value: float, member: int, row: int, nearest: np.ndarray, positions: np.ndarray) -> float:
+    """Sort a member in among the nearest of a row; what is the last of them then."""
+    position = nearest.shape[1] - 1
+    while position > 0 and nearest[row, position - 1] > value:
+        nearest[row, position], positions[row, position] = nearest[row, position - 1], positions[row, position - 1]
+        position -= 1
+    nearest[row, position], positions[row, position] = value, member
     return nearest[row, -1]

@@ -46,13 +46,13 @@ def rank_genes(
     cluster (int32), rank (int32, from 1), gene, score (z, float32), pvalue (float64), logfoldchange (float32, log2).
     Empty where fewer than two clusters have cells.
     """
-    names = np.unique(clusters[clusters >= 0])
+    kept = clusters >= 0
+    names, codes = np.unique(clusters[kept], return_inverse=True)
     if len(names) < 2:
         return _empty()
-    kept = clusters >= 0
     if not kept.all():
-        expression, clusters = expression[kept], clusters[kept]
-    cells = _groups(clusters)
+        expression = expression[kept]
+    cells = _groups(names, codes)
     tests = [_wilcoxon(block, cells, threads) for block in _gene_blocks(expression)]
     statistics, pvalues, changes = (np.concatenate(parts, axis=1) for parts in zip(*tests, strict=True))
     order = np.argsort(-statistics, axis=1, kind="stable")[:, :n_ranked]
@@ -78,12 +78,11 @@ def _gene_blocks(expression: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
         yield expression[:, start:end] if number > 1 else expression
 
 
-def _groups(clusters: np.ndarray) -> pd.DataFrame:
+def _groups(names: np.ndarray, codes: np.ndarray) -> pd.DataFrame:
     """Column ``cluster`` of the test's table; names of equal width keep illico's lexical order the numeric one."""
-    width = len(str(int(clusters.max())))
-    names, codes = np.unique(clusters, return_inverse=True)
+    width = len(str(int(names[-1])))
     labels = pd.Categorical.from_codes(codes, [f"{name:0{width}d}" for name in names])
-    return pd.DataFrame({"cluster": labels}, index=pd.RangeIndex(len(clusters)).astype(str))
+    return pd.DataFrame({"cluster": labels}, index=pd.RangeIndex(len(codes)).astype(str))
 
 
 def _wilcoxon(

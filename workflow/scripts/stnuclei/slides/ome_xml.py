@@ -14,19 +14,29 @@ _DYES = re.compile(
 )
 
 
-def ome_pixel_size(metadata: str, width: int, height: int) -> float | None:
-    """Size of a pixel, um, that the metadata states for the image of this size; None where it states none."""
-    pixels = _pixels(metadata, width, height)
-    if pixels is None:
-        return None
-    unit = _UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
-    return float(pixels.get("PhysicalSizeX", "nan")) * unit if unit and pixels.get("PhysicalSizeX") else None
+def ome_images(metadata: str | None, width: int, height: int) -> list[ElementTree.Element]:
+    """The metadata's ``Pixels`` of this size, in their order; none where it cannot be read."""
+    try:
+        root = ElementTree.fromstring(metadata or "")
+    except ElementTree.ParseError:
+        return []
+    wanted = (str(width), str(height))
+    found = (tag for tag in root.iter() if tag.tag.endswith("Pixels"))
+    return [tag for tag in found if (tag.get("SizeX"), tag.get("SizeY")) == wanted]
 
 
-def fluorescence_channels(metadata: str, width: int, height: int) -> list[str]:
-    """Names of the channels of fluorescence in the image of this size; none where a channel holds the colours."""
-    pixels = _pixels(metadata, width, height)
-    channels = [] if pixels is None else [tag for tag in pixels.iter() if tag.tag.endswith("Channel")]
+def ome_pixel_size(images: list[ElementTree.Element]) -> float | None:
+    """Size of a pixel, um, of the first image that states one; None where none does."""
+    for pixels in images:
+        unit = _UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
+        if unit and pixels.get("PhysicalSizeX"):
+            return float(pixels.get("PhysicalSizeX", "nan")) * unit
+    return None
+
+
+def fluorescence_channels(image: ElementTree.Element) -> list[str]:
+    """Names of an image's channels of fluorescence; none where a channel holds the colours."""
+    channels = [tag for tag in image.iter() if tag.tag.endswith("Channel")]
     return [_name(tag) for tag in channels if tag.get("SamplesPerPixel", "1") == "1" and _is_fluorescence(tag)]
 
 
@@ -38,14 +48,3 @@ def _is_fluorescence(channel: ElementTree.Element) -> bool:
 
 def _name(channel: ElementTree.Element) -> str:
     return channel.get("Name") or channel.get("Fluor") or channel.get("ID") or "?"
-
-
-def _pixels(metadata: str, width: int, height: int) -> ElementTree.Element | None:
-    """The first ``Pixels`` of this size."""
-    try:
-        root = ElementTree.fromstring(metadata)
-    except ElementTree.ParseError:
-        return None
-    wanted = (str(width), str(height))
-    found = (tag for tag in root.iter() if tag.tag.endswith("Pixels"))
-    return next((tag for tag in found if (tag.get("SizeX"), tag.get("SizeY")) == wanted), None)

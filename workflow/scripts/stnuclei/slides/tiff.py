@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from stnuclei.errors import UserError
 from stnuclei.joblog import without_messages
-from stnuclei.slides.ome_xml import fluorescence_channels, ome_pixel_size
+from stnuclei.slides.ome_xml import fluorescence_channels, ome_images, ome_pixel_size
 from stnuclei.slides.slide import PLAUSIBLE_UM, Slide
 from stnuclei.slides.tiles import TileCache, TiledLevel, is_tiled_rgb
 
@@ -44,7 +45,9 @@ class TiffSlide(Slide):
             message = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path}: cannot be opened as TIFF ({message}); copy or export the slide again") from error
         self._axes = _rgb_axes(path, series)
-        _check_stain(path, self._tiff.ome_metadata, series)
+        height, width = (int(series.shape[axis]) for axis in self._axes[:2])
+        images = ome_images(self._tiff.ome_metadata, width, height)
+        _check_stain(path, images)
         pyramid = [level for level in series.levels if _same_picture(level, series, self._axes)]
         self.levels = tuple((level.shape[self._axes[0]], level.shape[self._axes[1]]) for level in pyramid)
         for level in pyramid:
@@ -54,7 +57,7 @@ class TiffSlide(Slide):
             TiledLevel(level, k, cache) if is_tiled_rgb(level) else _StoredLevel(series, level, self._axes)
             for k, level in enumerate(pyramid)
         ]
-        self.stated_um = _stated_um(self._tiff, series)
+        self.stated_um = _stated_um(images, series.keyframe)
         page = series.keyframe
         self.info = {
             "library": f"tifffile {tifffile.__version__}",
@@ -107,19 +110,13 @@ def _rgb_axes(path: Path, series: tifffile.TiffPageSeries) -> tuple[int, int, in
     return y, x, colour[0]
 
 
-def _check_stain(path: Path, metadata: str | None, series: tifffile.TiffPageSeries) -> None:
+def _check_stain(path: Path, images: list[ElementTree.Element]) -> None:
     """Refuse three or four channels of 8 bit that are no colours."""
-    channels = fluorescence_channels(metadata, *_size(series)) if metadata else []
+    channels = fluorescence_channels(images[0]) if images else []
     if channels:
         raise UserError(
             f"{path}: its channels are of fluorescence ({', '.join(channels)[:80]}); give the H&E of the section"
         )
-
-
-def _size(series: tifffile.TiffPageSeries) -> tuple[int, int]:
-    """Width and height, px."""
-    width, height = (int(series.shape[series.axes.index(axis)]) for axis in "XY")
-    return width, height
 
 
 def _same_picture(level: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries, axes: tuple[int, int, int]) -> bool:
@@ -152,11 +149,10 @@ def _check_whole(path: Path, level: tifffile.TiffPageSeries) -> None:
         )
 
 
-def _stated_um(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> dict[str, float]:
+def _stated_um(images: list[ElementTree.Element], page: tifffile.TiffPage) -> dict[str, float]:
     stated: dict[str, float] = {}
-    if tiff.ome_metadata and (um := ome_pixel_size(tiff.ome_metadata, *_size(series))):
+    if um := ome_pixel_size(images):
         stated["OME PhysicalSizeX"] = um
-    page = series.keyframe
     if aperio := re.search(r"MPP\s*=\s*([0-9.]+)", page.description or ""):
         stated["Aperio MPP"] = float(aperio.group(1))
     if not stated:
