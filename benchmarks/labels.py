@@ -173,7 +173,6 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
     import igraph
     import numpy as np
     import scanpy
-    from scipy import sparse
 
     from stnuclei.clustering import neighbours
     from stnuclei.clustering.components import principal_components
@@ -185,7 +184,7 @@ def judge(data: Path, found: dict[str, Path], threads: int) -> dict[str, float]:
     expression = log_normalised(adata)
     neighbours.EXACT_CELLS = EXACT_CELLS
     near = neighbours.nearest_neighbours(principal_components(expression), threads=threads)
-    upper = sparse.triu(connectivities(near), 1, "coo")
+    upper = connectivities(near).tocoo()
     graph = igraph.Graph(n=adata.n_obs)
     graph.add_edges(np.column_stack([upper.row, upper.col]).astype(np.int64))
     weights = upper.data.astype(float)

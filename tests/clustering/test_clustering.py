@@ -107,8 +107,7 @@ def test_graph_is_umaps_by_its_formula(janesick):
         weights[i, near.indices[i, 1:]] = np.exp(-beyond / sigma)
     expected = weights + weights.T - weights * weights.T
     ours = connectivities(near)
-    assert abs(ours.todense() - expected).max() < 1e-4
-    assert abs(ours - ours.T).max() == 0 and ours.diagonal().max() == 0
+    assert abs(ours.todense() - np.triu(expected, 1)).max() < 1e-4
 
 
 def test_ranked_genes_are_scanpys(janesick):
@@ -174,7 +173,7 @@ def test_cells_without_counts_are_in_no_cluster(table):
 def test_small_clusters_go_to_their_neighbours():
     graph = sparse.lil_matrix((9, 9))
     for i, j, w in [(0, 1, 1), (1, 2, 1), (3, 4, 1), (4, 5, 1), (6, 3, 0.5), (6, 0, 0.1), (7, 8, 1)]:
-        graph[i, j] = graph[j, i] = w
+        graph[min(i, j), max(i, j)] = w
     clusters, merged, aside = merge_small(np.array([0, 0, 0, 1, 1, 1, 2, 3, 3]), graph.tocsr(), 3)
     assert clusters.tolist() == [1, 1, 1, 0, 0, 0, 0, -1, -1] and (merged, aside) == (1, 2)
 
@@ -182,8 +181,7 @@ def test_small_clusters_go_to_their_neighbours():
 def test_leiden_finds_two_cliques_and_numbers_by_size():
     graph = np.zeros((9, 9))
     graph[:4, :4] = graph[4:, 4:] = 1
-    np.fill_diagonal(graph, 0)
-    assert leiden(sparse.csr_matrix(graph), 1.0).tolist() == [1] * 4 + [0] * 5
+    assert leiden(sparse.csr_matrix(np.triu(graph, 1)), 1.0).tolist() == [1] * 4 + [0] * 5
     assert by_size(np.array([7, 7, -1, 3])).tolist() == [0, 0, -1, 1]
     assert by_size(np.array([-1, -1])).tolist() == [-1, -1]
 

@@ -20,17 +20,19 @@ def connectivities(neighbours: Neighbours) -> sparse.csr_matrix:
 
     Returns
     -------
-    (n, n) symmetric float32 CSR with an empty diagonal.
+    (n, n) float32 CSR, the upper triangle: each edge of the undirected graph once, none from a cell to itself.
     """
     n, k = neighbours.indices.shape
     weights = _membership(neighbours.distances).ravel()
     begins = np.arange(n + 1) * (k - 1)
-    graph = sparse.csr_matrix((weights, neighbours.indices[:, 1:].ravel(), begins), shape=(n, n))
-    graph.sort_indices()
-    back = graph.T.tocsr()
-    # At ten million cells each of these takes a gigabyte or two: none is kept longer than it is needed.
-    both, joined = graph.multiply(back), graph + back
-    del graph, back
+    found = sparse.csr_matrix((weights, neighbours.indices[:, 1:].ravel(), begins), shape=(n, n))
+    found.sort_indices()
+    # At ten million cells each of these takes a gigabyte: none is kept longer than it is needed.
+    there, back = sparse.triu(found, k=1, format="csr"), sparse.tril(found, k=-1, format="csr")
+    del weights, found
+    back = back.T.tocsr()
+    both, joined = there.multiply(back), there + back
+    del there, back
     joined = (joined - both).tocsr()
     joined.eliminate_zeros()
     return joined.astype(np.float32, copy=False)
