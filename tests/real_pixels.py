@@ -43,11 +43,11 @@ CLASSES = {0: "Neoplastic", 1: "Connective", 2: "Inflammatory", 3: "Unknown"}
 GAP_PX, BORDER_PX, VERTICES = 16, 64, 24
 
 
-def make_bundle(folder: Path, name: str = "nucls", seed: int = 19) -> pd.DataFrame:
-    """Write the bundle of some patches into `folder`; gives cell_id and class of every cell."""
+def make_bundle(folder: Path, name: str = "nucls", seed: int = 19, patches: int | None = None) -> pd.DataFrame:
+    """Write the bundle of some patches (of the first `patches`) into `folder`; gives cell_id and class of every cell."""
     rng = np.random.default_rng([seed, len(name)])
     folder.mkdir(parents=True)
-    image, instances, classes = mosaic(PATCHES[name])
+    image, instances, classes = mosaic(PATCHES[name][:patches])
     cells = segmentation(instances, classes)
     counts, genes = draw_counts([str(kind) for kind in cells.cell_types], rng)
     form, panel = layout_of("xoa3"), features(genes, "xoa3")

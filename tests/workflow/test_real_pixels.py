@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from paths import ROOT
-from real_pixels import PATCHES, make_bundle
+from real_pixels import make_bundle
 from reporting.browser import Browser, find
 from reporting.test_browser import SHOWN, check
 from runner import Workflow, count
@@ -33,14 +33,16 @@ import bundle
 import hest_bundle
 
 pytestmark = pytest.mark.dag
+#: Slides of real pixels, and their patches in eight orientations each: as many as the tests below need.
+SLIDES = {"nucls": 10, "nucls_held_out": 2}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Run the workflow once; every test below looks at what it left, and starts its own jobs as a user's run does."""
     folder = tmp_path_factory.mktemp("real_pixels")
-    for name in PATCHES:
-        make_bundle(folder / "data" / name, name)
+    for name, patches in SLIDES.items():
+        make_bundle(folder / "data" / name, name, patches=patches)
     for name in ("real_pixels.tsv", "real_pixels.yaml"):
         shutil.copy(ROOT / "tests" / "configs" / name, folder / name)
     Workflow(folder, fork_scripts=True).run("--cores", "2", "--configfile", "real_pixels.yaml")
@@ -124,7 +126,7 @@ def test_two_processes_train_the_model_of_one(finished):
     """The rule itself, through torchrun: two processes with 4 patches each against one with 8."""
     content = yaml.safe_load((finished.folder / "real_pixels.yaml").read_text())
     # Dropout and augmentation are drawn by process, so they are off where equality is looked for.
-    content["training"] |= {"epochs": 1, "samples_per_epoch": 32, "augmentation": "none", "crop_px": None}
+    content["training"] |= {"epochs": 1, "samples_per_epoch": 16, "augmentation": "none", "crop_px": None}
     content["training"] |= {"attention_drop": 0.0, "drop_path": 0.0, "sync_batchnorm": True, "sync_losses": True}
     parts = {name: content["models"]["st"][name] for name in ("train", "validation")}
     ways = {"one": {"processes": 1}, "two": {"processes": 2}}
@@ -133,7 +135,8 @@ def test_two_processes_train_the_model_of_one(finished):
     (finished.folder / "ways.yaml").write_text(yaml.safe_dump(content))
     made = [f"results/models/{name}/checkpoint.pt" for name in ways]
     # Training also depends on what the workflow wrote before; only the models are made here.
-    finished.run(*made, "--cores", "2", "--configfile", "ways.yaml", "--rerun-triggers", "mtime")
+    forked = Workflow(finished.folder, fork_scripts=True)  # torchrun starts interpreters of its own
+    forked.run(*made, "--cores", "2", "--configfile", "ways.yaml", "--rerun-triggers", "mtime")
     one, two = (load_checkpoint(finished.folder / path)[0].state_dict() for path in made)
     for name, value in one.items():
         # A bias before BatchNorm has no gradient but rounding, of which Adam makes whole steps: 4 x 2 x 3e-4.
@@ -192,7 +195,7 @@ def test_a_killed_run_goes_on_with_one_core_to_the_same_labels_and_patches(finis
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert not (sample / "patches.zarr").exists()
-    finished.run(*options, "--cores", "1")
+    Workflow(finished.folder, fork_scripts=True).run(*options, "--cores", "1")
     assert_same_content(sample, finished.folder / "results" / "samples" / "nucls")
 
 
