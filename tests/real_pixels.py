@@ -44,7 +44,7 @@ GAP_PX, BORDER_PX, VERTICES = 16, 64, 24
 
 
 def make_bundle(folder: Path, name: str = "nucls", seed: int = 19, patches: int | None = None) -> pd.DataFrame:
-    """Write the bundle of some patches (of the first `patches`) into `folder`; gives cell_id and class of every cell."""
+    """Write the bundle of some patches (the first `patches`) into `folder`; gives cell_id and class of every cell."""
     rng = np.random.default_rng([seed, len(name)])
     folder.mkdir(parents=True)
     image, instances, classes = mosaic(PATCHES[name][:patches])
