@@ -1,6 +1,9 @@
 """Choice of device, precision and switches, on a mocked `torch.cuda`: no GPU is needed for what went wrong on one."""
 
+import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -103,3 +106,27 @@ def test_fp32_is_fp32_and_deterministic_is_more_than_cudnn():
     finally:
         set_arithmetic(deterministic=False)
     assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+
+
+FAULTS = """
+import resource, torch
+from stnuclei.cellvit.device import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(20_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+apart = faults()
+keep_freed_memory()
+faults()  # the first time the memory is asked for
+print(apart, faults())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_freed_memory_is_used_again():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    apart, kept = map(int, done.stdout.split())
+    assert kept < apart / 10, done.stdout

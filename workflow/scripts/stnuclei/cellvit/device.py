@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,8 @@ import torch
 from stnuclei.errors import UserError
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+#: Parameters of mallopt(3), from glibc's malloc.h: blocks that are mapped apart, memory that is given back.
+_M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1
 #: Locks of the GPUs this process uses; kept open, since closing a file gives its lock back.
 _held: list[IO[str]] = []
 
@@ -154,6 +158,18 @@ def set_arithmetic(deterministic: bool) -> None:
         torch.set_deterministic_debug_mode("default")
     debug: Any = torch.utils.deterministic  # torch's types do not name the switch
     debug.fill_uninitialized_memory = False  # costs a pass over every new tensor
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for arithmetic on a CPU; for a process of its own, not for a library.
+
+    glibc asks the system anew for every block above 32 MB, and the system clears it page by page: a sixth of the CPU
+    time of a training step of cellvit-tiny with 8 patches of 256 px. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

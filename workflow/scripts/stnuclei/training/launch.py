@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 import stnuclei
+from stnuclei.cellvit.device import keep_freed_memory
 from stnuclei.config.training import TrainSettings
 from stnuclei.errors import MachineError, UserError
 from stnuclei.loading.sources import Source
@@ -38,6 +40,8 @@ def launch(run: Path, processes: int = 1) -> None:
     if processes > 1:
         _torchrun(run, processes)
         return
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     with warned_before_the_end(os.getpid()):
         train(**read_run(run))
 
