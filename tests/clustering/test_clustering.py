@@ -18,6 +18,7 @@ from stnuclei.clustering.neighbours import nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.config.labels import ClusteringBlock
 from stnuclei.errors import UserError
+from stnuclei.io.stored import Stored
 
 
 def without_counts(counts, row):
@@ -224,3 +225,22 @@ def test_clusters_by_leidenalg_without_merging(table):
     settings = ClusteringBlock(resolution=1.0, leiden="leidenalg", n_iterations=-1, min_cluster_cells=1)
     clustering = cluster_cells(table, settings=settings)
     assert clustering.info["leiden"] == "leidenalg" and clustering.info["small_clusters_merged"] == 0
+
+
+class Held(Stored):
+    """A table as a store gives it: read when it is needed, and counted."""
+
+    def __init__(self, table):
+        self.table, self.reads = table, 0
+
+    def read(self):
+        self.reads += 1
+        return self.table.copy()
+
+
+def test_a_table_on_disk_has_the_clusters_of_one_in_memory(table, clustering):
+    held = Held(table)
+    found = cluster_cells(held, settings=ClusteringBlock(resolution=1.0))
+    pd.testing.assert_frame_equal(found.cells, clustering.cells)
+    pd.testing.assert_frame_equal(found.ranked_genes, clustering.ranked_genes)
+    assert held.reads == 2  # and not kept between components and ranking

@@ -7,7 +7,7 @@ from stnuclei.joblog import job
 
 with job(snakemake.log[0], f"clusters of {snakemake.wildcards.sample}"):
     clustering = cluster_cells(
-        open_sample(snakemake.input.store).table,
+        open_sample(snakemake.input.store).stored_table,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         settings=ClusteringBlock(**snakemake.params.settings),

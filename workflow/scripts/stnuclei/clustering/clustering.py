@@ -21,6 +21,7 @@ from stnuclei.clustering.leiden import PARTITIONS, merge_small
 from stnuclei.clustering.neighbours import Neighbours, nearest_neighbours
 from stnuclei.clustering.ranking import rank_genes
 from stnuclei.config.labels import ClusteringBlock
+from stnuclei.io.stored import Stored
 from stnuclei.tables import write_table
 
 
@@ -49,7 +50,11 @@ class Clustering:
 
 
 def cluster_cells(
-    adata: anndata.AnnData, *, seed: int = 0, threads: int = 1, settings: ClusteringBlock | None = None
+    adata: anndata.AnnData | Stored[anndata.AnnData],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    settings: ClusteringBlock | None = None,
 ) -> Clustering:
     """Cluster cells and rank the genes of each cluster.
 
@@ -59,7 +64,8 @@ def cluster_cells(
     Parameters
     ----------
     adata
-        Cells x genes, raw counts; left as it is.
+        Cells x genes, raw counts; left as it is. One on disk (`Sample.stored_table`) is read for the components and
+        again for the ranking: its counts, 8 bytes each, are not in memory beside the graph.
     seed
         Seed of components, lists and Leiden: the same seed gives the same clusters.
     threads
@@ -72,14 +78,15 @@ def cluster_cells(
     UserError
         If the table has no cells, doubled names, or values that are no counts.
     """
-    check_counts(adata)
     settings = settings or ClusteringBlock()
     clock = _Clock()
-    filled = totals(adata) > 0
-    clusters = np.full(adata.n_obs, -1, np.int32)
+    table = _in_memory(adata)
+    check_counts(table)
+    filled = totals(table) > 0
     # Expression is computed again for the ranking rather than kept: at ten million cells it takes as much as the graph.
     with clock("components"):
-        points = principal_components(_rows(log_normalised(adata), filled), settings.n_pcs, seed, threads=threads)
+        points = principal_components(_rows(log_normalised(table), filled), settings.n_pcs, seed, threads=threads)
+    del table
     with clock("neighbours"):
         near = nearest_neighbours(points, settings.n_neighbors, seed=seed, threads=threads)
     with clock("graph"):
@@ -92,13 +99,15 @@ def cluster_cells(
             graph, settings.resolution, n_iterations=settings.n_iterations, seed=seed, **start
         )
         partition, merged, dropped = merge_small(partition, graph, min(settings.min_cluster_cells, len(partition)))
-    clusters[filled] = partition
     del graph
+    clusters = np.full(len(filled), -1, np.int32)
+    clusters[filled] = partition
     with clock("ranking"):
-        genes = adata.var_names.to_numpy()
-        ranked = rank_genes(log_normalised(adata), genes, clusters, n_ranked=settings.n_ranked, threads=threads)
+        table = _in_memory(adata)
+        genes = table.var_names.to_numpy()
+        ranked = rank_genes(log_normalised(table), genes, clusters, n_ranked=settings.n_ranked, threads=threads)
     info |= {
-        "n_cells": adata.n_obs,
+        "n_cells": table.n_obs,
         "n_clusters": int(clusters.max(initial=-1)) + 1,
         "cells_without_counts": int((~filled).sum()),
         "small_clusters_merged": merged,
@@ -108,7 +117,11 @@ def cluster_cells(
         "leiden": settings.leiden,
         "seed": seed,
     }
-    return Clustering(pd.DataFrame({"cell_id": cell_ids(adata), "cluster": clusters}), ranked, info)
+    return Clustering(pd.DataFrame({"cell_id": cell_ids(table), "cluster": clusters}), ranked, info)
+
+
+def _in_memory(table: anndata.AnnData | Stored[anndata.AnnData]) -> anndata.AnnData:
+    return table.read() if isinstance(table, Stored) else table
 
 
 def _rows(expression: sparse.csr_matrix, kept: np.ndarray) -> sparse.csr_matrix:

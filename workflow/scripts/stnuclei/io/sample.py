@@ -14,7 +14,7 @@ import pyarrow as pa
 from stnuclei import __version__
 from stnuclei.files import sha256
 from stnuclei.io.boundaries import NucleusBoundaries
-from stnuclei.io.stored import ReadWhenAsked
+from stnuclei.io.stored import ReadWhenAsked, Stored
 from stnuclei.io.stored_cells import StoredCells
 from stnuclei.progress import progress
 
@@ -68,6 +68,12 @@ class Sample:
         """The nuclei in pieces; those of a store are never all in memory where only this is asked for."""
         held = vars(self)["nuclei"]
         return held if isinstance(held, NucleusBoundaries) else NucleusBoundaries.of_frame(held)
+
+    @property
+    def stored_table(self) -> AnnData | Stored[AnnData]:
+        """The table; that of a store unread, for who reads it more than once rather than keep it."""
+        held: AnnData | Stored[AnnData] = vars(self)["table"]
+        return held
 
     @property
     def cell_ids(self) -> pa.Array:
