@@ -26,7 +26,7 @@ from stnuclei.config.inputs import same_pixels
 from stnuclei.errors import UserError
 
 # Pixels a CPU computes at once. What the layers make of more is too large for malloc to keep, and the system hands out
-# and clears memory anew for each of them: 54 patches at once took cellvit-256 126 CPU seconds and 7.6 GiB, not 62 and 1.1.
+# and clears memory anew for each layer: 54 patches at once took cellvit-256 126 CPU s and 7.6 GiB, singly 62 and 1.1.
 CPU_PIXELS = 256 * 256
 
 
