@@ -213,6 +213,20 @@ def test_memory_that_holds_fewer_pictures_is_found_once(checkpoint, capsys):
     assert capsys.readouterr().out.count("does not hold") == 2
 
 
+def test_a_cpu_computes_few_pixels_at_once_and_the_same(checkpoint, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (7, 32, 48, 3), np.uint8)
+    predictor = Predictor(checkpoint, "cpu")
+    whole, network, sizes = predictor(images), predictor.model, []
+    monkeypatch.setattr("stnuclei.prediction.predictor.CPU_PIXELS", 3 * 32 * 48)
+    predictor.model = lambda x: sizes.append(len(x)) or network(x)
+    pieces = predictor(images)
+    assert sizes == [3, 3, 1]
+    for name in ("foreground", "hv", "types"):
+        assert np.allclose(getattr(pieces, name), getattr(whole, name), atol=1e-5), name
+    predictor(images[:1].repeat(4, 1).repeat(4, 2))
+    assert sizes == [3, 3, 1, 1]  # one picture above the bound is computed all the same
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
