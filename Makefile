@@ -38,11 +38,11 @@ demo: environment
 	@$(BIN)/python workflow/scripts/show_results.py demo/results
 
 # One run for all: while the workflow waits for one job, the other process tests the package. A file stays with one
-# process, so that what its tests share is made once; tests/conftest.py begins with the workflow. A thread each: the
-# two and the jobs they start have more to do than a small machine has cores.
+# process, so that what its tests share is made once; tests/conftest.py begins with the workflow. A thread each, and three
+# processes for two cores: tests also wait, for the disk, for jobs, and for what they kill.
 test: environment
 	$(MAKE) -j2 lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 # A busy machine fails none of them: a ratio that fell is for a person to judge, a crash is not.
 benchmarks: environment
