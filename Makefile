@@ -16,7 +16,7 @@ INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --pyth
 # On a small machine many one-thread jobs pack better than few of several.
 SMALL := --set-threads read_sample=1 cluster_cells=1 label_cells=1 cut_patches=1 predict_patches=1 score_segmentation=1 score_classification=1 segment_slide=1 export_spatialdata=1
 
-.PHONY: demo test benchmarks test-fast test-paper test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
+.PHONY: demo test test-all benchmarks test-fast test-paper test-faults test-slurm lint lint-types lint-style lint-workflow environment slurm rulegraph clean-demo
 
 # Installed anew when the lock changes; a half-made environment is never taken for whole.
 .venv/ready: requirements.lock pyproject.toml setup.py
@@ -40,8 +40,11 @@ demo: environment
 # One run for all: while the workflow waits for one job, the other process tests the package. A file stays with one
 # process, so that what its tests share is made once; tests/conftest.py begins with the workflow. A thread each, and three
 # processes for two cores: tests also wait, for the disk, for jobs, and for what they kill.
+# Types are checked beside the first tests.
 test: environment
-	$(MAKE) -j2 lint
+	$(MAKE) -j2 lint test-all
+
+test-all: environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow_dag and not slurm' -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 # A busy machine fails none of them: a ratio that fell is for a person to judge, a crash is not.

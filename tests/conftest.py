@@ -6,10 +6,14 @@ import pytest
 
 from paths import larger_data
 
+#: Files that take ten CPU seconds or more, besides those of the workflow.
+LONG = {"test_alignment", "test_distributed", "test_faults", "test_fuzz", "test_gpu_report", "test_loop", "test_onnx"}
+LONG |= {"test_slide", "test_spatialdata"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the workflow, the longest file: two processes then end together."""
-    items.sort(key=lambda item: item.get_closest_marker("dag") is None)
+    """Begin with the workflow and the other long files: the processes then end together."""
+    items.sort(key=lambda item: (item.get_closest_marker("dag") is None, item.path.stem not in LONG))
 
 
 @pytest.fixture(scope="session")
