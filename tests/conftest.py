@@ -6,7 +6,7 @@ import pytest
 
 from paths import larger_data
 
-#: Files that take ten CPU seconds or more, besides those of the workflow.
+#: The longest files besides those of the workflow: 17 CPU seconds or more, compiled loops at hand.
 LONG = {"test_alignment", "test_distributed", "test_faults", "test_fuzz", "test_gpu_report", "test_loop", "test_onnx"}
 LONG |= {"test_slide", "test_spatialdata"}
 

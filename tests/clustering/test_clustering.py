@@ -109,6 +109,7 @@ def test_graph_is_umaps_by_its_formula(janesick):
     expected = weights + weights.T - weights * weights.T
     ours = connectivities(near)
     assert abs(ours.todense() - np.triu(expected, 1)).max() < 1e-4
+    assert sparse.tril(ours).nnz == 0  # each edge once, none from a cell to itself
 
 
 def test_ranked_genes_are_scanpys(janesick):

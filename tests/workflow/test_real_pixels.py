@@ -39,7 +39,7 @@ SLIDES = {"nucls": 10, "nucls_held_out": 2}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Run the workflow once; every test below looks at what it left, and starts its own jobs as a user's run does."""
+    """Run the workflow once; tests below look at what it left; jobs they start are in forks where that is said."""
     folder = tmp_path_factory.mktemp("real_pixels")
     for name, patches in SLIDES.items():
         make_bundle(folder / "data" / name, name, patches=patches)
